@@ -1,0 +1,55 @@
+# Everything a checkout needs, from bare Python 3.11: `make dev` runs the service, `make check` judges a change.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv dev migrate test check fix bench lock clean
+
+help: ## List the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## Make .venv as requirements-dev.lock says.
+
+$(READY): requirements-dev.lock
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}: say PYTHON=/path/to/python3.11")'
+	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@# Starts are measured in seconds: have the byte code, also where PYTHONDONTWRITEBYTECODE is set.
+	-@$(BIN)/python -m compileall -q -j 0 $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') >/dev/null 2>&1
+	@touch $@
+
+dev: $(READY) ## Run the whole service here; flags in ARGS="…".
+	@$(BIN)/turnstone dev $(ARGS)
+
+migrate: $(READY) ## Bring the database of TURNSTONE_DATABASE_URL to the newest schema.
+	@$(BIN)/turnstone migrate $(ARGS)
+
+test: $(READY) ## Run the tests; ARGS="…" goes to pytest.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## All that a change must pass: format, lint, types, architecture, tests.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(ARGS)
+
+fix: $(READY) ## Format, and repair what the linter can.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure; results in benchmarks/RESULTS.md.
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## Pin the dependencies of pyproject.toml anew (needs uv).
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove what was built (not the data in .turnstone).
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -not -path './.turnstone/*' -prune -exec rm -rf {} +

@@ -1,0 +1,237 @@
+"""The life of one fenced attempt: open it, let a step work under its fence, and stop that step at once when told to."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+from temporalio import activity
+
+from activities.control import Watch
+from activities.patience import AWAY, patiently
+from activities.publish import Episode
+from activities.resources import Resources
+from models.errors import FenceLost, NotFound
+from models.parts import Part
+from models.rules.states import Status
+from models.steps import StepReply, Then
+from models.store import moves, standing
+from models.store.moves import Fence, Opened, StepRow
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_INTERVAL = 1.0  # seconds
+CLOSING_PATIENCE = 5.0  # seconds that a stopped step has to let go of its connections
+UNEXPECTED = {"message": "The chat request failed unexpectedly.", "kind": "generic", "retryable": False}
+
+Commit = Callable[[AsyncSession, Fence], Awaitable[StepReply]]
+
+
+class Step(Protocol):
+    """What is done in an attempt. `work` may be cancelled at any await but inside `attempt.commit`."""
+
+    async def work(self, attempt: "Attempt", opened: Opened) -> StepReply:
+        """Do it, commit it through the attempt, and say what is next."""
+        ...
+
+    def partial(self) -> list[StepRow]:
+        """What there is to keep when the step is stopped."""
+        ...
+
+
+class Attempt:
+    """One attempt at a chat's next step, seen from the activity that performs it."""
+
+    def __init__(self, resources: Resources, chat_id: UUID, wanted: Then, step: Step) -> None:
+        self._resources = resources
+        self._chat_id = chat_id
+        self._wanted = wanted
+        self._step = step
+        self._fence: Fence | None = None
+        self._episode: Episode | None = None
+        self._sealed = False
+
+    async def run(self) -> StepReply:
+        """Open, work, commit; the reply says what the chat needs next. Heartbeats all the while."""
+        async with heartbeats():
+            with self._resources.control.watching(self._chat_id) as watch:
+                work = asyncio.create_task(self._work(watch))
+                try:
+                    await self._until_done_or_stopped(work, watch)
+                    return await undisturbed(self._outcome(work))
+                finally:
+                    if self._episode is not None:
+                        self._episode.close()
+
+    @property
+    def number(self) -> int:
+        """Which attempt at this step it is, from 1."""
+        assert self._fence is not None
+        return self._fence.generation_attempt
+
+    def show(self, role: str, part: Part) -> None:
+        """Show watchers a piece of the step."""
+        assert self._episode is not None
+        self._episode.push(role, part)
+
+    async def shown(self) -> None:
+        """Everything shown is in the stream log, or the log is out of reach."""
+        assert self._episode is not None
+        await self._episode.flush()
+
+    async def commit(self, move: Commit) -> StepReply:
+        """Make the move that ends the step. From here on the step is not stopped: the fence decides."""
+        fence = self._fence
+        assert fence is not None
+        self._sealed = True
+        self._resources.failpoints.hit("worker.before_commit")
+        reply = await patiently(self._resources.database, lambda session: move(session, fence))
+        self._resources.failpoints.hit("worker.after_commit")
+        return reply
+
+    async def _work(self, watch: Watch) -> StepReply:
+        settings = self._resources.settings
+        async with self._resources.database.begin() as session:
+            opened = await moves.open_attempt(
+                session, self._chat_id, max_attempts=settings.max_attempts, max_steps=settings.max_steps
+            )
+        if opened.reply is not None:
+            return opened.reply
+        version = opened.chat["snapshot_version"]
+        if opened.then is not self._wanted:
+            return StepReply(opened.then, version, note=f"the chat needs {opened.then.value}")
+        fence = self._fence = opened.fence
+        self._resources.failpoints.hit("worker.after_open")
+        self._episode = self._resources.publisher.episode(
+            fence.chat_id, fence.history_version, fence.generation_attempt
+        )
+        watch.guard(fence, version)
+        return await self._step.work(self, opened)
+
+    async def _until_done_or_stopped(self, work: "asyncio.Task[StepReply]", watch: Watch) -> None:
+        """Return when the work is done, or cancelled because the chat has moved on; raises when the worker stops."""
+        stop = asyncio.create_task(watch.stopped.wait())
+        try:
+            while not work.done():
+                try:
+                    await asyncio.wait({work} if self._sealed else {work, stop}, return_when=asyncio.FIRST_COMPLETED)
+                    moved_on = stop.done()
+                except asyncio.CancelledError:
+                    moved_on = await self._judge_cancellation(work)
+                if moved_on and not self._sealed:
+                    break
+            await self._cancel(work)
+        finally:
+            stop.cancel()
+
+    async def _judge_cancellation(self, work: "asyncio.Task[StepReply]") -> bool:
+        """Temporal asks us to stop: for the chat's sake (then look: the request may be stale), or for the worker's."""
+        details = activity.cancellation_details()
+        if details is not None and details.cancel_requested and not details.worker_shutdown:
+            current = asyncio.current_task()
+            assert current is not None
+            current.uncancel()
+            return self._fence is not None and not await self._holds(self._fence)
+        if self._sealed:
+            return False
+        await self._cancel(work)
+        raise asyncio.CancelledError
+
+    async def _cancel(self, work: "asyncio.Task[StepReply]") -> None:
+        if not work.done():
+            work.cancel()
+            await asyncio.wait({work}, timeout=CLOSING_PATIENCE)
+
+    async def _outcome(self, work: "asyncio.Task[StepReply]") -> StepReply:
+        if not work.done():
+            return await self._settle()
+        try:
+            return work.result()
+        except (asyncio.CancelledError, FenceLost):
+            return await self._settle()
+        except NotFound:
+            return StepReply(Then.REST, 0, note="the chat is gone")
+        except AWAY:
+            raise
+        except Exception:
+            if self._fence is None:
+                raise
+            log.exception("chat %s: a step failed unexpectedly", self._chat_id)
+            return await self._fail(self._fence)
+
+    async def _fail(self, fence: Fence) -> StepReply:
+        """A bug of ours ends the turn with an error that people see, instead of being tried for ever."""
+        try:
+            return await patiently(
+                self._resources.database, lambda session: moves.finish_error(session, fence, dict(UNEXPECTED))
+            )
+        except FenceLost:
+            return await self._settle()
+
+    async def _settle(self) -> StepReply:
+        """The chat has moved on. If a stop was asked for in our attempt, commit the partial; else drop the work."""
+        fence = self._fence
+        if fence is None:
+            return StepReply(Then.GENERATE, 0, note="stopped before the attempt was open")
+        if self._episode is not None:
+            self._episode.close()
+        stands = await patiently(self._resources.database, lambda session: standing.of(session, [fence.chat_id]))
+        chat = stands.get(fence.chat_id)
+        if chat is None:
+            return StepReply(Then.REST, 0, note="the chat is gone")
+        ours = (chat.history_version, chat.generation_attempt) == (fence.history_version, fence.generation_attempt)
+        if chat.status != Status.INTERRUPTING or not ours:
+            return StepReply(Then.GENERATE, chat.snapshot_version, note="the chat moved on")
+        self._resources.failpoints.hit("worker.before_interrupt_commit")
+        episode = (fence.history_version, fence.generation_attempt)
+        rows = self._step.partial()
+        return await patiently(
+            self._resources.database,
+            lambda session: moves.finish_interruption(session, fence.chat_id, rows, episode=episode),
+        )
+
+    async def _holds(self, fence: Fence) -> bool:
+        """Is the attempt still the current one? An unreachable database says nothing: the control channel will."""
+        try:
+            async with self._resources.database.read() as session:
+                chat = (await standing.of(session, [fence.chat_id])).get(fence.chat_id)
+        except AWAY:
+            return True
+        attempt = (fence.history_version, fence.generation_attempt)
+        return (
+            chat is not None
+            and chat.status == Status.RUNNING
+            and (chat.history_version, chat.generation_attempt) == attempt
+        )
+
+
+async def undisturbed(work: Coroutine[Any, Any, StepReply]) -> StepReply:
+    """Do it to its end: Temporal may ask an activity to stop while it is just committing why it stopped."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            assert current is not None
+            current.uncancel()
+    return task.result()
+
+
+@contextlib.asynccontextmanager
+async def heartbeats() -> AsyncIterator[None]:
+    """Tell Temporal that we are alive until the block ends: it gives a silent worker's work to another."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(HEARTBEAT_INTERVAL)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()

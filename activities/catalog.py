@@ -1,0 +1,68 @@
+"""Which model a step runs on, with its secrets opened: resolved once, and again when the catalogue changes."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from models.store import catalog
+from models.store.database import Database
+from models.store.secrets import Cipher
+
+STALE_AFTER = 30.0  # seconds, should a notice of a change be lost
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyModel:
+    """A model that can be called."""
+
+    model_config_id: UUID
+    provider: str
+    provider_name: str
+    model: str
+    base_url: str
+    options: dict[str, Any]
+    context_limit: int
+    api_key: str = field(repr=False)
+    settings: dict[str, Any] = field(repr=False)
+
+
+class Catalog:
+    """The worker's memory of the catalogue."""
+
+    def __init__(self, database: Database, cipher: Cipher) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._known: dict[tuple[UUID | None, ...], tuple[float, ReadyModel | None]] = {}
+
+    def forget(self) -> None:
+        """Something in the catalogue changed."""
+        self._known = {}
+
+    async def resolve(self, wanted: Sequence[UUID | None]) -> ReadyModel | None:
+        """The first usable of `wanted`, else the default; raises SecretUnreadable when no key opens its secrets."""
+        key = tuple(wanted)
+        now = asyncio.get_running_loop().time()
+        known = self._known
+        if key in known and now - known[key][0] < STALE_AFTER:
+            return known[key][1]
+        async with self._database.read() as session:
+            found = await catalog.resolve(session, None, wanted)
+        ready = None if found is None else self._opened(found)
+        # Into the memory that was current when we asked: a change in the meantime has thrown that one away.
+        known[key] = (now, ready)
+        return ready
+
+    def _opened(self, found: catalog.ResolvedModel) -> ReadyModel:
+        return ReadyModel(
+            model_config_id=found.model_config_id,
+            provider=found.provider,
+            provider_name=found.provider_name,
+            model=found.model,
+            base_url=found.base_url,
+            options=found.options,
+            context_limit=found.context_limit,
+            api_key=found.api_key(self._cipher),
+            settings=found.provider_settings(self._cipher),
+        )

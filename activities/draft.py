@@ -1,0 +1,164 @@
+"""The answer as it grows: ordered blocks of reasoning, text and tool calls, ready to be committed at any point."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from activities.providers.provider import Chunk, Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from models.parts import Part
+from models.rules.moments import rfc3339
+
+
+def clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class _Text:
+    pieces: list[str] = field(default_factory=list)
+
+    def part(self) -> Part:
+        return {"type": "text", "text": "".join(self.pieces)}
+
+
+@dataclass(slots=True)
+class _Reasoning:
+    created_at: str
+    pieces: list[str] = field(default_factory=list)
+    signature: str = ""
+    redacted: str = ""
+    completed_at: str = ""
+
+    def part(self) -> Part:
+        part: Part = {"type": "reasoning", "text": "".join(self.pieces), "created_at": self.created_at}
+        if self.completed_at:
+            part["completed_at"] = self.completed_at
+        metadata = {"signature": self.signature, "redacted": self.redacted}
+        if kept := {key: value for key, value in metadata.items() if value}:
+            part["provider_metadata"] = kept
+        return part
+
+
+@dataclass(slots=True)
+class _Call:
+    id: str
+    name: str
+    created_at: str
+    pieces: list[str] = field(default_factory=list)
+
+    def part(self) -> Part:
+        part: Part = {
+            "type": "tool-call",
+            "tool_call_id": self.id,
+            "tool_name": self.name,
+            "created_at": self.created_at,
+        }
+        args = arguments("".join(self.pieces))
+        if args is not None:
+            part["args"] = args
+        return part
+
+
+class Draft:
+    """One step's answer so far."""
+
+    def __init__(self, now: Callable[[], datetime] = clock) -> None:
+        self._now = now
+        self._blocks: list[_Text | _Reasoning | _Call] = []
+        self._calls: dict[int, _Call] = {}
+        self.usage: Usage | None = None
+        self.finished: Finished | None = None
+
+    def add(self, chunk: Chunk) -> Part | None:
+        """Take in a chunk; the piece to show watchers, if there is one."""
+        match chunk:
+            case TextDelta(text):
+                return self._text(text)
+            case ReasoningDelta():
+                return self._reasoning(chunk)
+            case ToolCallDelta():
+                return self._call(chunk)
+            case Usage():
+                self.usage = chunk
+            case Finished():
+                self.finished = chunk
+        return None
+
+    def close(self) -> list[Part]:
+        """The answer is over: end what is open; the whole tool calls, to show watchers."""
+        self._end_reasoning()
+        return [call.part() for call in self._calls.values()]
+
+    def parts(self) -> list[Part]:
+        """The answer so far, as it is stored."""
+        return [block.part() for block in self._blocks]
+
+    @property
+    def says_something(self) -> bool:
+        """Is there anything that a person would see: text or a tool call?"""
+        return any(not isinstance(block, _Reasoning) for block in self._blocks)
+
+    def _moment(self) -> str:
+        return rfc3339(self._now())
+
+    def _text(self, text: str) -> Part | None:
+        if not text:
+            return None
+        last = self._blocks[-1] if self._blocks else None
+        if not isinstance(last, _Text):
+            self._end_reasoning()
+            last = _Text()
+            self._blocks.append(last)
+        last.pieces.append(text)
+        return {"type": "text", "text": text}
+
+    def _reasoning(self, delta: ReasoningDelta) -> Part | None:
+        last = self._blocks[-1] if self._blocks else None
+        # A signature closes its block; redacted thinking is a block of its own.
+        if not isinstance(last, _Reasoning) or delta.redacted or (delta.text and (last.signature or last.redacted)):
+            self._end_reasoning()
+            last = _Reasoning(self._moment())
+            self._blocks.append(last)
+        last.signature += delta.signature
+        last.redacted += delta.redacted
+        if not delta.text:
+            return None
+        piece: Part = {"type": "reasoning", "text": delta.text}
+        if not last.pieces:
+            piece["created_at"] = last.created_at
+        last.pieces.append(delta.text)
+        return piece
+
+    def _call(self, delta: ToolCallDelta) -> Part | None:
+        call = self._calls.get(delta.index)
+        if call is None:
+            self._end_reasoning()
+            call = _Call(delta.id or f"call_{uuid4().hex}", delta.name, self._moment())
+            self._calls[delta.index] = call
+            self._blocks.append(call)
+        elif delta.name and not call.name:
+            call.name = delta.name
+        call.pieces.append(delta.arguments)
+        return {
+            "type": "tool-call",
+            "tool_call_id": call.id,
+            "tool_name": call.name,
+            "args_delta": delta.arguments,
+        }
+
+    def _end_reasoning(self) -> None:
+        last = self._blocks[-1] if self._blocks else None
+        if isinstance(last, _Reasoning) and not last.completed_at:
+            last.completed_at = self._moment()
+
+
+def arguments(text: str) -> Any:
+    """A call's arguments; None for text that is empty or not JSON, which is not stored."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,56 @@
+"""The interrupt effect: end a stop whose producer is gone, from what it had logged; or say what the chat needs."""
+
+from collections.abc import Sequence
+
+from activities.patience import patiently
+from activities.performs import performs
+from activities.resources import Resources
+from models.parts import Part
+from models.rules.states import Status
+from models.steps import StepReply, StepRequest, Then
+from models.store import moves, standing, stream
+from models.store.moves import StepRow
+from models.store.standing import Standing
+from workflows import effects
+
+
+class Interruption:
+    """Performs the effect `interrupt`."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+
+    @performs(effects.interrupt)
+    async def interrupt(self, request: StepRequest) -> StepReply:
+        async with self._resources.database.read() as session:
+            chat = (await standing.of(session, [request.chat_id])).get(request.chat_id)
+            if chat is None:
+                return StepReply(Then.REST, 0, note="the chat is gone")
+            if chat.status != Status.INTERRUPTING:
+                return next_of(chat)
+            logged = await stream.partial(session, chat.id, chat.history_version, chat.generation_attempt)
+        rows = rebuilt(logged)
+        self._resources.failpoints.hit("worker.before_interrupt_commit")
+        episode = (chat.history_version, chat.generation_attempt)
+        return await patiently(
+            self._resources.database,
+            lambda session: moves.finish_interruption(session, chat.id, rows, episode=episode),
+        )
+
+
+def next_of(chat: Standing) -> StepReply:
+    """What a chat without a stop needs: to wait on, if it was backing off, else to be looked at."""
+    if chat.status not in (Status.PENDING, Status.RUNNING):
+        return StepReply(Then.REST, chat.snapshot_version, note=f"the chat is {chat.status}")
+    if chat.retry_state is not None and chat.retry_seconds > 0:
+        note = str(chat.retry_state.get("error", ""))
+        return StepReply(Then.BACK_OFF, chat.snapshot_version, chat.retry_seconds, note)
+    return StepReply(Then.GENERATE, chat.snapshot_version)
+
+
+def rebuilt(logged: Sequence[tuple[str, Part]]) -> list[StepRow]:
+    """The messages that a dead worker's step had come to: one of the assistant, one for each tool result."""
+    said = [part for role, part in logged if role == "assistant"]
+    results = [part for role, part in logged if role == "tool" and part["type"] == "tool-result"]
+    rows = [StepRow("assistant", said)] if said else []
+    return rows + [StepRow("tool", [part]) for part in results]

@@ -1,0 +1,96 @@
+"""Who may see and change whose account, and which roles they may hand out."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from fastapi import Request
+
+from models.errors import Forbidden, Invalid, NotFound, Validation
+from models.principal import OrgRole, Principal, Scope, SiteRole
+from models.store.database import Row
+
+# Which site roles the holder of a role may give and take. Nobody hands out what is more than their own.
+GRANTS: dict[SiteRole, frozenset[SiteRole]] = {
+    SiteRole.OWNER: frozenset(SiteRole),
+    SiteRole.USER_ADMIN: frozenset({SiteRole.USER_ADMIN}),
+}
+
+
+def grantable(caller: Principal) -> frozenset[str]:
+    """The site roles that the caller may give and take."""
+    return frozenset(role for held, roles in GRANTS.items() if held in caller.site_roles for role in roles)
+
+
+def may_read(caller: Principal, row: Row) -> bool:
+    """Oneself; everybody, for those who administer or audit users; one's organization, for its admins and auditors."""
+    if caller.user_id == row["id"] or caller.may_administer_users() or caller.may_read_deployment():
+        return True
+    return any(reads_members(caller, organization) for organization in row["organization_ids"])
+
+
+def reads_members(caller: Principal, organization_id: UUID) -> bool:
+    """May the caller see who is in the organization?"""
+    if caller.may_administer_users() or caller.may_read_deployment():
+        return True
+    auditor = caller.has_scope(Scope.ALL) and caller.has_org_role(organization_id, OrgRole.AUDITOR)
+    return auditor or caller.may_administer_organization(organization_id)
+
+
+def may_see_organization(caller: Principal, organization_id: UUID) -> bool:
+    return caller.is_member(organization_id) or reads_members(caller, organization_id)
+
+
+def require_readable(caller: Principal, row: Row) -> Row:
+    """The row, or NotFound: a user one may not see does not exist."""
+    if not may_read(caller, row):
+        raise NotFound
+    return row
+
+
+def require_power_over(caller: Principal, row: Row) -> None:
+    """Raises NotFound for a user one may not see, Forbidden for one who is above the caller.
+
+    Power over somebody with a role that one could not grant would be that role by a detour.
+    """
+    require_readable(caller, row)
+    if not caller.may_administer_users() or not set(row["roles"]) <= grantable(caller):
+        raise Forbidden
+
+
+def require_identity_of(caller: Principal, row: Row) -> None:
+    """Raises NotFound or Forbidden unless the caller may act as this user: themselves, or anybody for owners."""
+    require_readable(caller, row)
+    if row["id"] != caller.user_id and not caller.may_update_deployment():
+        raise Forbidden
+
+
+def check_site_roles(caller: Principal, row: Row, wanted: Iterable[str]) -> None:
+    """Raises Invalid for unknown roles, Forbidden for a change the caller may not make."""
+    _check_known(wanted, frozenset(SiteRole))
+    changed = set(wanted) ^ set(row["roles"])
+    if changed - grantable(caller):
+        raise Forbidden
+
+
+def check_org_roles(caller: Principal, organization_id: UUID, wanted: Iterable[str]) -> None:
+    """Raises Invalid for unknown roles, Forbidden unless the caller administers the organization."""
+    if not caller.may_administer_organization(organization_id):
+        raise Forbidden
+    _check_known(wanted, frozenset(OrgRole))
+
+
+def _check_known(wanted: Iterable[str], known: frozenset[str]) -> None:
+    unknown = sorted(set(wanted) - known)
+    if unknown:
+        detail = f"Unknown role: {', '.join(unknown)}. Known: {', '.join(sorted(known))}."
+        raise Invalid("Invalid roles.", detail, [Validation("roles", detail)])
+
+
+def named(caller: Principal, user: str) -> UUID | str:
+    """What to look up for `{user}`: an id, a username or `me`."""
+    return caller.user_id if user == "me" else user
+
+
+def address(request: Request) -> str:
+    """Where a request comes from, as far as we know."""
+    return request.client.host if request.client else ""

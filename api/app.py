@@ -1,0 +1,54 @@
+"""The ASGI application: routes, errors and resources put together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api import errors
+from api.doorway import Doorway
+from api.openapi import describe
+from api.resources import Resources, open_resources
+from api.routes import EXPERIMENTAL, ROUTES
+from models.errors import Exhausted, Invalid, Unavailable
+from models.settings import Settings
+
+
+class State(TypedDict):
+    """What the lifespan gives to every request."""
+
+    resources: Resources
+
+
+def operation_id(route: APIRoute) -> str:
+    """The function's name; routes under the experimental prefix are marked."""
+    return f"{route.name}_experimental" if route.path_format.startswith(EXPERIMENTAL) else route.name
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application; its resources open with its lifespan."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        async with open_resources(settings) as resources:
+            yield {"resources": resources}
+
+    app = FastAPI(
+        title="Turnstone",
+        summary="Durable agent chats.",
+        version="0.1.0",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+        responses=errors.raises(Invalid, Exhausted, Unavailable),
+        docs_url="/docs",
+        redoc_url=None,
+    )
+    for prefix, router in ROUTES:
+        app.include_router(router, prefix=prefix)
+    errors.install(app)
+    app.add_middleware(Doorway)
+    describe(app)
+    return app

@@ -1,0 +1,204 @@
+"""Our errors, and everybody else's, as HTTP answers in one envelope."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+import sqlalchemy.exc
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.websockets import WebSocket, WebSocketState
+
+from api.answers import answer
+from api.requests import Malformed
+from api.schemas.errors import Error
+from models.errors import (
+    Conflict,
+    Exhausted,
+    Forbidden,
+    Gone,
+    Invalid,
+    NotFound,
+    Precondition,
+    TooLarge,
+    TurnstoneError,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+    Validation,
+)
+
+log = logging.getLogger(__name__)
+
+# The nearest ancestor in this table decides.
+STATUS: Mapping[type[TurnstoneError], int] = {
+    Invalid: 400,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    NotFound: 404,
+    Conflict: 409,
+    Gone: 410,
+    Precondition: 412,
+    TooLarge: 413,
+    Unprocessable: 422,
+    Exhausted: 429,
+    Unavailable: 503,
+    TurnstoneError: 500,
+}
+RETRY_AFTER = {429: 1, 503: 2}  # seconds, where nobody knows better
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+BAD_JSON = "Request body must be valid JSON."
+BAD_QUERY = "Query parameters have invalid values."
+
+
+def status_of(kind: type[TurnstoneError]) -> int:
+    """The HTTP status of an error: its own, or its nearest ancestor's."""
+    return next(STATUS[ancestor] for ancestor in kind.__mro__ if ancestor in STATUS)
+
+
+def raises(*kinds: type[TurnstoneError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's `responses` for the errors a handler documents."""
+    documented: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        text = kind.default_message
+        entry = documented.setdefault(status_of(kind), {"model": Error, "description": text})
+        if text not in entry["description"]:
+            entry["description"] += f" Or: {text}"
+    return documented
+
+
+def envelope(
+    status: int,
+    message: str,
+    detail: str = "",
+    validations: Sequence[Validation] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """An error answer; empty keys are left out."""
+    body: dict[str, Any] = {"message": message}
+    if detail:
+        body["detail"] = detail
+    if validations:
+        body["validations"] = [{"field": each.field, "detail": each.detail} for each in validations]
+    if status in RETRY_AFTER and "Retry-After" not in (headers or {}):
+        headers = {**(headers or {}), "Retry-After": str(RETRY_AFTER[status])}
+    return answer(body, status, headers)
+
+
+def respond(error: TurnstoneError) -> Response:
+    """The answer for one of our errors."""
+    status = status_of(type(error))
+    headers: dict[str, str] = {}
+    if isinstance(error, Exhausted) and error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    return envelope(status, error.message, error.detail, error.validations, headers)
+
+
+def _field(location: Sequence[Any]) -> str:
+    return ".".join(str(step) for step in location)
+
+
+def _validations(errors: Sequence[Any]) -> list[Validation]:
+    found = []
+    for error in errors:
+        location = error["loc"][1:]
+        detail = error["msg"]
+        if error["type"] == "missing":
+            detail = 'Validation failed for tag "required" with value: ""'
+        elif error["loc"][0] == "query":
+            detail = f'Query param "{_field(location)}" is not valid: {detail}'
+        found.append(Validation(_field(location), detail))
+    return found
+
+
+def respond_to_invalid(errors: Sequence[Any], body: object = None) -> Response:
+    """The answer for parameters or a body that do not have the declared shape."""
+    first = errors[0]
+    place, location = first["loc"][0], first["loc"][1:]
+    if place == "path":
+        kind = "UUID" if first["type"].startswith("uuid") else "path parameter"
+        return envelope(400, f'Invalid {kind} "{_field(location)}".', first["msg"])
+    if place == "body" and isinstance(body, Malformed):
+        return envelope(400, BAD_JSON, body.reason)
+    if place == "body" and not location:
+        return envelope(400, BAD_JSON, first["msg"])
+    if place in ("query", "header", "cookie"):
+        return envelope(400, BAD_QUERY, validations=_validations(errors))
+    return envelope(400, Invalid.default_message, validations=_validations(errors))
+
+
+def allowed_methods(connection: HTTPConnection) -> str:
+    """The methods that the application's routes take at this path, for `Allow`."""
+    routes = connection.app.router.routes
+    return ", ".join(
+        method
+        for method in METHODS
+        if any(route.matches({**connection.scope, "method": method})[0] is Match.FULL for route in routes)
+    )
+
+
+def _from_http(connection: HTTPConnection, error: HTTPException) -> Response:
+    """What Starlette and FastAPI raise by themselves."""
+    if error.status_code == 404:
+        return envelope(404, "Route not found.")
+    if error.status_code == 405:
+        return envelope(405, "Method not allowed.", headers={"Allow": allowed_methods(connection)})
+    return envelope(error.status_code, str(error.detail), headers=error.headers)
+
+
+def respond_to(connection: HTTPConnection, error: Exception) -> Response | None:
+    """The answer for an expected error, or None for a bug."""
+    match error:
+        case TurnstoneError():
+            if status_of(type(error)) >= 500:
+                log.warning("answering %s: %s", status_of(type(error)), error)
+            return respond(error) if type(error) is not TurnstoneError else None
+        case RequestValidationError():
+            return respond_to_invalid(error.errors(), error.body)
+        case WebSocketRequestValidationError():
+            return respond_to_invalid(error.errors())
+        case HTTPException():
+            return _from_http(connection, error)
+        case sqlalchemy.exc.DataError() | psycopg.DataError():
+            # A value that Postgres cannot hold (NUL in text, a number out of range) got past the schemas.
+            return envelope(400, Invalid.default_message, "A value in the request cannot be stored or compared.")
+        case sqlalchemy.exc.OperationalError() | sqlalchemy.exc.TimeoutError() | psycopg.OperationalError():
+            log.warning("the database is away: %s", str(error).splitlines()[0])
+            return respond(Unavailable(detail="The database does not answer."))
+        case sqlalchemy.exc.DBAPIError() if error.connection_invalidated:
+            log.warning("the database connection was lost: %s", str(error).splitlines()[0])
+            return respond(Unavailable(detail="The database does not answer."))
+    return None
+
+
+async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:
+    response = respond_to(connection, error)
+    if response is None:
+        raise error
+    if not isinstance(connection, WebSocket):
+        return response
+    if connection.application_state is WebSocketState.CONNECTING:
+        await connection.send_denial_response(response)
+    elif connection.application_state is WebSocketState.CONNECTED:
+        await connection.close(1011)
+    return None
+
+
+def install(app: FastAPI) -> None:
+    """Put the envelope around every error of the application."""
+    kinds: tuple[type[Exception], ...] = (
+        TurnstoneError,
+        RequestValidationError,
+        WebSocketRequestValidationError,
+        HTTPException,
+        sqlalchemy.exc.SQLAlchemyError,
+        psycopg.Error,
+    )
+    for kind in kinds:
+        app.exception_handler(kind)(_handle)

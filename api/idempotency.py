@@ -1,0 +1,83 @@
+"""`Idempotency-Key`: the same request again gets the first one's answer (design §9).
+
+A handler claims the key in the transaction of its work and stores its answer there before the commit, so a crash
+leaves either both or neither. Of two requests at once the second is told 409. Answers of 2xx are kept, refusals are
+not: they changed nothing, and the request may be tried again.
+"""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import Depends, Header
+from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.answers import MEDIA_TYPE
+from api.caller import Caller
+from api.requests import JsonRequest
+from api.resources import Opened
+from models.errors import Invalid, Validation
+from models.store import idempotency
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+MAX_LENGTH = 255
+
+
+class Once:
+    """A request's key, or its absence, which costs nothing."""
+
+    def __init__(self, claim: idempotency.Claim | None) -> None:
+        self._claim = claim
+
+    async def replay(self, session: AsyncSession) -> Response | None:
+        """The answer given before, if any; then nothing is to be done. Claims the key until the transaction ends.
+
+        Raises Unprocessable (another request had this key) and Conflict (it is still running).
+        """
+        if self._claim is None:
+            return None
+        kept = await idempotency.claim(session, self._claim)
+        if kept is None:
+            return None
+        return Response(kept.body, kept.status, {REPLAYED: "true"}, MEDIA_TYPE if kept.body else None)
+
+    async def keep(self, session: AsyncSession, response: Response) -> Response:
+        """Store the answer of the work that this transaction did; gives it back."""
+        if self._claim is not None:
+            await idempotency.keep(session, self._claim, response.status_code, bytes(response.body))
+        return response
+
+
+async def _once(
+    request: Request,
+    caller: Caller,
+    resources: Opened,
+    key: Annotated[
+        str | None,
+        Header(
+            alias=HEADER,
+            description="1 to 255 printable ASCII characters. The same key with the same request replays its answer.",
+            examples=["5f0c9a2e-send-1"],
+        ),
+    ] = None,
+) -> Once:
+    if key is None:
+        return Once(None)
+    if not (1 <= len(key) <= MAX_LENGTH and all(" " <= character <= "~" for character in key)):
+        detail = f"must be 1 to {MAX_LENGTH} printable ASCII characters"
+        raise Invalid("Invalid Idempotency-Key.", validations=[Validation(HEADER, detail)])
+    # A route that takes no body does not read one, whatever its size.
+    body = await request.body() if isinstance(request, JsonRequest) else b""
+    ttl = resources.settings.idempotency_ttl
+    return Once(idempotency.Claim(caller.user_id, key, _fingerprint(request, body), ttl))
+
+
+def _fingerprint(request: Request, body: bytes) -> bytes:
+    path = request.scope["path"].encode("utf-8", "surrogateescape")
+    asked = b"%s %s?%s\n" % (request.method.encode(), path, request.scope["query_string"])
+    return hashlib.sha256(asked + body).digest()
+
+
+OnlyOnce = Annotated[Once, Depends(_once)]

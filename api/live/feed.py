@@ -1,0 +1,223 @@
+"""One chat, for all who watch it in this process: read once, encoded once, told to each."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from api.live.delta import NOTHING, Seen, Told, part_event
+from api.live.watcher import Watcher
+from models.events import Event, event
+from models.rules.cursors import NOWHERE, Cursor
+from models.store.live import Reading
+from models.store.stream import PartsNotice
+
+INBOX = 2000  # notices that wait for a reading; more are read from the log instead
+LOAD_FAILED = {"error": {"message": "failed to load initial snapshot", "retryable": False}}
+
+log = logging.getLogger(__name__)
+
+Read = Callable[[UUID, Cursor, int], Awaitable[Reading | None]]
+
+
+@dataclass(eq=False, slots=True)
+class Joiner:
+    """A watcher that waits for its snapshot: all, what is newer than its cursor, or all after a `resync`."""
+
+    watcher: Watcher
+    since: Seen = NOTHING
+    after_id: int = 0
+    resync: bool = False
+    warned: bool = False
+
+
+class Feed:
+    """The stream of a chat. Notices are hints: only what the database says, or a part in its place, is told."""
+
+    def __init__(self, chat_id: UUID, read: Read) -> None:
+        self.chat_id = chat_id
+        self._read = read
+        self._seen: Seen | None = None
+        self._members: set[Watcher] = set()
+        self._watchers: set[Watcher] = set()  # members that are told what happens: neither joining nor too far behind
+        self._deaf: set[Watcher] = set()  # they miss the beginning of the episode, so they do not get its end
+        self._joiners: list[Joiner] = []
+        self._inbox: deque[PartsNotice] = deque(maxlen=INBOX)
+        self._hole: Cursor | None = None  # where the log had nothing to fill a gap with
+        self._stale = False
+        self._over = False
+        self._wake = asyncio.Event()
+        self._task = asyncio.create_task(self._run(), name=f"feed-{chat_id}")
+
+    @property
+    def deserted(self) -> bool:
+        return not self._members
+
+    def join(self, joiner: Joiner) -> None:
+        """Give the watcher a snapshot and then everything after it, without a gap or a repeat."""
+        self._members.add(joiner.watcher)
+        self._joiners.append(joiner)
+        self._wake.set()
+
+    def leave(self, watcher: Watcher) -> None:
+        self._members.discard(watcher)
+        self._watchers.discard(watcher)
+        self._deaf.discard(watcher)
+        self._joiners = [joiner for joiner in self._joiners if joiner.watcher is not watcher]
+
+    def hint(self, snapshot: int, seq: int = 0) -> None:
+        """The chat may have come this far: read it if that is news."""
+        if self._seen is None or (snapshot, seq) > (self._seen.cursor.snapshot, self._seen.cursor.seq):
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Read the chat, whatever is known of it."""
+        self._stale = True
+        self._wake.set()
+
+    def parts(self, notice: PartsNotice) -> None:
+        """Parts were written: tell them at once if they are next, else after a reading."""
+        if self._seen is None or self._wake.is_set():
+            if len(self._inbox) == INBOX:
+                self.refresh()
+            self._inbox.append(notice)
+        elif not self._tell_parts(notice, self._seen):
+            self._inbox.append(notice)
+            self.refresh()
+
+    def end(self) -> None:
+        """Tell nobody anything more."""
+        self._over = True
+        self._wake.set()
+        for watcher in self._members:
+            watcher.end()
+
+    async def ended(self) -> None:
+        """Return once nothing is being read any more."""
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        pause = 0.05
+        while True:
+            await self._wake.wait()
+            if self._over:
+                return
+            joiners, self._joiners = self._joiners, []
+            self._stale = False
+            covered = len(self._inbox)  # what had been written before the reading
+            try:
+                found = await self._sync(joiners)
+                pause = 0.05
+            except Exception as failure:  # a watcher outlives whatever keeps us from the database
+                log.warning("chat %s cannot be read for its watchers: %s", self.chat_id, failure)
+                self._reassure(joiners)
+                self._joiners = [joiner for joiner in joiners if joiner.watcher in self._members] + self._joiners
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+                continue
+            if not found:
+                self.end()
+                return
+            self._settle(covered)
+
+    def _settle(self, covered: int) -> None:
+        """Tell the parts that came while the chat was read; a gap that the reading did not fill will stay one."""
+        while self._inbox and self._seen is not None:
+            if not self._tell_parts(self._inbox[0], self._seen):
+                if covered <= 0:
+                    self._stale = True
+                    break
+                self._hole = self._seen.cursor
+            self._inbox.popleft()
+            covered -= 1
+        if not self._stale and not self._joiners and not self._over:
+            self._wake.clear()
+
+    async def _sync(self, joiners: list[Joiner]) -> bool:
+        """One reading brings the feed up to date and gives each joiner its snapshot; False if the chat is gone."""
+        seen = self._seen or NOTHING
+        floor = _lowest([seen.cursor, *(joiner.since.cursor for joiner in joiners)])
+        after_id = 0
+        if self._seen is None:
+            # Nobody is told yet: messages can be left out, but the episode is read from its start.
+            floor = floor._replace(snapshot=min(joiner.since.cursor.snapshot for joiner in joiners))
+            after_id = min(joiner.after_id for joiner in joiners)
+        reading = await self._read(self.chat_id, floor, after_id)
+        if reading is None:
+            return False
+        told = Told(reading)
+        events, after = told.changes(seen)
+        if after.cursor.episode != seen.cursor.episode:
+            self._deaf.clear()
+        self._tell(events)
+        self._seen = after
+        for joiner in joiners:
+            if joiner.watcher in self._members:
+                self._admit(joiner, told, after)
+        return True
+
+    def _admit(self, joiner: Joiner, told: Told, now: Seen) -> None:
+        since, resync = joiner.since, joiner.resync
+        if _beyond(since.cursor, now.cursor):
+            since, resync = NOTHING, True
+        events, seen = told.changes(since, 0 if resync else joiner.after_id)
+        if resync:
+            events = [event("resync", self.chat_id), *events]
+        if seen.cursor.seq != now.cursor.seq:
+            self._deaf.add(joiner.watcher)
+        self._watchers.add(joiner.watcher)
+        joiner.watcher.begin(events)
+
+    def _tell_parts(self, notice: PartsNotice, seen: Seen) -> bool:
+        """Tell those parts of the notice that are next; False if a reading must come first."""
+        cursor = seen.cursor
+        if notice.episode != cursor.episode:
+            return notice.episode < cursor.episode
+        if notice.parts is None:
+            return notice.seq <= cursor.seq
+        if notice.seq > cursor.seq + 1:
+            return self._hole == cursor
+        events = []
+        for seq, (role, part) in enumerate(notice.parts, start=notice.seq):
+            if seq > cursor.seq:
+                cursor = cursor._replace(seq=seq)
+                events.append(part_event(self.chat_id, cursor, role, part))
+        self._seen = seen.after(cursor.seq)
+        self._tell(events, parts=True)
+        return True
+
+    def _tell(self, events: list[Event], *, parts: bool = False) -> None:
+        if not events:
+            return
+        for watcher in list(self._watchers):
+            if watcher in self._deaf:
+                heard = [] if parts else [each for each in events if each.type != "message_part"]
+            else:
+                heard = events
+            if heard and not watcher.put(heard):
+                self._watchers.discard(watcher)
+                self._deaf.discard(watcher)
+
+    def _reassure(self, joiners: list[Joiner]) -> None:
+        """Say once, in the place of the snapshot, that it will take longer."""
+        for joiner in joiners:
+            if not joiner.warned:
+                joiner.warned = True
+                joiner.watcher.begin([event("error", self.chat_id, LOAD_FAILED)])
+
+
+def _lowest(cursors: list[Cursor]) -> Cursor:
+    """A cursor from which a reading serves them all."""
+    snapshot = min(cursor.snapshot for cursor in cursors)
+    if len({cursor.episode for cursor in cursors}) > 1:
+        return NOWHERE._replace(snapshot=snapshot)
+    return cursors[0]._replace(snapshot=snapshot, seq=min(cursor.seq for cursor in cursors))
+
+
+def _beyond(cursor: Cursor, now: Cursor) -> bool:
+    """The cursor claims more than there is: it is another chat's, or from a future that was lost."""
+    if cursor.snapshot > now.snapshot or cursor.episode > now.episode:
+        return True
+    return cursor.episode == now.episode and cursor.seq > now.seq

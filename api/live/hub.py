@@ -1,0 +1,142 @@
+"""All watchers of this process: one LISTEN connection, fanned out in memory, with a poll behind it."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
+from uuid import UUID
+
+import psycopg
+
+from api.live.delta import NOTHING, Seen
+from api.live.feed import Feed, Joiner
+from api.live.sidebar import Sidebars
+from api.live.watcher import Watcher
+from models.errors import Unavailable
+from models.principal import Principal
+from models.rules.cursors import Cursor
+from models.settings import Settings
+from models.store import live, stream
+from models.store.database import Database
+from models.store.live import Reading
+from models.store.notices import CHATS, PARTS, ChatNotice
+
+READERS = 4  # database connections that all feeds together may hold
+LISTEN_PATIENCE = 5.0  # seconds
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """Who watches what. `start` it once, then `watch` chats and `sidebar`s."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._poll_interval = settings.stream_poll_interval.total_seconds()
+        self._buffer = settings.watcher_buffer_bytes
+        self._feeds: dict[UUID, Feed] = {}
+        self._sidebars = Sidebars(database)
+        self._readers = asyncio.Semaphore(READERS)
+        self._listening = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Begin to listen. The database need not be there yet."""
+        self._tasks = [
+            asyncio.create_task(self._listen(), name="hub-listen"),
+            asyncio.create_task(self._poll(), name="hub-poll"),
+            asyncio.create_task(self._sidebars.run(), name="hub-sidebars"),
+        ]
+
+    async def close(self) -> None:
+        """End every stream, and stop listening."""
+        for task in self._tasks:
+            task.cancel()
+        self._sidebars.end()
+        ending = list(self._feeds.values())
+        for feed in ending:
+            feed.end()
+        self._feeds.clear()
+        await asyncio.gather(*self._tasks, *(feed.ended() for feed in ending), return_exceptions=True)
+
+    @property
+    def feeds(self) -> int:
+        """How many chats are watched here."""
+        return len(self._feeds)
+
+    @contextmanager
+    def watch(self, chat_id: UUID, cursor: Cursor | None = None, after_id: int = 0) -> Iterator[Watcher]:
+        """A watcher of the chat: a snapshot (what is new since `cursor`, messages after `after_id`), then the rest."""
+        feed = self._feeds.get(chat_id)
+        if feed is None:
+            feed = self._feeds[chat_id] = Feed(chat_id, self._read)
+        watcher = Watcher(self._buffer, lambda late: feed.join(Joiner(late, resync=True)))
+        feed.join(Joiner(watcher, Seen(cursor) if cursor else NOTHING, after_id))
+        try:
+            yield watcher
+        finally:
+            feed.leave(watcher)
+            if feed.deserted and self._feeds.get(chat_id) is feed:
+                del self._feeds[chat_id]
+                feed.end()
+
+    @contextmanager
+    def sidebar(self, owner: Principal) -> Iterator[Watcher]:
+        """A watcher of what happens to this person's chats, from now on."""
+        with self._sidebars.watch(owner, self._buffer) as watcher:
+            yield watcher
+
+    async def listening(self) -> None:
+        """Return once notices arrive; raises Unavailable when they do not."""
+        try:
+            await asyncio.wait_for(self._listening.wait(), LISTEN_PATIENCE)
+        except TimeoutError:
+            raise Unavailable("Failed to subscribe to chat events.") from None
+
+    async def _read(self, chat_id: UUID, since: Cursor, after_id: int) -> Reading | None:
+        async with self._readers, self._database.read() as session:
+            return await live.read(session, chat_id, since, after_id)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with aclosing(self._database.listen([CHATS, PARTS])) as notices:
+                    async for notice in notices:
+                        self._heard(notice)
+            except Exception:  # without it nobody would be told anything any more
+                log.exception("listening was interrupted")
+            self._listening.clear()
+            await asyncio.sleep(0.1)
+
+    def _heard(self, notice: psycopg.Notify | None) -> None:
+        if notice is None:
+            # (Re)connected: whatever was said meanwhile, nobody here has heard it.
+            for feed in self._feeds.values():
+                feed.refresh()
+            if self._listening.is_set():
+                self._sidebars.lost()
+            self._listening.set()
+        elif notice.channel == PARTS:
+            for parts in stream.decode_notices(notice.payload):
+                if parts.chat_id in self._feeds:
+                    self._feeds[parts.chat_id].parts(parts)
+        else:
+            told = ChatNotice.decode(notice.payload)
+            if told.chat_id in self._feeds:
+                self._feeds[told.chat_id].hint(told.snapshot_version)
+            if told.watch:
+                self._sidebars.note(told)
+
+    async def _poll(self) -> None:
+        """Notices may be lost: look how far the watched chats have come."""
+        while True:
+            await asyncio.sleep(self._poll_interval)
+            if not self._feeds:
+                continue
+            try:
+                async with self._readers, self._database.read() as session:
+                    for chat_id, snapshot, seq in await live.positions(session, list(self._feeds)):
+                        if chat_id in self._feeds:
+                            self._feeds[chat_id].hint(snapshot, seq)
+            except Exception as failure:  # the next poll may fare better
+                log.warning("the watched chats could not be polled: %s", failure)

@@ -1,0 +1,95 @@
+"""Server-sent events: one event a record, its cursor as id, comments to keep the connection alive."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any
+
+from pydantic import TypeAdapter
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from api.live.first import first
+from api.live.watcher import Ended, Watcher
+from models.events import Event
+
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+PING = b": ping\n\n"
+HUNG_UP = "the client hung up"
+ENDED = "there is nothing more to tell"
+
+
+class EventStream(Response):
+    """The answer that never ends by itself: it stops with the client, with the process, or with what it watches."""
+
+    media_type = MEDIA_TYPE
+
+    def __init__(
+        self, watch: Callable[[], AbstractContextManager[Watcher]], ping_interval: timedelta, stopping: asyncio.Event
+    ) -> None:
+        super().__init__(None, 200, HEADERS)
+        del self.headers["content-length"]
+        self._watch = watch
+        self._ping = ping_interval.total_seconds()
+        self._stopping = stopping
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._watch() as watcher:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            # Headers reach the client now, also where nothing is to be told yet.
+            await send({"type": "http.response.body", "body": PING, "more_body": True})
+            ended = await first(self._tell(watcher, send), _hung_up(receive), self._stopping.wait())
+            if ended != HUNG_UP:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _tell(self, watcher: Watcher, send: Send) -> str:
+        while True:
+            try:
+                async with asyncio.timeout(self._ping):
+                    events = await watcher.take()
+            except TimeoutError:
+                body = PING
+            except Ended:
+                return ENDED
+            else:
+                body = encode(events)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+
+
+def documented(event: Any) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI's answer for a stream whose records' `data` is such an event."""
+    schema = TypeAdapter(event).json_schema()
+    named = schema.pop("$defs", {})
+    return {
+        200: {"description": "Events, as they happen.", "content": {MEDIA_TYPE: {"schema": _inline(schema, named)}}}
+    }
+
+
+def _inline(schema: Any, named: Mapping[str, Any]) -> Any:
+    """The schema without references: the document has no place for those of events."""
+    match schema:
+        case {"$ref": str(reference)}:
+            return _inline(named[reference.rpartition("/")[2]], named)
+        case dict():
+            return {key: _inline(value, named) for key, value in schema.items() if key != "discriminator"}
+        case list():
+            return [_inline(each, named) for each in schema]
+    return schema
+
+
+def encode(events: Iterable[Event]) -> bytes:
+    """The events as records of an event stream; JSON holds no raw line break, so each is one `data` line."""
+    pieces = []
+    for each in events:
+        if each.cursor:
+            pieces.append(b"id: %s\n" % each.cursor.encode())
+        pieces.append(b"event: %s\ndata: %s\n\n" % (each.type.encode(), each.data))
+    return b"".join(pieces)
+
+
+async def _hung_up(receive: Receive) -> str:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    return HUNG_UP

@@ -1,0 +1,84 @@
+"""WebSocket: one way, bare JSON in text messages, ended with the codes that clients expect (wire-api.md 1.5)."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from api.live.first import first
+from api.live.watcher import Ended, Watcher
+from models.errors import Forbidden
+from models.events import Event
+
+MAX_EVENTS = 256  # in one message
+MAX_BYTES = 4 * 1024 * 1024 - 4096  # of one message; the reference client reads no larger ones
+GOODBYE = 1.0  # seconds that a close frame may take to a client that does not read
+
+GOING_AWAY = 1001
+POLICY_VIOLATION = 1008
+
+Framing = Callable[[Iterable[Event]], Iterator[bytes]]
+
+
+def arrays(events: Iterable[Event]) -> Iterator[bytes]:
+    """Messages that are arrays of events, as large as they may be."""
+    batch: list[bytes] = []
+    size = 0
+    for each in events:
+        if batch and (len(batch) == MAX_EVENTS or size + len(each.data) + 1 > MAX_BYTES):
+            yield b"[%s]\n" % b",".join(batch)
+            batch, size = [], 0
+        batch.append(each.data)
+        size += len(each.data) + 1
+    if batch:
+        yield b"[%s]\n" % b",".join(batch)
+
+
+def objects(events: Iterable[Event]) -> Iterator[bytes]:
+    """Messages that are one event each."""
+    for each in events:
+        yield each.data + b"\n"
+
+
+def refuse_other_origins(socket: WebSocket, public_url: str) -> None:
+    """A browser sends cookies along from any page: raise Forbidden unless the page is of this host."""
+    origin = socket.headers.get("origin")
+    if origin is None:
+        return
+    host = urlsplit(origin).netloc.lower()
+    if not host or host not in (socket.headers.get("host", "").lower(), urlsplit(public_url).netloc.lower()):
+        raise Forbidden("Cross-origin WebSocket refused.", "The Origin of a WebSocket must be this host.")
+
+
+async def serve(socket: WebSocket, watcher: Watcher, framing: Framing, stopping: asyncio.Event) -> None:
+    """Tell the client everything the watcher gets, until one side ends it."""
+    await socket.accept()
+    code = await first(_listen(socket), _tell(socket, watcher, framing), _leave(stopping))
+    if code is not None:
+        with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
+            async with asyncio.timeout(GOODBYE):
+                await socket.close(code)
+
+
+async def _listen(socket: WebSocket) -> int | None:
+    """The code to close with when the client spoke, which it may not; None when it left."""
+    message = await socket.receive()
+    return POLICY_VIOLATION if message["type"] == "websocket.receive" else None
+
+
+async def _tell(socket: WebSocket, watcher: Watcher, framing: Framing) -> int | None:
+    try:
+        while True:
+            for frame in framing(await watcher.take()):
+                await socket.send({"type": "websocket.send", "text": frame.decode()})
+    except Ended:
+        return GOING_AWAY
+    except WebSocketDisconnect:
+        return None
+
+
+async def _leave(stopping: asyncio.Event) -> int:
+    await stopping.wait()
+    return GOING_AWAY

@@ -1,0 +1,18 @@
+"""Commit, then nudge: Temporal hears of a move after its transaction, and the client does not wait for that."""
+
+from api.resources import Resources
+from models.rules.states import Status
+from models.store.moves import Moved
+
+
+def nudge(resources: Resources, moved: Moved, signal: str) -> None:
+    """Tell the chat's workflow of a committed move, if it must know. A nudge that is lost is repaired by the sweep."""
+    resources.failpoints.hit("api.before_nudge")
+    if not moved.nudge:
+        return
+    chat = moved.chat
+    if chat["status"] == Status.INTERRUPTING:
+        signal = "interrupt_requested"
+    resources.errands.start(
+        resources.temporal.nudge(chat["id"], chat["owner_id"], chat["snapshot_version"], signal=signal)
+    )

@@ -1,0 +1,135 @@
+"""What handlers may use, opened once for the process and closed in order."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from api.live.hub import Hub
+from api.principals import Principals
+from api.ratelimit import RateLimit
+from models.failpoints import Failpoints
+from models.settings import Settings
+from models.store.database import Database
+from models.store.secrets import Cipher
+from workflows.client import Temporal
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 60  # seconds that a starting process waits for its database
+DRAIN = 2.0  # seconds that errands may take when the process ends
+LOGINS_PER_MINUTE = 60  # a client address
+GUESSES_PER_MINUTE = 10  # an account
+
+
+class Errands:
+    """Small pieces of work that nobody waits for, such as nudges; they are finished before the process ends."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, errand: Coroutine[Any, Any, Any]) -> None:
+        """Run it beside the answer; a failure is logged."""
+        task = asyncio.create_task(errand)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.error("an errand failed", exc_info=failure)
+
+    async def drain(self) -> None:
+        """Wait for what runs, with patience, then without."""
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=DRAIN)
+            for task in late:
+                task.cancel()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Opened by `open_resources`, reached by handlers as `resources: Opened`."""
+
+    settings: Settings
+    database: Database
+    cipher: Cipher
+    principals: Principals
+    temporal: Temporal
+    live: Hub
+    failpoints: Failpoints
+    rate_limit: RateLimit
+    logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE))
+    guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE))
+    errands: Errands = field(default_factory=Errands)
+    # Set when the process begins to stop: live streams end themselves then.
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _opened(connection: HTTPConnection) -> Resources:
+    resources: Resources = connection.state.resources
+    return resources
+
+
+Opened = Annotated[Resources, Depends(_opened)]
+
+
+async def wait_for(database: Database, patience: float = PATIENCE) -> None:
+    """Return once the database answers; raise its error when it has not for `patience` seconds."""
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + patience
+    said = False
+    while True:
+        try:
+            async with await database.connect():
+                return
+        except psycopg.OperationalError as away:
+            if clock() > deadline:
+                raise
+            if not said:
+                log.warning("waiting for the database, %d s at most: %s", patience, str(away).strip().splitlines()[0])
+                said = True
+            await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Everything a handler needs. Waits for the database; Temporal may be away."""
+    async with AsyncExitStack() as stack:
+        cipher = Cipher(settings.secret_keys.get_secret_value())
+        database = Database(settings.database_url, settings.database_pool_size)
+        stack.push_async_callback(database.close)
+        await wait_for(database)
+        principals = Principals(database)
+        following = asyncio.create_task(principals.follow(), name="principals")
+        stack.push_async_callback(_end, following)
+        temporal = await Temporal.connect(settings)
+        stack.push_async_callback(temporal.close)
+        live = Hub(database, settings)
+        await live.start()
+        stack.push_async_callback(live.close)
+        resources = Resources(
+            settings=settings,
+            database=database,
+            cipher=cipher,
+            principals=principals,
+            temporal=temporal,
+            live=live,
+            failpoints=Failpoints(settings.failpoints),
+            rate_limit=RateLimit(settings.rate_limit_per_minute),
+        )
+        stack.push_async_callback(resources.errands.drain)
+        stack.callback(resources.stopping.set)
+        yield resources
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,160 @@
+"""Chats: create one, list one's own, look at one."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Query
+from starlette.responses import Response
+
+from api.answers import answer
+from api.bodies import REQUIRED, Unread, body
+from api.caller import Caller
+from api.content import accept
+from api.errors import raises
+from api.idempotency import OnlyOnce
+from api.nudges import nudge
+from api.parameters import Absent, Count
+from api.requests import Router
+from api.resources import Opened
+from api.schemas.chats import Chat, CreateChat, DynamicTool
+from api.schemas.parts import NO_ID
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
+from models.parts import to_rest
+from models.principal import Principal
+from models.rules import labels, pages, titles
+from models.store import catalog, chats, moves
+
+router = Router(tags=["chats"])
+
+MAX_SYSTEM_PROMPT = 10_000
+MAX_DYNAMIC_TOOLS = 250
+CLIENT_TYPES = ("api", "ui")
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Chat,
+    responses=raises(Invalid, Forbidden, Conflict, Unprocessable),
+    openapi_extra=REQUIRED,
+    summary="Create a chat",
+)
+async def create_chat(
+    body: Annotated[Unread[CreateChat], body(CreateChat)], caller: Caller, once: OnlyOnce, resources: Opened
+) -> Response:
+    """Begins a chat with its first message; the chat is `pending` at once and runs by itself."""
+    asked = body.read()
+    _require_creation(caller, asked.organization_id)
+    _require_short(asked.system_prompt)
+    content = accept(asked.content)
+    if asked.workspace_id is not None and asked.workspace_id != NO_ID:
+        raise Invalid("Workspace not found or you do not have access to this resource")
+    async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
+        if asked.model_config_id == NO_ID:
+            raise Invalid("Invalid model config ID.")
+        model = asked.model_config_id or await catalog.default_model_config_id(session)
+        if model is None:
+            raise Invalid("No default chat model config is configured.")
+        require_plan_mode(asked.plan_mode)
+        require_no_servers(asked.mcp_server_ids)
+        labels.check(asked.labels)
+        _refuse_tools(asked.unsafe_dynamic_tools)
+        client_type = asked.client_type or "api"
+        if client_type not in CLIENT_TYPES:
+            raise Invalid("Invalid client_type.", f'got "{client_type}", want one of [api ui]')
+        if asked.model_config_id is not None and not await catalog.exists(session, model):
+            raise Invalid("Invalid model config ID.", f"There is no model config {model}.")
+        moved = await moves.create(
+            session,
+            owner_id=caller.user_id,
+            organization_id=asked.organization_id,
+            title=titles.fallback(content),
+            content=content,
+            model_config_id=model,
+            created_by=caller.user_id,
+            system=[asked.system_prompt] if asked.system_prompt else (),
+            labels=to_rest(asked.labels),
+            plan_mode=asked.plan_mode or None,
+            client_type=client_type,
+        )
+        response = await once.keep(session, answer(chats.view(moved.chat), 201))
+    nudge(resources, moved, "woken")
+    return response
+
+
+@router.get("", response_model=list[Chat], responses=raises(Invalid), summary="List one's own chats")
+async def list_chats(
+    caller: Caller,
+    resources: Opened,
+    q: Annotated[str, Query(description="Search terms; not supported yet.")] = "",
+    label: Annotated[list[str] | None, Query(description="`key:value`; each one given must match.")] = None,
+    limit: Annotated[Count, Query(description="0 means 50.")] = None,
+    offset: Annotated[Count, Query()] = None,
+    after_id: Annotated[UUID | None, Absent, Query(description="The last chat of the page before.")] = None,
+) -> Response:
+    """Root chats that are not archived, pinned ones first, then the newest; each with its sub-agent chats."""
+    if q.strip():
+        raise Invalid("Invalid chat search query.", validations=[Validation("q", "search terms are not supported yet")])
+    wanted = labels.wanted(label or ())
+    async with resources.database.read() as session:
+        return answer(await chats.list_for(session, caller, pages.chats(limit, offset, after_id), labels=wanted))
+
+
+@router.get("/{chat}", response_model=Chat, responses=raises(NotFound), summary="Get a chat")
+async def get_chat(chat: UUID, caller: Caller, resources: Opened) -> Response:
+    """The chat, with its sub-agent chats if it is a root."""
+    async with resources.database.read() as session:
+        row = await chats.load(session, caller, chat)
+        if row["parent_chat_id"] is not None:
+            return answer(chats.view(row))
+        families = await chats.children(session, [chat], archived=row["archived"])
+    return answer(chats.view(row, children=families.get(chat, [])))
+
+
+def require_plan_mode(plan_mode: str | None) -> None:
+    """Raise Invalid unless it is `plan`, or empty (off)."""
+    if plan_mode not in (None, "", "plan"):
+        raise Invalid("Invalid plan_mode value.")
+
+
+def require_no_servers(mcp_server_ids: list[UUID]) -> None:
+    """Raise Invalid for any id: no MCP server can be configured yet."""
+    if mcp_server_ids:
+        named = ", ".join(str(server) for server in dict.fromkeys(mcp_server_ids))
+        raise Invalid("One or more MCP server IDs are invalid.", f"Invalid IDs: {named}")
+
+
+def _require_creation(caller: Principal, organization_id: UUID) -> None:
+    if organization_id == NO_ID:
+        raise Invalid("organization_id is required.")
+    if not caller.is_member(organization_id):
+        raise Forbidden("You are not a member of the specified organization.")
+    if not caller.may_create_chat(organization_id):
+        raise Forbidden
+
+
+def _require_short(system_prompt: str) -> None:
+    size = len(system_prompt.encode())
+    if size > MAX_SYSTEM_PROMPT:
+        raise Invalid(
+            "System prompt exceeds maximum length.",
+            f"System prompt must be at most {MAX_SYSTEM_PROMPT} characters, got {size}.",
+        )
+
+
+def _refuse_tools(tools: list[DynamicTool]) -> None:
+    """Raise Invalid for what is wrong with them, and, since nothing would run them yet, also when nothing is."""
+    if len(tools) > MAX_DYNAMIC_TOOLS:
+        raise Invalid("Too many dynamic tools.", f"Maximum {MAX_DYNAMIC_TOOLS} dynamic tools per chat.")
+    seen: set[str] = set()
+    for tool in tools:
+        if not tool.name:
+            raise Invalid("Dynamic tool name must not be empty.")
+        if tool.name in seen:
+            raise Invalid("Duplicate dynamic tool name.", f'Tool "{tool.name}" appears more than once.')
+        seen.add(tool.name)
+    if tools:
+        raise Invalid("Dynamic tools are not supported yet.")

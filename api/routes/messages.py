@@ -1,0 +1,162 @@
+"""Messages of a chat: read them, say something, take something back."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import Query
+from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.responses import Response
+
+from api.answers import answer
+from api.bodies import REQUIRED, Unread, body
+from api.caller import Caller
+from api.content import accept
+from api.errors import raises
+from api.idempotency import OnlyOnce
+from api.nudges import nudge
+from api.parameters import Count, MessageCursor, RowId, row_id
+from api.requests import Router
+from api.resources import Opened
+from api.routes.chats import require_no_servers, require_plan_mode
+from api.schemas.messages import ChatMessages, EditedMessage, EditMessage, SendMessage, SentMessage
+from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable
+from models.principal import Principal
+from models.rules import pages
+from models.store import catalog, chats, messages, moves, queue
+from models.store.moves import Locked, Moved
+
+router = Router(tags=["messages"])
+
+
+@router.get(
+    "/{chat}/messages",
+    response_model=ChatMessages,
+    responses=raises(Invalid, NotFound),
+    summary="Read a chat's messages",
+)
+async def list_messages(
+    chat: UUID,
+    caller: Caller,
+    resources: Opened,
+    before_id: MessageCursor = None,
+    after_id: MessageCursor = None,
+    limit: Annotated[Count, Query(description="1 to 200; absent means 50.")] = None,
+) -> Response:
+    """Newest first; with `after_id` alone oldest first. The queue comes with the page that has no cursor."""
+    async with resources.database.read() as session:
+        await chats.load(session, caller, chat)
+        asked = pages.messages(before_id, after_id, limit)
+        rows, more = await messages.page(session, chat, asked)
+        waiting = [] if asked.has_cursor else await queue.waiting(session, chat)
+    return answer(
+        {
+            "messages": [messages.view(row) for row in rows],
+            "queued_messages": [queue.view(row) for row in waiting],
+            "has_more": more,
+        }
+    )
+
+
+@router.post(
+    "/{chat}/messages",
+    response_model=SentMessage,
+    responses=raises(Invalid, Forbidden, NotFound, Conflict, Unprocessable, Exhausted),
+    openapi_extra=REQUIRED,
+    summary="Send a message",
+)
+async def send_message(
+    chat: UUID,
+    body: Annotated[Unread[SendMessage], body(SendMessage)],
+    caller: Caller,
+    once: OnlyOnce,
+    resources: Opened,
+) -> Response:
+    """Stored at once when the chat is idle, queued while it is busy; `interrupt` also stops the running turn."""
+    async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
+        locked = await moves.lock(session, chat)
+        require_owner(caller, locked, "send messages", "Cannot send messages to an archived chat.")
+        asked = body.read()
+        content = accept(asked.content)
+        require_no_servers(asked.mcp_server_ids)
+        require_plan_mode(asked.plan_mode)
+        if asked.busy_behavior not in ("", "queue", "interrupt"):
+            raise Invalid("Invalid busy_behavior value.", 'Must be "queue" or "interrupt".')
+        await _require_model(session, asked.model_config_id)
+        moved = await moves.send(
+            session,
+            locked,
+            content=content,
+            sender_id=caller.user_id,
+            model_config_id=asked.model_config_id or locked.chat["last_model_config_id"],
+            interrupt=asked.busy_behavior == "interrupt",
+            queue_limit=resources.settings.queue_limit,
+            metadata=None if asked.plan_mode is None else {"plan_mode": asked.plan_mode or None},
+        )
+        response = await once.keep(session, answer(_sent(moved)))
+    nudge(resources, moved, "woken" if moved.queued is None else "message_queued")
+    return response
+
+
+@router.patch(
+    "/{chat}/messages/{message}",
+    response_model=EditedMessage,
+    responses=raises(Invalid, Forbidden, NotFound, Conflict, Unprocessable),
+    openapi_extra=REQUIRED,
+    summary="Edit a user message",
+)
+async def edit_message(
+    chat: UUID,
+    message: RowId,
+    body: Annotated[Unread[EditMessage], body(EditMessage)],
+    caller: Caller,
+    once: OnlyOnce,
+    resources: Opened,
+) -> Response:
+    """Takes back the message, what came after it and the queue, and runs the new text under a new message id."""
+    async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
+        locked = await moves.lock(session, chat)
+        require_owner(caller, locked, "edit messages", "Cannot edit messages in an archived chat.")
+        message_id = row_id(message, "Invalid chat message ID.", "Message ID must be a positive integer.")
+        asked = body.read()
+        content = accept(asked.content)
+        await _require_model(session, asked.model_config_id)
+        moved = await moves.edit(
+            session,
+            locked,
+            message_id,
+            content=content,
+            editor_id=caller.user_id,
+            model_config_id=asked.model_config_id,
+        )
+        response = await once.keep(session, answer({"message": messages.view(moved.messages[-1])}))
+    nudge(resources, moved, "history_edited")
+    return response
+
+
+def require_owner(caller: Principal, locked: Locked, verb: str, archived: str) -> None:
+    """Raise unless the caller may change the chat (NotFound), owns it (Forbidden) and it is not archived (Invalid).
+
+    A turn runs with its owner's credentials, so nobody else may steer one (admin.md 3.4).
+    """
+    chats.require_update(caller, locked.chat)
+    if locked.chat["owner_id"] != caller.user_id:
+        raise Forbidden(f"Only the chat owner may {verb}.")
+    if locked.chat["archived"]:
+        raise Invalid(archived)
+
+
+async def _require_model(session: AsyncSession, model_config_id: UUID | None) -> None:
+    if model_config_id is not None and not await catalog.exists(session, model_config_id):
+        raise Invalid("Invalid model config ID.", f"There is no model config {model_config_id}.")
+
+
+def _sent(moved: Moved) -> dict[str, Any]:
+    if moved.queued is not None:
+        return {"queued_message": queue.view(moved.queued), "queued": True}
+    return {"message": messages.view(moved.messages[-1]), "queued": False}

@@ -1,0 +1,235 @@
+"""Models that chats can use: what is offered, and how it is configured."""
+
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from fastapi import Response
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from api.answers import answer, nothing
+from api.caller import Caller, DeploymentWriter
+from api.errors import raises
+from api.provider_forms import provider_type
+from api.requests import Router
+from api.resources import Opened
+from api.schemas.call_config import CallConfig
+from api.schemas.catalog import Catalog, CreateModelConfig, ModelConfigView, UpdateModelConfig
+from api.schemas.catalog import model_config as view
+from models.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Precondition
+from models.store import catalog, providers
+from models.store.database import Row
+from models.tables.catalog import PROVIDER_TYPES
+
+router = Router(tags=["models"])
+
+NO_ID = UUID(int=0)
+DEFAULT_THRESHOLD = 70
+# These work without a key: ambient credentials, a server that asks for none, no server at all.
+KEYLESS = frozenset({"bedrock", "openai-compat", "demo"})
+LISTED = ("anthropic", "azure", "bedrock", "google", "openai", "openai-compat", "openrouter", "vercel", "demo")
+GONE = "Legacy chat provider APIs were removed. Use AI provider APIs instead."
+SEE = "See https://coder.com/docs/ai-coder/agents/models#providers for AI provider configuration."
+SLASHED = "OpenRouter-like provider configured as type openai does not support slash-namespaced models."
+SLASHED_DETAIL = (
+    "The provider's base URL is a router's, which names models <vendor>/<model>. Under type openai such a name would "
+    "be sent to the OpenAI API as it is: recreate the provider with type openrouter or openai-compat."
+)
+
+
+@router.get("/models", response_model=Catalog, summary="List the models on offer")
+async def list_models(caller: Caller, resources: Opened) -> Response:
+    """Enabled models of enabled providers, one entry for each type of provider."""
+    async with resources.database.read() as session:
+        sources = [row for row in await providers.listed(session) if row["enabled"]]
+        configs = await catalog.models(session, usable_only=True)
+    offers = {kind: list(rows) for kind, rows in groupby(sorted(configs, key=_type), key=_type)}
+    have_keys = {row["type"] for row in sources if row["api_keys"] or row["type"] in KEYLESS}
+    kinds = {row["type"] for row in sources}
+    entries = [_entry(kind, kind in have_keys, offers.get(kind, [])) for kind in LISTED if kind in kinds]
+    return answer({"providers": entries})
+
+
+def _type(row: Row) -> str:
+    return str(row["provider"])
+
+
+def _entry(kind: str, available: bool, rows: list[Row]) -> dict[str, Any]:
+    once = {row["model"].lower(): row for row in reversed(rows)}
+    entry: dict[str, Any] = {"provider": kind, "available": available}
+    if not available:
+        entry["unavailable_reason"] = "missing_api_key"
+    entry["models"] = [
+        {
+            "id": f"{kind}:{row['model']}",
+            "provider": kind,
+            "model": row["model"],
+            "display_name": row["display_name"] or row["model"],
+        }
+        for row in sorted(once.values(), key=lambda row: str(row["model"]))
+    ]
+    return entry
+
+
+@router.get("/model-configs", response_model=list[ModelConfigView], summary="List model configurations")
+async def list_model_configs(caller: Caller, resources: Opened) -> Response:
+    """All for those who may read the deployment's configuration, usable ones for everybody else."""
+    async with resources.database.read() as session:
+        rows = await catalog.models(session, usable_only=not caller.may_read_deployment())
+    return answer([view(row) for row in rows])
+
+
+@router.post(
+    "/model-configs",
+    response_model=ModelConfigView,
+    status_code=201,
+    responses=raises(Forbidden, Conflict, Precondition),
+    summary="Create a model configuration",
+)
+async def create_model_config(body: CreateModelConfig, caller: DeploymentWriter, resources: Opened) -> Response:
+    """The first one becomes the default by itself; `is_default` takes it from the others."""
+    if body.ai_provider_id in (None, NO_ID):
+        raise Invalid("AI provider ID is required.")
+    async with resources.database.begin() as session:
+        provider = await _provider(session, body.ai_provider_id)
+        if not body.model:
+            raise Invalid("Model is required.")
+        _refuse_slash(provider, body.model)
+        if body.context_limit is None:
+            raise Invalid("Context limit is required.", "context_limit must be greater than zero.")
+        _check_limit(body.context_limit, "Context limit is required.")
+        threshold = DEFAULT_THRESHOLD if body.compression_threshold is None else body.compression_threshold
+        _check_threshold(threshold)
+        row = await catalog.create(
+            session,
+            ai_provider_id=provider["id"],
+            model=body.model,
+            display_name=body.display_name,
+            enabled=body.enabled,
+            is_default=body.is_default,
+            context_limit=body.context_limit,
+            compression_threshold=threshold,
+            options=_options(body.call_config) or {},
+            created_by=caller.user_id,
+        )
+    return answer(view(row), 201)
+
+
+@router.patch(
+    "/model-configs/{model_config}",
+    response_model=ModelConfigView,
+    responses=raises(Forbidden, NotFound, Conflict, Precondition),
+    summary="Change a model configuration",
+)
+async def update_model_config(
+    model_config: str, body: UpdateModelConfig, caller: DeploymentWriter, resources: Opened
+) -> Response:
+    """What is absent or empty stays. Taking the default from a model gives it to another one, if there is one."""
+    config_id = _id(model_config)
+    async with resources.database.begin() as session:
+        await catalog.hold(session)
+        row = await catalog.get(session, config_id)
+        provider = await _new_provider(session, body, row)
+        if provider is not None or body.model:
+            source = provider or await providers.get(session, row["ai_provider_id"])
+            _refuse_slash(source, body.model or row["model"])
+        if body.context_limit is not None:
+            _check_limit(body.context_limit, "Context limit must be greater than zero.")
+        if body.compression_threshold is not None:
+            _check_threshold(body.compression_threshold)
+        row = await catalog.update(
+            session,
+            config_id,
+            ai_provider_id=provider["id"] if provider else None,
+            model=body.model or None,
+            display_name=body.display_name or None,
+            enabled=body.enabled,
+            is_default=body.is_default,
+            context_limit=body.context_limit,
+            compression_threshold=body.compression_threshold,
+            options=_options(body.call_config),
+            updated_by=caller.user_id,
+        )
+    return answer(view(row))
+
+
+@router.delete(
+    "/model-configs/{model_config}",
+    status_code=204,
+    response_class=Response,
+    responses=raises(Forbidden, NotFound),
+    summary="Delete a model configuration",
+)
+async def delete_model_config(model_config: str, caller: DeploymentWriter, resources: Opened) -> Response:
+    """Chats that used it go on with the default, which moves on if it was this one."""
+    async with resources.database.begin() as session:
+        await catalog.delete(session, _id(model_config))
+    return nothing()
+
+
+async def _legacy(caller: Caller) -> Response:
+    """Provider configuration moved to `/api/v2/ai/providers`."""
+    raise Gone(GONE, SEE)
+
+
+for _path in ("/providers", "/providers/{rest:path}", "/user-provider-configs", "/user-provider-configs/{rest:path}"):
+    router.add_api_route(
+        _path,
+        _legacy,
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        include_in_schema=False,
+        responses=raises(Gone),
+    )
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as wrong:
+        raise Invalid("Invalid chat model config ID.", str(wrong)) from wrong
+
+
+async def _provider(session: AsyncSession, provider_id: UUID | None) -> Row:
+    try:
+        row = await providers.get(session, str(provider_id))
+    except NotFound as unknown:
+        raise Precondition("AI provider is not configured.") from unknown
+    if not row["enabled"]:
+        raise Precondition("AI provider is disabled.")
+    return row
+
+
+async def _new_provider(session: AsyncSession, body: UpdateModelConfig, row: Row) -> Row | None:
+    """The provider that the model moves to, if it moves."""
+    kind = provider_type(body.provider or "")
+    if kind and kind not in PROVIDER_TYPES:
+        raise Invalid("Invalid provider.", f"Must be one of {', '.join(PROVIDER_TYPES)}.")
+    if body.ai_provider_id in (None, NO_ID):
+        if kind and kind != row["provider"]:
+            raise Invalid("AI provider ID is required when updating provider.")
+        return None
+    return await _provider(session, body.ai_provider_id)
+
+
+def _refuse_slash(provider: Row, model: str) -> None:
+    host = urlsplit(provider["base_url"]).hostname or ""
+    if provider["type"] == "openai" and "/" in model and (host == "openrouter.ai" or host.endswith(".openrouter.ai")):
+        raise Invalid(SLASHED, SLASHED_DETAIL)
+
+
+def _check_limit(limit: int, message: str) -> None:
+    if limit <= 0:
+        raise Invalid(message, "context_limit must be greater than zero.")
+
+
+def _check_threshold(threshold: int) -> None:
+    if not 0 <= threshold <= 100:
+        raise Invalid("Invalid compression threshold.", "context_compression_threshold must be between 0 and 100")
+
+
+def _options(given: CallConfig | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    given.check()
+    return given.stored()

@@ -1,0 +1,135 @@
+"""AI providers: where models come from. For those who run the deployment."""
+
+from typing import Any
+
+from fastapi import Response
+
+from api import provider_forms as forms
+from api.answers import answer, nothing
+from api.caller import DeploymentReader, DeploymentWriter
+from api.errors import raises
+from api.requests import Router
+from api.resources import Opened
+from api.schemas.catalog import CreateProvider, ProviderView, UpdateProvider
+from models.errors import Conflict, Forbidden, Invalid, NotFound
+from models.store import providers
+from models.store.database import Row
+from models.store.secrets import Cipher
+
+router = Router(tags=["providers"])
+
+
+def _view(row: Row, cipher: Cipher) -> dict[str, Any]:
+    shown = dict(row)
+    shown["settings"] = forms.settings_to_show(cipher.decrypt_document(row["settings"]))
+    return shown
+
+
+@router.get("", response_model=list[ProviderView], responses=raises(Forbidden), summary="List AI providers")
+async def list_providers(caller: DeploymentReader, resources: Opened) -> Response:
+    """By name; keys are masked."""
+    async with resources.database.read() as session:
+        rows = await providers.listed(session)
+    return answer([_view(row, resources.cipher) for row in rows])
+
+
+@router.post(
+    "",
+    response_model=ProviderView,
+    status_code=201,
+    responses=raises(Forbidden, Conflict),
+    summary="Create an AI provider",
+)
+async def create_provider(body: CreateProvider, caller: DeploymentWriter, resources: Opened) -> Response:
+    """Its keys are encrypted at rest and never shown again."""
+    kind = forms.provider_type(body.type)
+    if kind == "bedrock" and body.api_keys:
+        raise Invalid(forms.NO_KEYS)
+    forms.refuse(
+        [
+            *forms.check_type(kind),
+            *forms.check_name(body.name),
+            *forms.check_base_url(body.base_url, kind),
+            *forms.check_keys(body.api_keys),
+            *forms.check_settings(body.settings, kind),
+        ]
+    )
+    async with resources.database.begin() as session:
+        row = await providers.create(
+            session,
+            resources.cipher,
+            kind=kind,
+            name=body.name,
+            display_name=body.display_name,
+            enabled=body.enabled,
+            base_url=body.base_url,
+            api_keys=[key.strip() for key in body.api_keys],
+            settings=forms.settings_to_store(body.settings, {}, kind),
+        )
+    return answer(_view(row, resources.cipher), 201)
+
+
+@router.get(
+    "/{id_or_name}", response_model=ProviderView, responses=raises(Forbidden, NotFound), summary="Get an AI provider"
+)
+async def get_provider(id_or_name: str, caller: DeploymentReader, resources: Opened) -> Response:
+    """By id or name."""
+    async with resources.database.read() as session:
+        row = await providers.get(session, id_or_name)
+    return answer(_view(row, resources.cipher))
+
+
+@router.patch(
+    "/{id_or_name}",
+    response_model=ProviderView,
+    responses=raises(Forbidden, NotFound),
+    summary="Change an AI provider",
+)
+async def update_provider(
+    id_or_name: str, body: UpdateProvider, caller: DeploymentWriter, resources: Opened
+) -> Response:
+    """What is absent stays. `api_keys` replaces the list: `{id}` keeps a key, `{api_key}` adds one, `[]` clears."""
+    if not body.model_fields_set:
+        raise Invalid("At least one field must be provided.")
+    cipher = resources.cipher
+    async with resources.database.begin() as session:
+        row = await providers.get(session, id_or_name, lock=True)
+        kind = row["type"]
+        if kind == "bedrock" and body.api_keys:
+            raise Invalid(forms.NO_KEYS)
+        complaints = forms.check_settings(body.settings, kind)
+        if body.base_url is not None:
+            complaints += forms.check_base_url(body.base_url, kind)
+        forms.refuse(complaints)
+        settings = None
+        if body.settings is not None:
+            stored = cipher.decrypt_document(row["settings"])
+            settings = cipher.encrypt_document(forms.settings_to_store(body.settings, stored, kind))
+        await providers.update(
+            session,
+            row["id"],
+            display_name=body.display_name,
+            enabled=body.enabled,
+            base_url=body.base_url,
+            settings=settings,
+        )
+        if body.api_keys is not None:
+            known = frozenset(str(key["id"]) for key in row["api_keys"])
+            await providers.replace_keys(session, cipher, row["id"], forms.keys_to_store(body.api_keys, known))
+        row = await providers.get(session, row["id"])
+    return answer(_view(row, cipher))
+
+
+@router.delete(
+    "/{id_or_name}",
+    status_code=204,
+    response_class=Response,
+    responses=raises(Forbidden, NotFound),
+    summary="Delete an AI provider",
+)
+async def delete_provider(id_or_name: str, caller: DeploymentWriter, resources: Opened) -> Response:
+    """Its models go with it, its keys are forgotten, and the default moves on."""
+    async with resources.database.begin() as session:
+        row = await providers.get(session, id_or_name, lock=True)
+        await providers.delete(session, row["id"])
+    return nothing()

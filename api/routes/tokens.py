@@ -1,0 +1,86 @@
+"""API tokens: made, listed and revoked by their user, revoked by admins."""
+
+from datetime import timedelta
+
+from fastapi import Response
+
+from api import accounts
+from api.answers import answer, nothing
+from api.caller import AccountHolder
+from api.errors import raises
+from api.requests import Router
+from api.resources import Opened
+from api.schemas import views
+from api.schemas.people import CreatedToken, CreateToken, TokenView
+from models.errors import Forbidden, Invalid, NotFound, Validation
+from models.store import people
+
+router = Router(tags=["tokens"])
+
+SHORTEST = timedelta(minutes=1)
+
+
+def _lifetime(nanoseconds: int | None) -> timedelta:
+    if nanoseconds is None or nanoseconds == 0:
+        return people.DEFAULT_LIFETIME
+    if not SHORTEST.total_seconds() * 1e9 <= nanoseconds <= people.FOREVER.total_seconds() * 1e9:
+        detail = f"Must be between {SHORTEST.seconds} seconds and {people.FOREVER.days} days, in nanoseconds."
+        raise Invalid("Invalid token lifetime.", validations=[Validation("lifetime", detail)])
+    return timedelta(microseconds=nanoseconds // 1000)
+
+
+@router.post(
+    "/{user}/keys/tokens",
+    response_model=CreatedToken,
+    status_code=201,
+    responses=raises(Forbidden, NotFound),
+    summary="Create an API token",
+)
+async def create_token(user: str, body: CreateToken, caller: AccountHolder, resources: Opened) -> Response:
+    """For oneself; owners also for others, as with machine accounts. The token is shown this once."""
+    lifetime = _lifetime(body.lifetime)
+    async with resources.database.begin() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        accounts.require_identity_of(caller, row)
+        _, token = await people.create_token(
+            session,
+            row["id"],
+            kind="token",
+            lifetime=lifetime,
+            name=body.token_name,
+            scopes=tuple(dict.fromkeys(body.scopes)),
+        )
+    return answer({"key": token}, 201)
+
+
+@router.get(
+    "/{user}/keys/tokens",
+    response_model=list[TokenView],
+    responses=raises(Forbidden, NotFound),
+    summary="List API tokens",
+)
+async def list_tokens(user: str, caller: AccountHolder, resources: Opened) -> Response:
+    """Living ones, newest first, without their secrets."""
+    async with resources.database.read() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        accounts.require_identity_of(caller, row)
+        found = await people.tokens(session, row["id"])
+    return answer([views.token(each) for each in found])
+
+
+@router.delete(
+    "/{user}/keys/{keyid}",
+    status_code=204,
+    response_class=Response,
+    responses=raises(Forbidden, NotFound),
+    summary="Revoke a token",
+)
+async def delete_token(user: str, keyid: str, caller: AccountHolder, resources: Opened) -> Response:
+    """It stops working at once, in every process."""
+    async with resources.database.begin() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        if row["id"] != caller.user_id:
+            accounts.require_power_over(caller, row)
+        await people.delete_token(session, row["id"], keyid)
+    resources.principals.forget(keyid)
+    return nothing()

@@ -1,0 +1,211 @@
+"""Users: who exists, who they are, what they may do everywhere."""
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import Query, Request, Response
+
+from api import accounts
+from api.answers import answer, nothing
+from api.caller import AccountHolder, Caller, UserAdmin
+from api.errors import raises
+from api.requests import Router
+from api.resources import Opened
+from api.schemas import views
+from api.schemas.people import (
+    CreateUser,
+    Message,
+    OrganizationView,
+    SetPassword,
+    SetRoles,
+    UsersView,
+    UserView,
+)
+from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Validation
+from models.principal import Principal
+from models.store import organizations, people, secrets
+
+router = Router(tags=["users"])
+
+NO_ORGANIZATION = (
+    "No organization specified to place the user as a member of. It is required to specify at least one "
+    "organization id to place the user in."
+)
+
+
+@router.get("", response_model=UsersView, responses=raises(Forbidden), summary="List users")
+async def list_users(
+    caller: UserAdmin,
+    resources: Opened,
+    q: Annotated[str, Query(max_length=256, description="part of a name, username or address")] = "",
+    limit: Annotated[int, Query(ge=0, le=1000, description="0 is all")] = 0,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> Response:
+    """By username, and how many there are in all."""
+    async with resources.database.read() as session:
+        rows, count = await people.search(session, text=q, limit=limit, offset=offset)
+    return answer({"users": [views.user(row) for row in rows], "count": count})
+
+
+@router.post(
+    "", response_model=UserView, status_code=201, responses=raises(Forbidden, Conflict), summary="Create a user"
+)
+async def create_user(body: CreateUser, caller: AccountHolder, resources: Opened) -> Response:
+    """For user admins, and for admins of all the organizations named. Roles, `agents-access` too, are given later."""
+    if not body.organization_ids:
+        missing = Validation("organization_ids", "Missing values, this cannot be empty")
+        if not caller.may_administer_users() and not _administers_any(caller):
+            raise Forbidden
+        raise Invalid(NO_ORGANIZATION, validations=[missing])
+    if not caller.may_administer_users() and not all(map(caller.may_administer_organization, body.organization_ids)):
+        raise Forbidden
+    password = _password_to_set(body)
+    hashed = await asyncio.to_thread(secrets.hash_password, password) if password else ""
+    wanted = list(dict.fromkeys(body.organization_ids))
+    async with resources.database.begin() as session:
+        if unknown := await organizations.missing(session, wanted):
+            detail = f"Organization does not exist with the id {unknown[0]}."
+            raise Invalid(detail, validations=[Validation("organization_ids", detail)])
+        user_id = await people.create(
+            session, username=body.username, email=body.email, name=body.name, password_hash=hashed
+        )
+        for organization_id in wanted:
+            await organizations.add(session, organization_id, user_id)
+        row = await people.get(session, user_id)
+    return answer(views.user(row), 201)
+
+
+def _administers_any(caller: Principal) -> bool:
+    return any(map(caller.may_administer_organization, caller.organizations))
+
+
+def _password_to_set(body: CreateUser) -> str:
+    match body.login_type or ("password" if body.password else "none"):
+        case "password" if body.password:
+            return body.password
+        case "password":
+            raise Invalid(validations=[Validation("password", 'Validation failed for tag "required" with value: ""')])
+        case "none" if body.password:
+            detail = "Password cannot be set for login type none."
+            raise Invalid(detail, validations=[Validation("password", detail)])
+        case "none":
+            return ""
+    raise Invalid(validations=[Validation("login_type", "Must be password or none.")])
+
+
+@router.get("/{user}", response_model=UserView, responses=raises(NotFound), summary="Get a user")
+async def get_user(user: str, caller: Caller, resources: Opened) -> Response:
+    """By id, username or `me`."""
+    async with resources.database.read() as session:
+        row = await people.get(session, accounts.named(caller, user))
+    return answer(views.user(accounts.require_readable(caller, row)))
+
+
+@router.delete(
+    "/{user}", response_model=Message, responses=raises(Forbidden, NotFound, Conflict), summary="Delete a user"
+)
+async def delete_user(user: str, caller: UserAdmin, resources: Opened) -> Response:
+    """Their tokens end at once; their chats stay, for their organization's admins."""
+    async with resources.database.begin() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        accounts.require_power_over(caller, row)
+        if row["id"] == caller.user_id:
+            raise Invalid("You cannot delete yourself!")
+        await people.delete(session, row["id"])
+    return answer({"message": "User has been deleted!"})
+
+
+@router.put(
+    "/{user}/roles",
+    response_model=UserView,
+    responses=raises(Forbidden, NotFound, Conflict),
+    summary="Set a user's site roles",
+)
+async def set_user_roles(user: str, body: SetRoles, caller: UserAdmin, resources: Opened) -> Response:
+    """Replaces them all. Only owners make owners."""
+    async with resources.database.begin() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        if row["id"] == caller.user_id:
+            raise Invalid("You cannot change your own roles.")
+        accounts.check_site_roles(caller, row, body.roles)
+        await people.set_roles(session, row["id"], body.roles)
+        row = await people.get(session, row["id"])
+    return answer(views.user(row))
+
+
+@router.put(
+    "/{user}/status/suspend",
+    response_model=UserView,
+    responses=raises(Forbidden, NotFound, Conflict),
+    summary="Suspend a user",
+)
+async def suspend_user(user: str, caller: UserAdmin, resources: Opened) -> Response:
+    """None of their tokens works until they are activated again."""
+    return await _set_status(user, "suspended", caller, resources)
+
+
+@router.put(
+    "/{user}/status/activate",
+    response_model=UserView,
+    responses=raises(Forbidden, NotFound),
+    summary="Activate a suspended user",
+)
+async def activate_user(user: str, caller: UserAdmin, resources: Opened) -> Response:
+    """Their tokens work again."""
+    return await _set_status(user, "active", caller, resources)
+
+
+async def _set_status(user: str, status: str, caller: Principal, resources: Opened) -> Response:
+    async with resources.database.begin() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        accounts.require_power_over(caller, row)
+        if row["id"] == caller.user_id and status != "active":
+            raise Invalid("You cannot suspend yourself.")
+        await people.set_status(session, row["id"], status)
+        row = await people.get(session, row["id"])
+    return answer(views.user(row))
+
+
+@router.put(
+    "/{user}/password",
+    status_code=204,
+    response_class=Response,
+    responses=raises(Forbidden, NotFound, Exhausted),
+    summary="Set a password",
+)
+async def set_user_password(
+    user: str, body: SetPassword, caller: AccountHolder, resources: Opened, request: Request
+) -> Response:
+    """One's own (with the old one, if there is one), or that of a user one administers. Ends their other sessions."""
+    async with resources.database.read() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        stored = await people.password_hash(session, row["id"])
+    own = row["id"] == caller.user_id
+    if not own:
+        accounts.require_power_over(caller, row)
+    elif stored:
+        if wait := resources.guesses.take(f"password {row['id']}"):
+            raise Exhausted(retry_after=timedelta(seconds=wait))
+        if not await asyncio.to_thread(secrets.check_password, stored, body.old_password):
+            detail = "Old password is incorrect."
+            raise Invalid(detail, validations=[Validation("old_password", detail)])
+    hashed = await asyncio.to_thread(secrets.hash_password, body.password)
+    async with resources.database.begin() as session:
+        await people.set_password(session, row["id"], hashed, keep_token=caller.token_id if own else "")
+    return nothing()
+
+
+@router.get(
+    "/{user}/organizations",
+    response_model=list[OrganizationView],
+    responses=raises(NotFound),
+    summary="List a user's organizations",
+)
+async def list_user_organizations(user: str, caller: Caller, resources: Opened) -> Response:
+    """Those that the caller may see."""
+    async with resources.database.read() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        accounts.require_readable(caller, row)
+        found = await organizations.of_user(session, row["id"])
+    return answer([each for each in found if accounts.may_see_organization(caller, each["id"])])

@@ -1,0 +1,157 @@
+"""Providers and models as clients send and see them."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from api.requests import Body
+from api.schemas.call_config import CallConfig, Int64
+from models.store.database import Row
+
+Text = Annotated[str, AfterValidator(lambda value: value.replace("\x00", "").strip())]
+
+
+class ProviderKeyView(BaseModel):
+    """A key that is set, unreadable but recognisable."""
+
+    id: UUID
+    masked: str
+    created_at: datetime
+
+
+class ProviderSettings(Body):
+    """What a provider needs besides address and key. Secrets go in and never come out."""
+
+    kind: Text | None = Field(default=None, alias="_type", description="the provider's type")
+    version: int | None = Field(default=None, alias="_version")
+    region: Text | None = Field(default=None, description="bedrock", examples=["us-east-1"])
+    access_key: Text | None = Field(default=None, description="bedrock; kept when absent")
+    access_key_secret: Text | None = Field(default=None, description="bedrock; kept when absent")
+    session_token: Text | None = Field(default=None, description="bedrock; kept when absent")
+    api_version: Text | None = Field(default=None, description="azure", examples=["2025-04-01-preview"])
+
+
+class ProviderSettingsView(BaseModel):
+    kind: str = Field(alias="_type")
+    version: int = Field(alias="_version")
+    region: str | None = None
+    api_version: str | None = None
+
+
+class ProviderView(BaseModel):
+    """A source of models."""
+
+    id: UUID
+    type: str
+    name: str
+    display_name: str
+    enabled: bool
+    base_url: str
+    api_keys: list[ProviderKeyView]
+    settings: ProviderSettingsView | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class CreateProvider(Body):
+    """A new provider. `enabled` is false unless it is sent."""
+
+    type: Text = Field(default="", examples=["openai-compat"])
+    name: Text = Field(default="", examples=["local"])
+    display_name: Text = Field(default="", max_length=256, examples=["Local models"])
+    enabled: bool = Field(default=False, examples=[True])
+    base_url: Text = Field(default="", examples=["http://127.0.0.1:8000/v1"])
+    api_keys: list[str] = Field(default_factory=list, max_length=50, examples=[["sk-secret"]])
+    settings: ProviderSettings | None = None
+
+
+class ChangedKey(Body):
+    """`id` keeps a key, `api_key` adds one; keys that are not named are deleted."""
+
+    id: UUID | None = None
+    api_key: str | None = None
+
+
+class UpdateProvider(Body):
+    """What to change; at least one field."""
+
+    display_name: Text | None = Field(default=None, max_length=256)
+    enabled: bool | None = None
+    base_url: Text | None = None
+    api_keys: list[ChangedKey] | None = Field(default=None, max_length=50)
+    settings: ProviderSettings | None = None
+
+
+class ModelConfigView(BaseModel):
+    """A model that chats can use."""
+
+    id: UUID
+    provider: str
+    ai_provider_id: UUID
+    model: str
+    display_name: str
+    enabled: bool
+    is_default: bool
+    context_limit: int
+    compression_threshold: int
+    call_config: CallConfig | None = Field(default=None, alias="model_config")
+    created_at: datetime
+    updated_at: datetime
+
+
+class CreateModelConfig(Body):
+    """A new model. `provider` is ignored: the AI provider's type counts."""
+
+    ai_provider_id: UUID | None = None
+    provider: str | None = None
+    model: Text = Field(default="", max_length=512, examples=["gpt-5-mini"])
+    display_name: Text = Field(default="", max_length=256)
+    enabled: bool = True
+    is_default: bool = False
+    context_limit: Int64 | None = Field(default=None, examples=[128000])
+    compression_threshold: Int64 | None = Field(default=None, examples=[70])
+    call_config: CallConfig | None = Field(default=None, alias="model_config")
+
+
+class UpdateModelConfig(Body):
+    """What to change. An empty `model` or `display_name` keeps the old one; `model_config` is replaced whole."""
+
+    ai_provider_id: UUID | None = None
+    provider: str | None = None
+    model: Text | None = Field(default=None, max_length=512)
+    display_name: Text | None = Field(default=None, max_length=256)
+    enabled: bool | None = None
+    is_default: bool | None = None
+    context_limit: Int64 | None = None
+    compression_threshold: Int64 | None = None
+    call_config: CallConfig | None = Field(default=None, alias="model_config")
+
+
+class CatalogModel(BaseModel):
+    id: str = Field(description="provider:model", examples=["openai:gpt-5-mini"])
+    provider: str
+    model: str
+    display_name: str
+
+
+class CatalogProvider(BaseModel):
+    """A type of provider, and whether its models can be used."""
+
+    provider: str
+    available: bool
+    unavailable_reason: str | None = Field(default=None, examples=["missing_api_key"])
+    models: list[CatalogModel]
+
+
+class Catalog(BaseModel):
+    providers: list[CatalogProvider]
+
+
+def model_config(row: Row) -> dict[str, Any]:
+    """ModelConfigView of a row of `catalog.get`."""
+    shown = {key: value for key, value in row.items() if key != "options"}
+    if row["options"]:
+        shown["model_config"] = row["options"]
+    return shown

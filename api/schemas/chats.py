@@ -1,0 +1,203 @@
+"""What is said about chats, and what may be asked when one is created (wire-api.md 2.1, 2.9, 2.10, 3.1)."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from api.requests import Body
+from api.schemas.parts import NO_ID, InputPart
+
+ChatStatus = Literal["waiting", "pending", "running", "interrupting", "requires_action", "error"]
+ErrorKind = Literal[
+    "generic",
+    "overloaded",
+    "rate_limit",
+    "timeout",
+    "stream_silence_timeout",
+    "auth",
+    "config",
+    "usage_limit",
+    "missing_key",
+    "provider_disabled",
+    "content_filter",
+]
+
+_CHAT: dict[str, Any] = {
+    "id": "0199c0de-7a3b-7c11-9d2f-5b8f2a6f0c01",
+    "organization_id": "0199c0de-0000-7000-8000-000000000001",
+    "owner_id": "0199c0de-0b1e-7d5c-8a55-1f2e3d4c5b6a",
+    "owner_username": "ada",
+    "root_chat_id": "0199c0de-7a3b-7c11-9d2f-5b8f2a6f0c01",
+    "last_model_config_id": "0199c0de-11aa-7e0f-b0c4-9a8b7c6d5e4f",
+    "title": "Explain how a mutex works.",
+    "status": "pending",
+    "last_turn_summary": None,
+    "created_at": "2026-05-20T10:00:00.25Z",
+    "updated_at": "2026-05-20T10:00:00.25Z",
+    "archived": False,
+    "shared": False,
+    "pin_order": 0,
+    "mcp_server_ids": [],
+    "labels": {},
+    "has_unread": False,
+    "client_type": "api",
+    "children": [],
+}
+
+
+class ChatError(BaseModel):
+    """Why a turn ended without an answer."""
+
+    message: str
+    detail: str | None = None
+    kind: ErrorKind | None = None
+    provider: str | None = None
+    retryable: bool
+    status_code: int | None = Field(default=None, description="HTTP status of the provider, where known.")
+
+
+class ChatDiffStatus(BaseModel):
+    """The pull request or branch that belongs to a chat; zero values when there is none."""
+
+    chat_id: UUID
+    url: str | None = None
+    pull_request_state: Literal["open", "merged", "closed"] | None = None
+    pull_request_title: str
+    pull_request_draft: bool
+    changes_requested: bool
+    additions: int
+    deletions: int
+    changed_files: int
+
+
+class ChatFileMetadata(BaseModel):
+    """A file that belongs to a chat."""
+
+    id: UUID
+    owner_id: UUID
+    organization_id: UUID
+    name: str
+    mime_type: str
+    created_at: AwareDatetime
+
+
+class Chat(BaseModel):
+    """A conversation: where it stands, and what it is called."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_CHAT]})
+
+    id: UUID
+    organization_id: UUID
+    owner_id: UUID
+    owner_username: str | None = None
+    owner_name: str | None = None
+    parent_chat_id: UUID | None = Field(default=None, description="Set on sub-agent chats.")
+    root_chat_id: UUID
+    last_model_config_id: UUID
+    title: str
+    status: ChatStatus
+    plan_mode: Literal["plan"] | None = None
+    last_error: ChatError | None = None
+    last_turn_summary: str | None
+    diff_status: ChatDiffStatus | None = None
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    archived: bool
+    shared: bool
+    pin_order: int = Field(description="0 is not pinned.")
+    mcp_server_ids: list[UUID]
+    labels: dict[str, str]
+    files: list[ChatFileMetadata] | None = None
+    has_unread: bool = Field(description="Computed in lists and for children only.")
+    warnings: list[str] | None = None
+    client_type: Literal["ui", "api"]
+    children: list["Chat"]
+
+
+class DynamicTool(Body):
+    """A tool that the client itself will run."""
+
+    name: str = ""
+    description: str = ""
+    input_schema: Any = None
+
+
+class CreateChat(Body):
+    """Begin a chat with its first message."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "required": ["organization_id", "content"],
+            "examples": [
+                {
+                    "organization_id": _CHAT["organization_id"],
+                    "content": [{"type": "text", "text": "Explain how a mutex works."}],
+                }
+            ],
+        }
+    )
+
+    organization_id: UUID = Field(default=NO_ID, description="The caller must be a member.")
+    content: list[InputPart] = Field(default_factory=list, json_schema_extra={"minItems": 1})
+    system_prompt: str = Field(default="", description="At most 10,000 bytes; kept hidden.")
+    workspace_id: UUID | None = Field(default=None, description="Not supported yet.")
+    model_config_id: UUID | None = Field(default=None, description="Else the default model.")
+    mcp_server_ids: list[UUID] = Field(default_factory=list)
+    labels: dict[str, str] = Field(default_factory=dict, examples=[{"team": "storage"}])
+    unsafe_dynamic_tools: list[DynamicTool] = Field(default_factory=list, description="Not supported yet.")
+    plan_mode: str = Field(default="", json_schema_extra={"enum": ["plan", ""]})
+    client_type: str = Field(default="", json_schema_extra={"enum": ["ui", "api", ""]})
+
+
+class WorkflowActivity(BaseModel):
+    """An effect that the workflow waits for."""
+
+    effect: str
+    state: str
+    attempt: int
+    last_failure: str | None
+    worker: str
+
+
+class WorkflowState(BaseModel):
+    """What Temporal says about the chat's latest turn."""
+
+    available: bool = Field(description="False while Temporal is away; then only the database's side is known.")
+    workflow_id: str
+    running: bool
+    status: str | None = None
+    run_id: str | None = None
+    started_at: AwareDatetime | None = None
+    closed_at: AwareDatetime | None = None
+    history_length: int | None = None
+    pending_activities: list[WorkflowActivity] = Field(default_factory=list)
+    ui_url: str | None = Field(default=None, description="The run in the Temporal UI.")
+    state: dict[str, Any] | None = Field(default=None, description="Turn, step and attempt, as the workflow says.")
+    error: str | None = None
+
+
+class ChatVersions(BaseModel):
+    """How often the chat, its history and its queue have changed, and the current attempt."""
+
+    snapshot: int
+    history: int
+    queue: int
+    retry_state: int
+    generation_attempt: int
+
+
+class ChatExplanation(BaseModel):
+    """Why a chat is where it is: its state here, the workflow that drives it, and what it waits for."""
+
+    chat_id: UUID
+    status: ChatStatus
+    state: str = Field(description="Execution state, a cell of the table of moves.", examples=["R0"])
+    archived: bool
+    waits_for: str = Field(examples=["A model step is running."])
+    versions: ChatVersions
+    queue_length: int
+    last_error: ChatError | None = None
+    retry: dict[str, Any] | None = Field(default=None, description="The back-off in progress.")
+    requires_action_deadline_at: AwareDatetime | None = None
+    workflow: WorkflowState

@@ -1,0 +1,102 @@
+"""Who is asking and what they may do (reference: admin.md section 3). Permissions are its questions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from uuid import UUID
+
+
+class SiteRole(StrEnum):
+    """Roles that hold everywhere."""
+
+    OWNER = "owner"
+    AUDITOR = "auditor"
+    USER_ADMIN = "user-admin"
+    TEMPLATE_ADMIN = "template-admin"
+
+
+class OrgRole(StrEnum):
+    """Roles that hold inside one organization."""
+
+    ADMIN = "organization-admin"
+    AUDITOR = "organization-auditor"
+    AGENTS_ACCESS = "agents-access"
+
+
+class Scope(StrEnum):
+    """What an API token may be used for; a token without scopes may do what its user may."""
+
+    ALL = "all"
+    CHAT_ALL = "chat:*"
+    CHAT_CREATE = "chat:create"
+    CHAT_READ = "chat:read"
+    CHAT_UPDATE = "chat:update"
+    CHAT_DELETE = "chat:delete"
+    CHAT_SHARE = "chat:share"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller. `organizations` maps each organization they belong to onto their roles there."""
+
+    user_id: UUID
+    username: str
+    site_roles: frozenset[str] = frozenset()
+    organizations: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
+    groups: frozenset[UUID] = frozenset()
+    scopes: frozenset[str] = frozenset({Scope.ALL})
+    token_id: str = ""
+
+    @property
+    def is_owner(self) -> bool:
+        return SiteRole.OWNER in self.site_roles
+
+    def is_member(self, organization_id: UUID) -> bool:
+        return organization_id in self.organizations
+
+    def has_org_role(self, organization_id: UUID, role: OrgRole) -> bool:
+        return role in self.organizations.get(organization_id, frozenset())
+
+    def has_scope(self, scope: Scope) -> bool:
+        """May the token be used for this? `chat:*` covers each chat scope, `all` everything."""
+        if Scope.ALL in self.scopes or scope in self.scopes:
+            return True
+        return scope.startswith("chat:") and Scope.CHAT_ALL in self.scopes
+
+    def may_create_chat(self, organization_id: UUID) -> bool:
+        """Create a chat of one's own: a member with agents-access, an organization admin, or the deployment's owner."""
+        if not self.has_scope(Scope.CHAT_CREATE) or not self.is_member(organization_id):
+            return False
+        return self._uses_agents(organization_id)
+
+    def may_read_chat(self, owner_id: UUID, organization_id: UUID) -> bool:
+        """Read by role or ownership (sharing comes on top, in the store)."""
+        return self.has_scope(Scope.CHAT_READ) and self._governs(owner_id, organization_id)
+
+    def may_update_chat(self, owner_id: UUID, organization_id: UUID) -> bool:
+        """Change a chat by role or ownership; sending in somebody else's name is refused elsewhere."""
+        return self.has_scope(Scope.CHAT_UPDATE) and self._governs(owner_id, organization_id)
+
+    def may_read_deployment(self) -> bool:
+        return Scope.ALL in self.scopes and (self.is_owner or SiteRole.AUDITOR in self.site_roles)
+
+    def may_update_deployment(self) -> bool:
+        return Scope.ALL in self.scopes and self.is_owner
+
+    def may_administer_users(self) -> bool:
+        return Scope.ALL in self.scopes and (self.is_owner or SiteRole.USER_ADMIN in self.site_roles)
+
+    def may_administer_organization(self, organization_id: UUID) -> bool:
+        return Scope.ALL in self.scopes and (self.is_owner or self.has_org_role(organization_id, OrgRole.ADMIN))
+
+    def _uses_agents(self, organization_id: UUID) -> bool:
+        return (
+            self.is_owner
+            or self.has_org_role(organization_id, OrgRole.AGENTS_ACCESS)
+            or self.has_org_role(organization_id, OrgRole.ADMIN)
+        )
+
+    def _governs(self, owner_id: UUID, organization_id: UUID) -> bool:
+        if self.is_owner or self.has_org_role(organization_id, OrgRole.ADMIN):
+            return True
+        return self.user_id == owner_id and self.has_org_role(organization_id, OrgRole.AGENTS_ACCESS)

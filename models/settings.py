@@ -1,0 +1,143 @@
+"""Every knob of the service: type, default, one sentence. Read once, in each process's `__main__`, and passed down."""
+
+import difflib
+import os
+import sys
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "TURNSTONE_"
+# Read once, at bootstrap, by their own names; not knobs of a running process.
+BOOTSTRAP_NAMES = frozenset({"TURNSTONE_ADMIN_TOKEN", "TURNSTONE_OPENAI_BASE_URL", "TURNSTONE_OPENAI_MODEL"})
+# Read by the client commands (`turnstone chat` …); a server in the same environment lets them be.
+CLIENT_NAMES = frozenset({"TURNSTONE_URL", "TURNSTONE_TOKEN"})
+
+
+class Settings(BaseSettings):
+    """The knobs, each an environment variable `TURNSTONE_<NAME>`; durations are seconds or ISO 8601."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    database_url: str = Field(
+        default="postgresql://postgres@127.0.0.1:5432/turnstone",
+        description="PostgreSQL connection URL (postgresql://…).",
+    )
+    database_pool_size: int = Field(
+        default=10, ge=1, le=200, description="Database connections a process keeps, at most."
+    )
+    temporal_address: str = Field(default="127.0.0.1:7233", description="host:port of the Temporal frontend.")
+    temporal_namespace: str = Field(default="default", description="Temporal namespace that holds the turns.")
+    temporal_ui_url: str = Field(
+        default="", description="Base URL of the Temporal UI, for links in `explain`; empty hides them."
+    )
+    task_queue: str = Field(default="turnstone", description="Temporal task queue of workflows and model steps.")
+    tools_task_queue: str = Field(default="turnstone-tools", description="Temporal task queue of tool calls.")
+    secret_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="Fernet keys that encrypt stored secrets, comma-separated, newest first.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
+    port: int = Field(default=8080, ge=0, le=65535, description="Port that the API listens on; 0 takes a free one.")
+    public_url: str = Field(default="", description="URL that clients use to reach the API; empty means host and port.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least severe log line that is written."
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="Shape of a log line.")
+    model_slots: int = Field(default=40, ge=1, le=1000, description="Model steps that one worker process runs at once.")
+    tool_slots: int = Field(default=100, ge=1, le=5000, description="Tool calls that one worker process runs at once.")
+    stream_flush_interval: timedelta = Field(
+        default=timedelta(milliseconds=30),
+        description="Longest time that a delta waits for others before it is published.",
+    )
+    stream_flush_bytes: int = Field(
+        default=4096, ge=256, description="Size at which waiting deltas are published at once."
+    )
+    stream_ping_interval: timedelta = Field(
+        default=timedelta(seconds=15), description="Time between keep-alive pings on live streams."
+    )
+    stream_poll_interval: timedelta = Field(
+        default=timedelta(seconds=10), description="Longest staleness of a watcher when notifications are lost."
+    )
+    watcher_buffer_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=65536,
+        description="Bytes that may wait for a slow watcher before it is dropped to resync.",
+    )
+    queue_limit: int = Field(default=20, ge=1, le=1000, description="Messages that may wait in one chat's queue.")
+    max_steps: int = Field(default=1200, ge=1, description="Model steps in one turn, at most.")
+    max_attempts: int = Field(default=25, ge=1, le=1000, description="Attempts of one model step, at most.")
+    retry_base: timedelta = Field(
+        default=timedelta(seconds=1), description="Back-off after the first failed attempt; doubles each time."
+    )
+    retry_cap: timedelta = Field(default=timedelta(seconds=60), description="Longest back-off between two attempts.")
+    first_byte_timeout: timedelta = Field(
+        default=timedelta(minutes=5), description="Time a provider may take to start its answer."
+    )
+    silence_timeout: timedelta = Field(
+        default=timedelta(minutes=10), description="Time a provider may stay silent inside an answer."
+    )
+    requires_action_timeout: timedelta = Field(
+        default=timedelta(hours=24), description="Time a client has to answer its tool calls."
+    )
+    idempotency_ttl: timedelta = Field(
+        default=timedelta(hours=24), description="Time an Idempotency-Key's answer is kept."
+    )
+    session_ttl: timedelta = Field(default=timedelta(days=7), description="Life of a login session.")
+    max_body_bytes: int = Field(default=262144, ge=1024, description="Largest JSON request body.")
+    rate_limit_per_minute: int = Field(
+        default=6000, ge=0, description="Requests a caller may make a minute to one API process; 0 is unlimited."
+    )
+    sweep_interval: timedelta = Field(
+        default=timedelta(seconds=10), description="Time between two sweeps for work that lost its nudge."
+    )
+    shutdown_grace: timedelta = Field(
+        default=timedelta(seconds=10), description="Time a stopping process takes to hand its work over."
+    )
+    failpoints: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="Names of places where the process kills itself, comma-separated; for crash tests only.",
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any, info: ValidationInfo) -> Any:
+        """Environment variables are text: plain numbers are seconds, lists are comma-separated."""
+        if not isinstance(value, str) or info.field_name is None:
+            return value
+        if info.field_name == "failpoints":
+            return frozenset(name.strip() for name in value.split(",") if name.strip())
+        if cls.model_fields[info.field_name].annotation is timedelta:
+            try:
+                return timedelta(seconds=float(value))
+            except (ValueError, OverflowError):
+                return value
+        return value
+
+
+def complaints() -> list[str]:
+    """What is wrong with this process's TURNSTONE_* variables, one clear line each; empty when all is well."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | BOOTSTRAP_NAMES | CLIENT_NAMES
+    lines = []
+    for name in sorted(os.environ):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))
+    try:
+        Settings()
+    except ValidationError as wrong:
+        # The value is not shown: it may be a secret that was put into the wrong variable.
+        lines += [f"{PREFIX}{str(error['loc'][0]).upper()}: {error['msg']}" for error in wrong.errors() if error["loc"]]
+    return lines
+
+
+def load_settings() -> Settings:
+    """The settings of this process, or a clear line for each unknown or bad variable and exit code 2."""
+    wrong = complaints()
+    if wrong:
+        for line in wrong:
+            print(f"turnstone: {line}", file=sys.stderr)
+        raise SystemExit(2)
+    return Settings()

@@ -1,0 +1,200 @@
+"""Chats as their readers see them: who may see which, one, a list, and the wire form (wire-api.md 2.1, 3.2, 3.4).
+
+`visible` is the one door: every read of a chat in somebody's name goes through it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.errors import NotFound
+from models.parts import from_rest, to_rest
+from models.principal import OrgRole, Principal, Scope
+from models.rules.moments import rfc3339
+from models.rules.pages import ChatPage
+from models.store.database import Row, fetch
+
+# A child has its root's ACL: computed, never copied.
+_SELECT = """
+    SELECT c.*, coalesce(r.user_acl, c.user_acl) AS user_acl, coalesce(r.group_acl, c.group_acl) AS group_acl,
+           u.username AS owner_username, u.name AS owner_name
+"""
+
+_UNREAD = """
+    , EXISTS (SELECT 1 FROM chat_messages m
+              WHERE m.chat_id = c.id AND m.role = 'assistant' AND NOT m.deleted
+                AND m.id > coalesce(c.last_read_message_id, 0)) AS has_unread
+"""
+
+_FROM = """
+    FROM chats c
+    JOIN users u ON u.id = c.owner_id
+    LEFT JOIN chats r ON r.id = coalesce(c.root_chat_id, c.parent_chat_id)
+"""
+
+_VISIBLE = """
+    (%(reads)s AND (
+        %(governs_all)s
+        OR c.organization_id = ANY(%(governs)s::uuid[])
+        OR (c.owner_id = %(caller)s AND c.organization_id = ANY(%(uses_agents)s::uuid[]))
+        OR (coalesce(r.user_acl, c.user_acl) -> %(caller_key)s -> 'permissions') ? 'read'
+        OR EXISTS (SELECT 1 FROM jsonb_each(coalesce(r.group_acl, c.group_acl)) AS shared
+                   WHERE shared.key = ANY(%(groups)s::text[]) AND (shared.value -> 'permissions') ? 'read')
+    ))
+"""
+
+_ONE = f"{_SELECT} {_FROM} WHERE c.id = %(chat_id)s AND {_VISIBLE}"
+
+_CHILDREN = f"""
+    {_SELECT} {_UNREAD} {_FROM}
+    WHERE c.parent_chat_id = ANY(%(parents)s::uuid[]) AND c.archived = %(archived)s
+    ORDER BY c.created_at DESC, c.id DESC
+"""
+
+_LIST = f"""
+    {_SELECT} {_UNREAD} {_FROM}
+    WHERE {_VISIBLE}
+      AND c.owner_id = %(caller)s AND c.parent_chat_id IS NULL AND c.archived = %(archived)s
+      AND c.labels @> ALL(%(labels)s::jsonb[])
+      AND (%(after_id)s::uuid IS NULL
+           OR (c.pin_order > 0, -c.pin_order, c.updated_at, c.id)
+              < (SELECT a.pin_order > 0, -a.pin_order, a.updated_at, a.id
+                 FROM chats a WHERE a.id = %(after_id)s AND a.owner_id = %(caller)s))
+    ORDER BY c.pin_order > 0 DESC, -c.pin_order DESC, c.updated_at DESC, c.id DESC
+    LIMIT %(limit)s OFFSET %(offset)s
+"""  # noqa: S608 - fixed text
+
+GENERIC_FAILURE = "The chat request failed unexpectedly."
+
+
+def visible(caller: Principal) -> dict[str, Any]:
+    """The parameters of the SQL condition that holds for exactly the chats that `may_see` allows."""
+    return {
+        "reads": caller.has_scope(Scope.CHAT_READ),
+        "governs_all": caller.is_owner,
+        "governs": [each for each in caller.organizations if caller.has_org_role(each, OrgRole.ADMIN)],
+        "uses_agents": [each for each in caller.organizations if caller.has_org_role(each, OrgRole.AGENTS_ACCESS)],
+        "caller": caller.user_id,
+        "caller_key": str(caller.user_id),
+        "groups": [str(group) for group in caller.groups],
+    }
+
+
+def may_see(caller: Principal, row: Row) -> bool:
+    """May the caller read this chat: by role, as its owner, or because its root is shared with them?"""
+    if not caller.has_scope(Scope.CHAT_READ):
+        return False
+    if caller.may_read_chat(row["owner_id"], row["organization_id"]):
+        return True
+    grants = [row["user_acl"].get(str(caller.user_id)), *(row["group_acl"].get(str(group)) for group in caller.groups)]
+    return any("read" in grant.get("permissions", ()) for grant in grants if grant)
+
+
+def require_update(caller: Principal, row: Row) -> None:
+    """Raise NotFound unless the caller may change this chat: who may not is not told that it exists."""
+    if not caller.may_update_chat(row["owner_id"], row["organization_id"]):
+        raise NotFound
+
+
+async def load(session: AsyncSession, caller: Principal, chat_id: UUID) -> Row:
+    """The chat, with owner_username and owner_name; raises NotFound when the caller may not see it."""
+    rows = await fetch(session, _ONE, {"chat_id": chat_id, **visible(caller)})
+    if not rows:
+        raise NotFound
+    return rows[0]
+
+
+async def list_for(
+    session: AsyncSession,
+    caller: Principal,
+    page: ChatPage,
+    *,
+    archived: bool = False,
+    labels: Sequence[Mapping[str, str]] = (),
+) -> list[dict[str, Any]]:
+    """The caller's own root chats, pinned first, then the newest; each as a Chat with its children."""
+    rows = await fetch(
+        session,
+        _LIST,
+        {
+            **visible(caller),
+            "archived": archived,
+            "labels": [orjson.dumps(to_rest(dict(label))).decode() for label in labels],
+            "after_id": page.after_id,
+            "limit": page.limit,
+            "offset": page.offset,
+        },
+    )
+    families = await children(session, [row["id"] for row in rows], archived=archived)
+    return [_listed(row, families[row["id"]]) for row in rows]
+
+
+async def children(
+    session: AsyncSession, parents: Iterable[UUID], *, archived: bool
+) -> Mapping[UUID, list[dict[str, Any]]]:
+    """The sub-agent chats of each parent, newest first, as Chats: one statement for all parents."""
+    wanted = list(parents)
+    families: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    if wanted:
+        for row in await fetch(session, _CHILDREN, {"parents": wanted, "archived": archived}):
+            families[row["parent_chat_id"]].append(_listed(row, []))
+    return families
+
+
+def view(row: Row, **more: Any) -> dict[str, Any]:
+    """The chat as a Chat, with `more` keys of the answer at hand (children, diff_status, files, has_unread)."""
+    shown: dict[str, Any] = {"id": row["id"], "organization_id": row["organization_id"], "owner_id": row["owner_id"]}
+    for key in ("owner_username", "owner_name", "parent_chat_id"):
+        if row.get(key):
+            shown[key] = row[key]
+    shown["root_chat_id"] = row["root_chat_id"] or row["parent_chat_id"] or row["id"]
+    shown["last_model_config_id"] = row["last_model_config_id"]
+    shown["title"] = row["title"]
+    shown["status"] = row["status"]
+    if row["plan_mode"]:
+        shown["plan_mode"] = row["plan_mode"]
+    if row["last_error"]:
+        shown["last_error"] = error(row["last_error"])
+    shown["last_turn_summary"] = row["last_turn_summary"]
+    shown["created_at"] = rfc3339(row["created_at"])
+    shown["updated_at"] = rfc3339(row["updated_at"])
+    shown["archived"] = row["archived"]
+    shown["shared"] = bool(row["user_acl"] or row["group_acl"])
+    shown["pin_order"] = row["pin_order"]
+    shown["mcp_server_ids"] = row["mcp_server_ids"]
+    shown["labels"] = from_rest(row["labels"])
+    shown["has_unread"] = False
+    shown["client_type"] = row["client_type"]
+    shown["children"] = []
+    return shown | more
+
+
+def no_diff(chat_id: UUID) -> dict[str, Any]:
+    """The ChatDiffStatus of a chat without one."""
+    return {
+        "chat_id": chat_id,
+        "pull_request_title": "",
+        "pull_request_draft": False,
+        "changes_requested": False,
+        "additions": 0,
+        "deletions": 0,
+        "changed_files": 0,
+    }
+
+
+def error(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A ChatError: stored ones without a kind, a message or `retryable` get what readers rely on."""
+    shown: dict[str, Any] = from_rest(dict(stored))
+    return shown | {
+        "message": shown.get("message") or GENERIC_FAILURE,
+        "kind": shown.get("kind") or "generic",
+        "retryable": bool(shown.get("retryable")),
+    }
+
+
+def _listed(row: Row, family: list[dict[str, Any]]) -> dict[str, Any]:
+    return view(row, has_unread=row["has_unread"], diff_status=no_diff(row["id"]), children=family)

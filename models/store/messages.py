@@ -1,0 +1,66 @@
+"""A chat's messages as its readers see them: pages of rows, and a row's wire form (wire-api.md 2.3, 3.6)."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.parts import wire
+from models.rules.moments import rfc3339
+from models.rules.pages import MAX_ID, MessagePage
+from models.store.database import Row, fetch
+
+USAGE = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "reasoning_tokens",
+    "cache_creation_tokens",
+    "cache_read_tokens",
+    "context_limit",
+)
+
+_BACKWARDS = """
+    SELECT * FROM chat_messages
+    WHERE chat_id = %(chat_id)s AND id > %(after)s AND id < %(before)s
+      AND NOT deleted AND visibility IN ('user', 'both')
+    ORDER BY id DESC LIMIT %(rows)s
+"""
+_FORWARDS = """
+    SELECT * FROM chat_messages
+    WHERE chat_id = %(chat_id)s AND id > %(after)s AND id < %(before)s
+      AND NOT deleted AND visibility IN ('user', 'both')
+    ORDER BY id LIMIT %(rows)s
+"""
+
+
+async def page(session: AsyncSession, chat_id: UUID, asked: MessagePage) -> tuple[list[Row], bool]:
+    """The visible messages of the page, and whether more lie beyond it in the same direction."""
+    rows = await fetch(
+        session,
+        _FORWARDS if asked.ascending else _BACKWARDS,
+        {
+            "chat_id": chat_id,
+            "after": asked.after_id or 0,
+            "before": MAX_ID if asked.before_id is None else asked.before_id,
+            "rows": asked.limit + 1,
+        },
+    )
+    return rows[: asked.limit], len(rows) > asked.limit
+
+
+def view(row: Row) -> dict[str, Any]:
+    """The message as a ChatMessage: what is absent or unknown has no key."""
+    shown: dict[str, Any] = {"id": row["id"], "chat_id": row["chat_id"]}
+    if row["created_by"] is not None:
+        shown["created_by"] = row["created_by"]
+    if row["model_config_id"] is not None:
+        shown["model_config_id"] = row["model_config_id"]
+    shown["created_at"] = rfc3339(row["created_at"])
+    shown["role"] = row["role"]
+    if row["content"]:
+        shown["content"] = wire(row["content"])
+    usage = {key: row[key] for key in USAGE if row.get(key)}
+    if usage:
+        shown["usage"] = usage
+    return shown

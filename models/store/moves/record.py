@@ -1,0 +1,360 @@
+"""The mechanism under every move: lock a chat with what decides about it, then write one Change in one statement."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import UUID
+
+import orjson
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.errors import NotFound
+from models.parts import Part, to_rest
+from models.rules import history
+from models.rules.moves import Move, check, landings
+from models.rules.states import RUNNABLE, State, classify
+from models.store.database import Row, fetch, fetch_together
+from models.store.notices import CHATS, ChatNotice
+
+USAGE_COLUMNS = (
+    "input_tokens",
+    "output_tokens",
+    "total_tokens",
+    "reasoning_tokens",
+    "cache_creation_tokens",
+    "cache_read_tokens",
+)
+
+
+@dataclass(slots=True)
+class StepRow:
+    """A message to insert. `usage` maps token columns onto counts; zero is stored as unknown (admin.md 1.3)."""
+
+    role: str
+    content: list[Part]
+    model_config_id: UUID | None = None
+    created_by: UUID | None = None
+    visibility: str = "both"
+    usage: Mapping[str, int | None] | None = None
+    runtime_ms: int | None = None
+    context_limit: int | None = None
+    provider_response_id: str | None = None
+    queued_message_id: int | None = None
+
+
+@dataclass(slots=True)
+class Locked:
+    """A chat under its row lock, its queue in order, and the tool parts of its history from the last assistant on."""
+
+    chat: Row
+    queue: list[Row]
+    tail: list[Row]
+
+    @property
+    def id(self) -> UUID:
+        return cast(UUID, self.chat["id"])
+
+    @property
+    def state(self) -> State:
+        return classify(self.chat["status"], self.chat["archived"], bool(self.queue))
+
+    @property
+    def open_calls(self) -> list[Part]:
+        """Calls of ours that the last assistant message left unanswered."""
+        return history.open_calls(self.tail)
+
+
+@dataclass(slots=True)
+class Change:
+    """What a move writes besides the versions. `attempt` None: as the versions imply (0 after a history change)."""
+
+    status: str
+    archived: bool | None = None
+    last_error: dict[str, Any] | None = None
+    retry_state: dict[str, Any] | None = None
+    attempt: int | None = None
+    deadline: Any = None
+    columns: dict[str, Any] = field(default_factory=dict)
+    rows: list[StepRow] = field(default_factory=list)
+    cut: int | None = None
+    enqueue: StepRow | None = None
+    dequeue: list[int] = field(default_factory=list)
+    head: int | None = None
+    watch: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Moved:
+    """The chat after a move, what was inserted, and whether Temporal must hear of it."""
+
+    chat: Row
+    state: State
+    messages: list[Row] = field(default_factory=list)
+    queued: Row | None = None
+    nudge: bool = False
+
+
+METADATA_COLUMNS = frozenset({"plan_mode", "mcp_server_ids"})
+
+_LOCK = """
+SELECT c.*, u.username AS owner_username, u.name AS owner_name
+FROM chats c JOIN users u ON u.id = c.owner_id
+WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"""
+# Separate statements, after the lock: a subquery of the locking statement would see the queue as before the wait.
+_QUEUE = "SELECT * FROM chat_queued_messages WHERE chat_id = %(id)s ORDER BY position, id"
+_TAIL = """
+SELECT id, role, jsonb_path_query_array(content, '$[*] ? (@.type == "tool-call" || @.type == "tool-result")') AS content
+FROM chat_messages
+WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND id >= coalesce(
+    (SELECT id FROM chat_messages
+     WHERE chat_id = %(id)s AND NOT deleted AND role = 'assistant' AND visibility <> 'user' ORDER BY id DESC LIMIT 1),
+    9223372036854775807)
+ORDER BY id"""
+_PROMPT = """
+SELECT * FROM chat_messages
+WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND (role = 'system' OR id >= coalesce(
+    (SELECT id FROM chat_messages
+     WHERE chat_id = %(id)s AND compressed AND visibility = 'model' AND NOT deleted ORDER BY id DESC LIMIT 1), 0))
+ORDER BY id"""
+
+
+async def lock(session: AsyncSession, chat_id: UUID, *, prompt: bool = False) -> Locked:
+    """Lock a chat's row and read what decides about it, in one round trip; raises NotFound.
+
+    With `prompt`, `tail` holds the whole rows that the model is to see instead of the last tool parts.
+    """
+    params = {"id": chat_id}
+    chats, queue, tail = await fetch_together(
+        session, [(_LOCK, params), (_QUEUE, params), (_PROMPT if prompt else _TAIL, params)]
+    )
+    if not chats:
+        raise NotFound
+    return Locked(chats[0], queue, tail)
+
+
+async def apply(session: AsyncSession, locked: Locked, change: Change, *moves: Move) -> Moved:
+    """Check the moves against the table and write the change: one statement, one version, one notice."""
+    chat = locked.chat
+    landed = _check(locked, change, moves)
+    version = chat["snapshot_version"] + 1
+    history_changed = bool(change.rows) or change.cut is not None
+    queue_changed = bool(change.enqueue or change.dequeue or change.head is not None)
+    attempt = change.attempt if change.attempt is not None else (0 if history_changed else chat["generation_attempt"])
+    retry_changed = change.retry_state != chat["retry_state"]
+    named = [row.model_config_id for row in change.rows if row.model_config_id and row.role == "user"]
+    touched = change.status != chat["status"] or history_changed or queue_changed or change.archived is not None
+    columns: dict[str, Any] = {
+        **change.columns,
+        "status": change.status,
+        "archived": chat["archived"] if change.archived is None else change.archived,
+        "last_error": change.last_error,
+        "retry_state": change.retry_state,
+        "snapshot_version": version,
+        "history_version": version if history_changed else chat["history_version"],
+        "queue_version": version if queue_changed else chat["queue_version"],
+        "retry_state_version": version if retry_changed else chat["retry_state_version"],
+        "generation_attempt": attempt,
+        "requires_action_deadline_at": change.deadline,
+        "last_model_config_id": named[-1] if named else chat["last_model_config_id"],
+    }
+    after: Row = {**chat, **columns}
+    watch = change.watch or (("status_change",) if change.status != chat["status"] else ())
+    records = [record(row, number) for number, row in enumerate(change.rows)]
+    written = await _write(session, locked, change, columns, records, notice(after, watch), touched)
+    if touched:
+        after["updated_at"] = written["at"]
+    messages = inserted(records, locked.id, version, written)
+    queued = None
+    if change.enqueue is not None:
+        queued = {
+            "id": written["queued"],
+            "chat_id": locked.id,
+            "content": to_rest(change.enqueue.content),
+            "model_config_id": change.enqueue.model_config_id,
+            "position": written["position"],
+            "created_by": change.enqueue.created_by,
+            "created_at": written["at"],
+        }
+    return Moved(after, landed, messages, queued, nudge=landed in RUNNABLE)
+
+
+def notice(chat: Row, watch: tuple[str, ...]) -> str:
+    """The NOTIFY payload that says where the chat is now."""
+    return ChatNotice(
+        chat_id=chat["id"],
+        owner_id=chat["owner_id"],
+        snapshot_version=chat["snapshot_version"],
+        history_version=chat["history_version"],
+        generation_attempt=chat["generation_attempt"],
+        status=chat["status"],
+        archived=chat["archived"],
+        watch=watch,
+    ).encode()
+
+
+def keep(locked: Locked, **changes: Any) -> Change:
+    """A change that leaves status, error, retry banner and deadline as they are, but for `changes`."""
+    chat = locked.chat
+    kept = {
+        "status": chat["status"],
+        "last_error": chat["last_error"],
+        "retry_state": chat["retry_state"],
+        "deadline": chat["requires_action_deadline_at"],
+    }
+    return Change(**{**kept, **changes})
+
+
+def unchanged(locked: Locked) -> Moved:
+    """A move that found nothing to do: no version, no notice."""
+    return Moved(locked.chat, locked.state)
+
+
+def cancelled(calls: Sequence[Part], reason: str) -> list[StepRow]:
+    """Error results for calls that will never run, one row each, in call order."""
+    return [
+        StepRow(
+            "tool",
+            [
+                {
+                    "type": "tool-result",
+                    "tool_call_id": call.get("tool_call_id", ""),
+                    "tool_name": call.get("tool_name", ""),
+                    "result": {"error": reason},
+                    "is_error": True,
+                }
+            ],
+        )
+        for call in calls
+    ]
+
+
+def promoted(head: Row) -> StepRow:
+    """The user message that a queued row becomes; its model choice and its sender go with it."""
+    return StepRow(
+        "user",
+        head["content"],
+        model_config_id=head["model_config_id"],
+        created_by=head["created_by"],
+        queued_message_id=head["id"],
+    )
+
+
+def record(row: StepRow, number: int) -> dict[str, Any]:
+    """The row as the insert statement's JSON record."""
+    made: dict[str, Any] = {
+        "n": number,
+        "role": row.role,
+        "content": to_rest(row.content),
+        "visibility": row.visibility,
+        "created_by": row.created_by,
+        "model_config_id": row.model_config_id,
+        "queued_message_id": row.queued_message_id,
+        "runtime_ms": row.runtime_ms,
+        "context_limit": row.context_limit,
+        "provider_response_id": row.provider_response_id,
+    }
+    for column in USAGE_COLUMNS:
+        made[column] = ((row.usage or {}).get(column) or None) if row.usage else None
+    return made
+
+
+def encode(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def _check(locked: Locked, change: Change, moves: Sequence[Move]) -> State:
+    remaining = len(locked.queue) - len(change.dequeue) + (change.enqueue is not None)
+    archived = locked.chat["archived"] if change.archived is None else change.archived
+    landed = classify(change.status, archived, remaining > 0)
+    before = locked.state
+    # All but the last move of a bundle stay in the state they started from (CommitStep, then FinishTurn).
+    for move in moves[:-1]:
+        landings(before, move)
+    check(before, moves[-1], landed)
+    return landed
+
+
+_RECORD = """jsonb_to_recordset(%(rows)s::jsonb) AS r(
+    n int, role text, content jsonb, visibility text, created_by uuid, model_config_id uuid, queued_message_id bigint,
+    runtime_ms bigint, context_limit bigint, provider_response_id text, input_tokens bigint, output_tokens bigint,
+    total_tokens bigint, reasoning_tokens bigint, cache_creation_tokens bigint, cache_read_tokens bigint)"""
+
+INSERT_ROWS = f"""added AS (
+    INSERT INTO chat_messages (chat_id, revision, role, content, visibility, created_by, model_config_id,
+        queued_message_id, runtime_ms, context_limit, provider_response_id, input_tokens, output_tokens, total_tokens,
+        reasoning_tokens, cache_creation_tokens, cache_read_tokens)
+    SELECT %(id)s, %(snapshot_version)s, r.role, r.content, r.visibility, r.created_by, r.model_config_id,
+        r.queued_message_id, r.runtime_ms, r.context_limit, r.provider_response_id, r.input_tokens, r.output_tokens,
+        r.total_tokens, r.reasoning_tokens, r.cache_creation_tokens, r.cache_read_tokens
+    FROM {_RECORD} ORDER BY r.n
+    RETURNING id)"""  # noqa: S608 - fixed text
+_DELETE_ROWS = """gone AS (
+    UPDATE chat_messages SET deleted = true, revision = %(snapshot_version)s
+    WHERE chat_id = %(id)s AND NOT deleted AND id >= %(cut)s)"""
+_DEQUEUE = "dequeued AS (DELETE FROM chat_queued_messages WHERE chat_id = %(id)s AND id = ANY(%(dequeue)s))"
+_HEAD = "headed AS (UPDATE chat_queued_messages SET position = %(first)s WHERE chat_id = %(id)s AND id = %(head)s)"
+_ENQUEUE = """queued AS (
+    INSERT INTO chat_queued_messages (chat_id, content, model_config_id, position, created_by)
+    VALUES (%(id)s, %(content)s::jsonb, %(queued_model)s, %(last)s, %(sender)s) RETURNING id)"""
+
+
+async def _write(
+    session: AsyncSession,
+    locked: Locked,
+    change: Change,
+    columns: dict[str, Any],
+    records: list[dict[str, Any]],
+    payload: str,
+    touched: bool,
+) -> Row:
+    """Only the parts that this change needs are in the statement: a plain step is an update, an insert and a notify."""
+    positions = [row["position"] for row in locked.queue]
+    params: dict[str, Any] = {**columns, "id": locked.id, "payload": payload}
+    for column in ("last_error", "retry_state"):
+        params[column] = None if columns[column] is None else encode(columns[column])
+    sets = [f"{column} = %({column})s" for column in columns]
+    if touched:
+        sets.append("updated_at = now()")
+    pieces = [f"changed AS (UPDATE chats SET {', '.join(sets)} WHERE id = %(id)s)"]  # noqa: S608 - our own column names
+    select = ["now() AS at", f"pg_notify('{CHATS}', %(payload)s)"]
+    if change.cut is not None:
+        pieces.append(_DELETE_ROWS)
+        params["cut"] = change.cut
+    if change.dequeue:
+        pieces.append(_DEQUEUE)
+        params["dequeue"] = change.dequeue
+    if change.head is not None:
+        pieces.append(_HEAD)
+        params |= {"head": change.head, "first": min(positions, default=1) - 1}
+    if records:
+        pieces.append(INSERT_ROWS)
+        select.append("ARRAY(SELECT id FROM added ORDER BY id) AS ids")
+        params["rows"] = encode(records)
+    if change.enqueue is not None:
+        pieces.append(_ENQUEUE)
+        select += ["(SELECT id FROM queued) AS queued", "%(last)s::bigint AS position"]
+        params |= {
+            "content": encode(to_rest(change.enqueue.content)),
+            "queued_model": change.enqueue.model_config_id,
+            "last": max(positions, default=0) + 1,
+            "sender": change.enqueue.created_by,
+        }
+    statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)}"
+    [written] = await fetch(session, statement, params)
+    return written
+
+
+def inserted(records: Sequence[dict[str, Any]], chat_id: UUID, version: int, written: Row) -> list[Row]:
+    """The rows as they now stand in the table."""
+    return [
+        {
+            **{key: value for key, value in made.items() if key != "n"},
+            "id": written["ids"][made["n"]],
+            "chat_id": chat_id,
+            "revision": version,
+            "deleted": False,
+            "compressed": False,
+            "created_at": written["at"],
+        }
+        for made in records
+    ]

@@ -1,0 +1,175 @@
+"""The moves that a turn's effects make. Each is fenced: it counts only while its attempt is the current one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.errors import FenceLost
+from models.rules import history, plan
+from models.rules.moves import Move, landings
+from models.rules.states import RUNNABLE, State, Status
+from models.steps import StepReply, Then
+from models.store.database import Row
+from models.store.moves.record import Change, Locked, Moved, StepRow, apply, cancelled, keep, lock, promoted
+
+INVALID_STATE = {
+    "message": "The chat was in an invalid state; send a new message or edit history to continue.",
+    "kind": "generic",
+    "retryable": False,
+}
+TOO_MANY_ATTEMPTS = {
+    "message": "The chat request failed unexpectedly.",
+    "detail": "The step was attempted too often without an answer.",
+    "kind": "generic",
+    "retryable": False,
+}
+INTERRUPTED_TOOL = history.CANCELLED_BEFORE_RESULT
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """The attempt that an effect works for: its commits count only while these are still current."""
+
+    chat_id: UUID
+    history_version: int
+    generation_attempt: int
+
+
+@dataclass(slots=True)
+class Opened:
+    """What an attempt found. `reply` is set when there is nothing to do but answer the workflow."""
+
+    then: Then
+    fence: Fence
+    chat: Row
+    history: list[Row] = field(default_factory=list)
+    reply: StepReply | None = None
+
+    @property
+    def model_config_id(self) -> UUID | None:
+        """The model that the turn's user message asks for."""
+        found: UUID | None = history.model_of_turn(self.history)
+        return found
+
+
+async def open_attempt(session: AsyncSession, chat_id: UUID, *, max_attempts: int, max_steps: int) -> Opened:
+    """Look at the chat and, where it needs a model or tool step, open the next attempt: from now on it is the fence."""
+    locked = await lock(session, chat_id, prompt=True)
+    chat, state = locked.chat, locked.state
+    if state is State.INVALID:
+        await reconcile(session, locked)
+        return _settled(locked, Then.REST, chat["snapshot_version"] + 1, "the chat was in an invalid state")
+    then = plan.next_step(state, locked.tail, max_steps=max_steps)
+    if then is Then.INTERRUPT or state not in RUNNABLE:
+        return _settled(locked, then, chat["snapshot_version"], f"the chat is {chat['status']}")
+    if then is Then.REST:
+        reply = await _finish(session, locked, [])
+        return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
+    if chat["generation_attempt"] >= max_attempts:
+        moved = await apply(session, locked, Change(Status.ERROR, last_error=TOO_MANY_ATTEMPTS), Move.FINISH_ERROR)
+        return _settled(locked, Then.REST, moved.chat["snapshot_version"], "too many attempts")
+    change = Change(Status.RUNNING, attempt=chat["generation_attempt"] + 1)
+    moved = await apply(session, locked, change, Move.OPEN_ATTEMPT)
+    return Opened(then, _fence(moved.chat), moved.chat, locked.tail)
+
+
+async def commit_step(session: AsyncSession, fence: Fence, rows: Sequence[StepRow]) -> StepReply:
+    """Commit a step's messages and decide what comes next; a complete answer ends the turn in the same transaction.
+
+    Raises FenceLost, and then nothing is written.
+    """
+    locked = await _fenced(session, fence)
+    if any(row.role == "tool" for row in rows):
+        moved = await apply(session, locked, keep(locked, rows=list(rows), retry_state=None), Move.COMMIT_STEP)
+        return _reply(moved, Then.GENERATE, "tool results committed")
+    if any(history.calls(row.content) for row in rows if row.role == "assistant"):
+        moved = await apply(session, locked, keep(locked, rows=list(rows), retry_state=None), Move.COMMIT_STEP)
+        return _reply(moved, Then.USE_TOOLS, "tool calls committed")
+    return await _finish(session, locked, list(rows))
+
+
+async def record_retry(session: AsyncSession, fence: Fence, retry: dict[str, Any], delay_seconds: float) -> StepReply:
+    """Tell watchers that the attempt failed and when the next one begins; raises FenceLost."""
+    locked = await _fenced(session, fence)
+    moved = await apply(session, locked, keep(locked, retry_state=retry), Move.RECORD_RETRY)
+    reply = _reply(moved, Then.BACK_OFF, str(retry.get("error", "")))
+    return StepReply(reply.then, reply.snapshot_version, delay_seconds, reply.note)
+
+
+async def finish_turn(session: AsyncSession, fence: Fence) -> StepReply:
+    """End the turn without a new message; the queue's head, if any, is promoted. Raises FenceLost."""
+    return await _finish(session, await _fenced(session, fence), [])
+
+
+async def finish_error(session: AsyncSession, fence: Fence, error: dict[str, Any]) -> StepReply:
+    """End the turn with a structured error; the queue is kept and waits. Raises FenceLost."""
+    locked = await _fenced(session, fence)
+    moved = await apply(session, locked, Change(Status.ERROR, last_error=error), Move.FINISH_ERROR)
+    return _reply(moved, Then.REST, str(error.get("message", "")))
+
+
+async def finish_interruption(
+    session: AsyncSession, chat_id: UUID, rows: Sequence[StepRow], *, episode: tuple[int, int] | None
+) -> StepReply:
+    """Commit the partial answer and stop: to rest, or on to the queue's head (never while archived).
+
+    `episode` is the (history_version, generation_attempt) that the partial belongs to; a partial of another one is
+    dropped. A chat that is no longer interrupting is left alone: the reply says to look again.
+    """
+    locked = await lock(session, chat_id)
+    chat, state = locked.chat, locked.state
+    if state not in (State.I0, State.I1, State.XI0, State.XI1):
+        return StepReply(Then.GENERATE, chat["snapshot_version"], note="the chat was no longer interrupting")
+    current = (chat["history_version"], chat["generation_attempt"])
+    kept = [row for row in rows if row.content] if episode == current else []
+    opened = history.open_calls([*locked.tail, *({"role": row.role, "content": row.content} for row in kept)])
+    committed = [*kept, *cancelled(opened, INTERRUPTED_TOOL)]
+    if not locked.queue or chat["archived"]:
+        moved = await apply(session, locked, Change(Status.WAITING, rows=committed), Move.FINISH_INTERRUPTION)
+        return _reply(moved, Then.REST, "interrupted")
+    head = locked.queue[0]
+    change = Change(Status.PENDING, rows=[*committed, promoted(head)], dequeue=[head["id"]])
+    moved = await apply(session, locked, change, Move.FINISH_INTERRUPTION)
+    return _reply(moved, Then.NEXT_TURN, "interrupted; the queue's head is next")
+
+
+async def reconcile(session: AsyncSession, locked: Locked) -> Moved:
+    """Bring a chat in an invalid state to a visible error, with its queue kept."""
+    rows = cancelled(locked.open_calls, history.CANCELLED_INVALID)
+    change = Change(Status.ERROR, archived=False, last_error=INVALID_STATE, rows=rows)
+    return await apply(session, locked, change, Move.RECONCILE)
+
+
+async def _fenced(session: AsyncSession, fence: Fence) -> Locked:
+    locked = await lock(session, fence.chat_id)
+    if locked.state not in (State.R0, State.R1) or _fence(locked.chat) != fence:
+        raise FenceLost
+    return locked
+
+
+async def _finish(session: AsyncSession, locked: Locked, rows: list[StepRow]) -> StepReply:
+    moves = (Move.COMMIT_STEP, Move.FINISH_TURN) if rows else (Move.FINISH_TURN,)
+    landings(locked.state, moves[0])
+    if not locked.queue:
+        moved = await apply(session, locked, Change(Status.WAITING, rows=rows), *moves)
+        return _reply(moved, Then.REST, "turn finished")
+    head = locked.queue[0]
+    outstanding = [] if rows else cancelled(locked.open_calls, history.CANCELLED_BY_PROMOTION)
+    change = Change(Status.PENDING, rows=[*rows, *outstanding, promoted(head)], dequeue=[head["id"]])
+    moved = await apply(session, locked, change, *moves)
+    return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next")
+
+
+def _fence(chat: Row) -> Fence:
+    return Fence(chat["id"], chat["history_version"], chat["generation_attempt"])
+
+
+def _settled(locked: Locked, then: Then, version: int, note: str) -> Opened:
+    return Opened(then, _fence(locked.chat), locked.chat, locked.tail, StepReply(then, version, note=note))
+
+
+def _reply(moved: Moved, then: Then, note: str) -> StepReply:
+    return StepReply(then, moved.chat["snapshot_version"], note=note[:200])

@@ -1,0 +1,46 @@
+"""What a transaction tells the other processes when it commits: hints, never facts (runtime.md I11)."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import orjson
+
+CHATS = "turnstone_chats"  # a chat changed: watchers re-read, workers check their fence
+PARTS = "turnstone_parts"  # stream-log rows were written
+PEOPLE = "turnstone_people"  # users, tokens, roles: drop cached principals
+CATALOG = "turnstone_catalog"  # providers, keys, models: drop cached configurations
+
+
+@dataclass(frozen=True, slots=True)
+class ChatNotice:
+    """A chat is now at these versions. `watch` names sidebar events (wire-api 2.8) for its owner."""
+
+    chat_id: UUID
+    owner_id: UUID
+    snapshot_version: int
+    history_version: int
+    generation_attempt: int
+    status: str
+    archived: bool = False
+    watch: tuple[str, ...] = field(default=())
+
+    def encode(self) -> str:
+        return orjson.dumps(
+            [
+                str(self.chat_id),
+                str(self.owner_id),
+                self.snapshot_version,
+                self.history_version,
+                self.generation_attempt,
+                self.status,
+                self.archived,
+                self.watch,
+            ]
+        ).decode()
+
+    @classmethod
+    def decode(cls, payload: str) -> "ChatNotice":
+        chat, owner, snapshot, history, attempt, status, archived, watch = orjson.loads(payload)
+        return cls(UUID(chat), UUID(owner), snapshot, history, attempt, status, archived, tuple(watch))
+
+

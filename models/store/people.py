@@ -1,0 +1,318 @@
+"""Users, their tokens and who they are when a token comes in."""
+
+import contextlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+from sqlalchemy.exc import IntegrityError
+from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
+
+from models.errors import Conflict, NotFound
+from models.principal import Principal, Scope, SiteRole
+from models.store import notices, secrets
+from models.store.database import Row, fetch
+
+DEFAULT_LIFETIME = timedelta(days=30)
+FOREVER = timedelta(days=3650)
+
+_USER: LiteralString = """
+    u.id, u.username, u.name, u.email, u.avatar_url, u.created_at, u.updated_at, u.last_seen_at, u.status,
+    u.login_type, u.roles,
+    ARRAY(SELECT m.organization_id FROM organization_members m WHERE m.user_id = u.id ORDER BY 1) AS organization_ids
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A valid token's principal, and how long the token is still good."""
+
+    principal: Principal
+    expires_in: timedelta
+
+
+async def find_by_token(session: AsyncSession, digest: bytes) -> Found | None:
+    """Who this token stands for; None if it is unknown or expired, or its user suspended or deleted."""
+    rows = await fetch(
+        session,
+        """
+        SELECT k.id AS token_id, k.scopes, k.expires_at - now() AS expires_in, u.id, u.username, u.roles,
+               k.last_used IS NULL OR k.last_used < now() - interval '1 minute' AS stale,
+               (SELECT coalesce(jsonb_object_agg(m.organization_id, to_jsonb(m.roles)), '{}')
+                FROM organization_members m WHERE m.user_id = u.id) AS organizations
+        FROM api_keys k JOIN users u ON u.id = k.user_id
+        WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status = 'active'
+        """,
+        {"digest": digest},
+    )
+    if not rows:
+        return None
+    row = rows[0]
+    if row["stale"]:
+        await _touch(session, row["token_id"], row["id"])
+    organizations = {UUID(key): frozenset(roles) for key, roles in row["organizations"].items()}
+    principal = Principal(
+        user_id=row["id"],
+        username=row["username"],
+        site_roles=frozenset(row["roles"]),
+        organizations=organizations,
+        groups=frozenset(organizations),
+        scopes=frozenset(row["scopes"]) or frozenset({Scope.ALL}),
+        token_id=row["token_id"],
+    )
+    return Found(principal, row["expires_in"])
+
+
+async def _touch(session: AsyncSession, token_id: str, user_id: UUID) -> None:
+    """Note the use, at most once a minute; a session in use lives on."""
+    await fetch(
+        session,
+        """
+        WITH used AS (
+            UPDATE api_keys SET last_used = now(), expires_at = CASE WHEN kind = 'session'
+                THEN greatest(expires_at, now() + make_interval(secs => lifetime_seconds)) ELSE expires_at END
+            WHERE id = %(token)s
+        )
+        UPDATE users SET last_seen_at = now() WHERE id = %(user)s
+        """,
+        {"token": token_id, "user": user_id},
+    )
+
+
+async def changed(session: AsyncSession, whom: UUID | str) -> None:
+    """Tell every process, when this commits, to forget what it knows of a user or token ("*": of everybody)."""
+    await fetch(session, "SELECT pg_notify(%(channel)s, %(whom)s)", {"channel": notices.PEOPLE, "whom": str(whom)})
+
+
+async def any_user(session: AsyncSession) -> bool:
+    """Is there a user already?"""
+    return bool((await fetch(session, "SELECT EXISTS (SELECT FROM users WHERE NOT deleted) AS found"))[0]["found"])
+
+
+async def hold_set_up(session: AsyncSession) -> None:
+    """Only one transaction at a time creates the first user, the first organization and the first models."""
+    await fetch(session, "SELECT pg_advisory_xact_lock(hashtext('turnstone set-up'))")
+
+
+async def create(
+    session: AsyncSession,
+    *,
+    username: str,
+    email: str,
+    name: str = "",
+    password_hash: str = "",
+    roles: tuple[str, ...] = (),
+) -> UUID:
+    """A new user, without a password if no hash is given; raises Conflict when name or address is taken."""
+    try:
+        async with session.begin_nested():
+            rows = await fetch(
+                session,
+                """
+                INSERT INTO users (id, username, email, name, password_hash, login_type, roles)
+                VALUES (%(id)s, %(username)s, %(email)s, %(name)s, %(password_hash)s, %(login_type)s, %(roles)s)
+                RETURNING id
+                """,
+                {
+                    "id": uuid7(),
+                    "username": username,
+                    "email": email,
+                    "name": name,
+                    "password_hash": password_hash,
+                    "login_type": "password" if password_hash else "none",
+                    "roles": list(roles),
+                },
+            )
+    except Exception as clash:
+        if is_unique_violation(clash):
+            raise Conflict("User already exists.", "The username or email address is taken.") from clash
+        raise
+    found: UUID = rows[0]["id"]
+    return found
+
+
+def is_unique_violation(error: Exception) -> bool:
+    """Did a statement fail because such a row exists?"""
+    cause: Any = error.orig if isinstance(error, IntegrityError) else error
+    return getattr(cause, "sqlstate", None) == "23505"
+
+
+async def get(session: AsyncSession, user: UUID | str) -> Row:
+    """A user by id or username, with `organization_ids`; raises NotFound."""
+    if isinstance(user, str):
+        with contextlib.suppress(ValueError):
+            user = UUID(user)
+    by_id = isinstance(user, UUID)
+    rows = await fetch(
+        session,
+        f"""
+        SELECT {_USER} FROM users u
+        WHERE NOT u.deleted AND {"u.id = %(user)s" if by_id else "lower(u.username) = lower(%(user)s)"}
+        """,  # noqa: S608 - fixed text
+        {"user": user},
+    )
+    if not rows:
+        raise NotFound
+    return rows[0]
+
+
+async def search(session: AsyncSession, *, text: str = "", limit: int = 0, offset: int = 0) -> tuple[list[Row], int]:
+    """Users whose name, username or address contains `text`, by username, and how many there are in all."""
+    rows = await fetch(
+        session,
+        f"""
+        SELECT {_USER}, count(*) OVER () AS total FROM users u
+        WHERE NOT u.deleted AND (%(text)s = '' OR position(lower(%(text)s) IN lower(u.username)) > 0
+            OR position(lower(%(text)s) IN lower(u.email)) > 0 OR position(lower(%(text)s) IN lower(u.name)) > 0)
+        ORDER BY lower(u.username), u.id LIMIT nullif(%(limit)s, 0)::bigint OFFSET %(offset)s
+        """,  # noqa: S608 - fixed text
+        {"text": text, "limit": limit, "offset": offset},
+    )
+    if rows:
+        return rows, rows[0]["total"]
+    counted = await search(session, text=text, limit=1) if offset else ([], 0)
+    return [], counted[1]
+
+
+async def password_of(session: AsyncSession, email: str) -> tuple[UUID, str] | None:
+    """The user of an address who may sign in with a password, and its hash."""
+    rows = await fetch(
+        session,
+        """
+        SELECT id, password_hash FROM users
+        WHERE lower(email) = lower(%(email)s) AND NOT deleted AND status = 'active' AND login_type = 'password'
+        """,
+        {"email": email},
+    )
+    return (rows[0]["id"], rows[0]["password_hash"]) if rows else None
+
+
+async def password_hash(session: AsyncSession, user_id: UUID) -> str:
+    """The stored hash of a user's password, "" if they have none."""
+    rows = await fetch(session, "SELECT password_hash FROM users WHERE id = %(id)s", {"id": user_id})
+    return str(rows[0]["password_hash"]) if rows else ""
+
+
+async def set_password(session: AsyncSession, user_id: UUID, hashed: str, *, keep_token: str = "") -> None:
+    """A new password ends the user's login sessions, but for the one that asks."""
+    await fetch(
+        session,
+        "UPDATE users SET password_hash = %(hash)s, login_type = 'password', updated_at = now() WHERE id = %(id)s",
+        {"hash": hashed, "id": user_id},
+    )
+    await fetch(
+        session,
+        "DELETE FROM api_keys WHERE user_id = %(id)s AND kind = 'session' AND id <> %(keep)s",
+        {"id": user_id, "keep": keep_token},
+    )
+    await changed(session, user_id)
+
+
+async def set_roles(session: AsyncSession, user_id: UUID, roles: list[str]) -> None:
+    """Replace the site roles; raises Conflict rather than leave no owner."""
+    if SiteRole.OWNER not in roles:
+        await _keep_an_owner(session, user_id)
+    await fetch(
+        session,
+        "UPDATE users SET roles = %(roles)s, updated_at = now() WHERE id = %(id)s",
+        {"roles": sorted(set(roles)), "id": user_id},
+    )
+    await changed(session, user_id)
+
+
+async def set_status(session: AsyncSession, user_id: UUID, status: str) -> None:
+    """`active` or `suspended`; raises Conflict rather than leave no owner."""
+    if status != "active":
+        await _keep_an_owner(session, user_id)
+    await fetch(
+        session,
+        "UPDATE users SET status = %(status)s, updated_at = now() WHERE id = %(id)s",
+        {"status": status, "id": user_id},
+    )
+    await changed(session, user_id)
+
+
+async def delete(session: AsyncSession, user_id: UUID) -> None:
+    """The user is gone for everybody, their rows stay; raises Conflict rather than leave no owner."""
+    await _keep_an_owner(session, user_id)
+    await fetch(session, "UPDATE users SET deleted = true, updated_at = now() WHERE id = %(id)s", {"id": user_id})
+    await fetch(session, "DELETE FROM api_keys WHERE user_id = %(id)s", {"id": user_id})
+    await fetch(session, "DELETE FROM organization_members WHERE user_id = %(id)s", {"id": user_id})
+    await changed(session, user_id)
+
+
+async def _keep_an_owner(session: AsyncSession, leaving: UUID) -> None:
+    owners = await fetch(
+        session,
+        "SELECT id, status FROM users WHERE 'owner' = ANY(roles) AND NOT deleted ORDER BY id FOR UPDATE",
+    )
+    if leaving in (row["id"] for row in owners) and not any(
+        row["status"] == "active" for row in owners if row["id"] != leaving
+    ):
+        raise Conflict("The last owner cannot be removed, suspended or demoted.")
+
+
+async def create_token(
+    session: AsyncSession,
+    user_id: UUID,
+    *,
+    kind: str,
+    lifetime: timedelta,
+    name: str = "",
+    scopes: tuple[str, ...] = (),
+    secret: str | None = None,
+) -> tuple[str, str]:
+    """A new token: its id, and its secret, which can never be read again. `secret` is an operator's own choice."""
+    token_id, token = secrets.random_word(10), secret or secrets.new_token(kind)
+    await fetch(
+        session,
+        """
+        INSERT INTO api_keys (id, user_id, hashed_secret, kind, token_name, scopes, lifetime_seconds, expires_at)
+        VALUES (%(id)s, %(user)s, %(digest)s, %(kind)s, %(name)s, %(scopes)s, %(seconds)s,
+                now() + make_interval(secs => %(seconds)s))
+        """,
+        {
+            "id": token_id,
+            "user": user_id,
+            "digest": secrets.digest(token),
+            "kind": kind,
+            "name": name,
+            "scopes": list(scopes),
+            "seconds": int(lifetime.total_seconds()),
+        },
+    )
+    return token_id, token
+
+
+async def tokens(session: AsyncSession, user_id: UUID) -> list[Row]:
+    """The user's living API tokens, newest first; login sessions are not among them."""
+    return await fetch(
+        session,
+        """
+        SELECT id, user_id, kind, token_name, scopes, lifetime_seconds, created_at, updated_at, expires_at, last_used
+        FROM api_keys WHERE user_id = %(user)s AND kind = 'token' AND expires_at > now() ORDER BY created_at DESC, id
+        """,
+        {"user": user_id},
+    )
+
+
+async def has_token(session: AsyncSession, token: str) -> datetime | None:
+    """When this token expires, None if there is none."""
+    rows = await fetch(
+        session, "SELECT expires_at FROM api_keys WHERE hashed_secret = %(digest)s", {"digest": secrets.digest(token)}
+    )
+    return rows[0]["expires_at"] if rows else None
+
+
+async def delete_token(session: AsyncSession, user_id: UUID, token_id: str) -> None:
+    """Revoke a token or session of the user; raises NotFound."""
+    rows = await fetch(
+        session,
+        "DELETE FROM api_keys WHERE id = %(id)s AND user_id = %(user)s RETURNING id",
+        {"id": token_id, "user": user_id},
+    )
+    if not rows:
+        raise NotFound
+    await changed(session, token_id)

@@ -1,0 +1,183 @@
+"""AI providers and their keys: what is stored is encrypted, what is listed is masked."""
+
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
+
+from models.errors import Conflict, NotFound
+from models.store import catalog, secrets
+from models.store.database import Row, fetch
+from models.store.people import is_unique_violation
+from models.store.secrets import Cipher
+
+_PROVIDER: LiteralString = """
+    p.id, p.type, p.name, p.display_name, p.enabled, p.base_url, p.settings, p.created_at, p.updated_at,
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('id', k.id, 'masked', k.masked, 'created_at', k.created_at)
+                               ORDER BY k.created_at, k.id), '[]')
+     FROM ai_provider_keys k WHERE k.provider_id = p.id) AS api_keys
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptKey:
+    """A key that stays when the keys of a provider are replaced."""
+
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key to add, in plain text."""
+
+    secret: str
+
+
+async def listed(session: AsyncSession) -> list[Row]:
+    """All providers that are not deleted, by name."""
+    return await fetch(session, f"SELECT {_PROVIDER} FROM ai_providers p WHERE NOT p.deleted ORDER BY p.name")  # noqa: S608 - fixed text
+
+
+async def get(session: AsyncSession, provider: UUID | str, *, lock: bool = False) -> Row:
+    """A provider by id or name; raises NotFound. `lock` holds the catalogue still until the transaction ends."""
+    if lock:
+        await catalog.hold(session)
+    rows = await fetch(
+        session,
+        f"""
+        SELECT {_PROVIDER} FROM ai_providers p
+        WHERE NOT p.deleted AND (p.id::text = lower(%(text)s) OR p.name = %(text)s)
+        ORDER BY p.id::text = lower(%(text)s) DESC LIMIT 1
+        """,  # noqa: S608 - fixed text
+        {"text": str(provider)},
+    )
+    if not rows:
+        raise NotFound
+    return rows[0]
+
+
+async def create(
+    session: AsyncSession,
+    cipher: Cipher,
+    *,
+    kind: str,
+    name: str,
+    display_name: str,
+    enabled: bool,
+    base_url: str,
+    api_keys: list[str],
+    settings: dict[str, Any] | None = None,
+) -> Row:
+    """A new provider with its keys; raises Conflict when the name is taken."""
+    provider_id = uuid7()
+    try:
+        async with session.begin_nested():
+            await fetch(
+                session,
+                """
+                INSERT INTO ai_providers (id, type, name, display_name, enabled, base_url, settings)
+                VALUES (%(id)s, %(type)s, %(name)s, %(display_name)s, %(enabled)s, %(base_url)s, %(settings)s)
+                """,
+                {
+                    "id": provider_id,
+                    "type": kind,
+                    "name": name,
+                    "display_name": display_name,
+                    "enabled": enabled,
+                    "base_url": base_url,
+                    "settings": cipher.encrypt_document(settings),
+                },
+            )
+    except Exception as clash:
+        if is_unique_violation(clash):
+            raise Conflict(f'AI provider "{name}" already exists.') from clash
+        raise
+    for key in api_keys:
+        await _add_key(session, cipher, provider_id, key)
+    await catalog.changed(session)
+    return await get(session, provider_id)
+
+
+async def update(
+    session: AsyncSession,
+    provider_id: UUID,
+    *,
+    display_name: str | None = None,
+    enabled: bool | None = None,
+    base_url: str | None = None,
+    settings: str | None = None,
+) -> None:
+    """Change what is given; `settings` is already encrypted."""
+    await fetch(
+        session,
+        """
+        UPDATE ai_providers SET display_name = coalesce(%(display_name)s, display_name),
+            enabled = coalesce(%(enabled)s, enabled), base_url = coalesce(%(base_url)s, base_url),
+            settings = coalesce(%(settings)s, settings), updated_at = now()
+        WHERE id = %(id)s
+        """,
+        {
+            "id": provider_id,
+            "display_name": display_name,
+            "enabled": enabled,
+            "base_url": base_url,
+            "settings": settings,
+        },
+    )
+    await catalog.changed(session)
+
+
+async def replace_keys(session: AsyncSession, cipher: Cipher, provider_id: UUID, keys: list[KeptKey | NewKey]) -> None:
+    """Keep the keys named by id, add the new ones, delete all others."""
+    kept = [key.id for key in keys if isinstance(key, KeptKey)]
+    await fetch(
+        session,
+        "DELETE FROM ai_provider_keys WHERE provider_id = %(id)s AND id <> ALL(%(kept)s)",
+        {"id": provider_id, "kept": kept},
+    )
+    for key in keys:
+        if isinstance(key, NewKey):
+            await _add_key(session, cipher, provider_id, key.secret)
+    await catalog.changed(session)
+
+
+async def _add_key(session: AsyncSession, cipher: Cipher, provider_id: UUID, secret: str) -> None:
+    # clock_timestamp: keys of one transaction keep the order they were given in.
+    await fetch(
+        session,
+        """
+        INSERT INTO ai_provider_keys (id, provider_id, api_key, masked, created_at)
+        VALUES (%(id)s, %(provider)s, %(api_key)s, %(masked)s, clock_timestamp())
+        """,
+        {
+            "id": uuid7(),
+            "provider": provider_id,
+            "api_key": cipher.encrypt(secret),
+            "masked": secrets.mask(secret),
+        },
+    )
+
+
+async def delete(session: AsyncSession, provider_id: UUID) -> None:
+    """Hide the provider and its models, forget its keys. The row stays, so that set-up does not make it again."""
+    await catalog.hold(session)
+    await fetch(
+        session,
+        """
+        UPDATE ai_providers SET deleted = true, enabled = false, settings = NULL, updated_at = now() WHERE id = %(id)s
+        """,
+        {"id": provider_id},
+    )
+    await fetch(session, "DELETE FROM ai_provider_keys WHERE provider_id = %(id)s", {"id": provider_id})
+    await fetch(
+        session,
+        """
+        UPDATE chat_model_configs SET deleted = true, deleted_at = now(), is_default = false, updated_at = now()
+        WHERE ai_provider_id = %(id)s AND NOT deleted
+        """,
+        {"id": provider_id},
+    )
+    await catalog.ensure_default(session)
+    await catalog.changed(session)

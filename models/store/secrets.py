@@ -1,0 +1,120 @@
+"""What must not be read from a stolen database: stored secrets are encrypted, tokens and passwords hashed."""
+
+import hashlib
+import secrets
+import string
+import zlib
+from typing import Any
+
+import argon2
+import orjson
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+
+from models.errors import Precondition
+
+ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+TOKEN_LENGTH = 32  # characters of base62: 190 bits
+CHECK_LENGTH = 6
+
+_passwords = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+# Verified against when there is no such user, so that the answer takes as long.
+_NOBODY = _passwords.hash(secrets.token_urlsafe())
+
+
+class SecretUnreadable(Precondition):
+    """No configured key opens a stored secret: a key was removed from the settings too early."""
+
+    default_message = "A stored secret cannot be decrypted with the configured secret keys."
+
+
+class Cipher:
+    """Encrypts with the newest key, decrypts with any: `keys` are Fernet keys, comma-separated, newest first."""
+
+    def __init__(self, keys: str) -> None:
+        """Raises ValueError for a key that is not a Fernet key."""
+        made = [Fernet(key.strip()) for key in keys.split(",") if key.strip()]
+        self._fernet = MultiFernet(made) if made else None
+
+    def _opened(self) -> MultiFernet:
+        if self._fernet is None:
+            raise Precondition("Secrets cannot be stored.", "TURNSTONE_SECRET_KEYS is not set.")
+        return self._fernet
+
+    def encrypt(self, plain: str) -> str:
+        """The ciphertext to store; raises Precondition without a key."""
+        return self._opened().encrypt(plain.encode()).decode()
+
+    def decrypt(self, stored: str) -> str:
+        """The secret; raises SecretUnreadable."""
+        try:
+            return self._opened().decrypt(stored).decode()
+        except InvalidToken as wrong:
+            raise SecretUnreadable from wrong
+
+    def rotate(self, stored: str) -> str:
+        """The same secret under the newest key; raises SecretUnreadable."""
+        try:
+            return self._opened().rotate(stored).decode()
+        except InvalidToken as wrong:
+            raise SecretUnreadable from wrong
+
+    def encrypt_document(self, document: dict[str, Any] | None) -> str | None:
+        return None if document is None else self.encrypt(orjson.dumps(document).decode())
+
+    def decrypt_document(self, stored: str | None) -> dict[str, Any]:
+        """The stored JSON object, empty where there is none."""
+        return {} if stored is None else orjson.loads(self.decrypt(stored))
+
+
+def mask(secret: str) -> str:
+    """What may be shown of a secret: enough to recognise it, too little to guess it."""
+    if len(secret) < 16:
+        return "..."
+    return f"{secret[:4]}...{secret[-4:]}"
+
+
+def _checksum(text: str) -> str:
+    number, digits = zlib.crc32(text.encode()), ""
+    for _ in range(CHECK_LENGTH):
+        number, rest = divmod(number, 62)
+        digits = ALPHABET[rest] + digits
+    return digits
+
+
+def random_word(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def new_token(kind: str) -> str:
+    """A token `ts_<kind>_<random>_<crc>`; kind is `session` or `token`."""
+    body = f"ts_{kind}_{random_word(TOKEN_LENGTH)}"
+    return f"{body}_{_checksum(body)}"
+
+
+def plausible(token: str) -> bool:
+    """False for a token of ours with a typo, which needs no look-up; true for any other text."""
+    if not token or len(token) > 512:
+        return False
+    if not token.startswith("ts_"):
+        return True  # an operator's own TURNSTONE_ADMIN_TOKEN
+    body, _, check = token.rpartition("_")
+    return secrets.compare_digest(_checksum(body).encode(), check.encode("utf-8", "replace"))
+
+
+def digest(token: str) -> bytes:
+    """What is stored of a token: with 190 random bits a plain hash cannot be turned round."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def hash_password(password: str) -> str:
+    """Slow on purpose: call it in a thread."""
+    return _passwords.hash(password)
+
+
+def check_password(stored: str | None, password: str) -> bool:
+    """Is this the password? Takes as long without a stored one. Slow on purpose: call it in a thread."""
+    try:
+        _passwords.verify(stored or _NOBODY, password)
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+        return False
+    return bool(stored)

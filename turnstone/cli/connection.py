@@ -1,0 +1,98 @@
+"""Where the service is and which token opens it: so that a newcomer types just `turnstone chat "hello"`."""
+
+import asyncio
+import ipaddress
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+from urllib.parse import urlsplit
+
+import typer
+
+from turnstone.data_dir import DEFAULT, DataDir, running_facts
+
+if TYPE_CHECKING:
+    from turnstone.cli.api import Api
+
+FALLBACK_URL = "http://127.0.0.1:8080"
+
+T = TypeVar("T")
+
+Url = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TURNSTONE_URL",
+        show_envvar=True,
+        help=f"Where the API is; if not said: the `turnstone dev` of this directory, else {FALLBACK_URL}.",
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TURNSTONE_TOKEN",
+        show_envvar=True,
+        help="API token; if not said: the one that `turnstone dev` keeps here.",
+    ),
+]
+Place = Annotated[Path, typer.Option("--data-dir", help="Directory of a `turnstone dev` on this machine.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+HERE = DEFAULT
+
+
+class Failed(Exception):
+    """The service refused, or cannot be reached; the message is one clear line for a person."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A service and the right to use it."""
+
+    url: str
+    token: str | None
+    is_given: bool
+    """Somebody named the address; otherwise it is the one where a service usually is."""
+
+
+def find(url: str | None, token: str | None, place: Path = HERE) -> Target:
+    """The service to talk to; the token kept in `place` is only ever sent to this machine."""
+    facts = running_facts(place) or {}
+    address = (url or facts.get("api_url") or FALLBACK_URL).rstrip("/")
+    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+        raise Failed(f"{address!r} is not a URL: it should look like {FALLBACK_URL}")
+    if token is None and _is_here(address):
+        token = facts.get("admin_token") or _kept_token(place)
+    return Target(address, token, is_given=bool(url))
+
+
+def _is_here(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _kept_token(place: Path) -> str | None:
+    try:
+        return DataDir(place).token_file.read_text().strip() or None
+    except OSError:
+        return os.environ.get("TURNSTONE_ADMIN_TOKEN")
+
+
+def with_api(target: Callable[[], Target], work: Callable[["Api"], Awaitable[T]]) -> T:
+    """Run `work` with an open client; a failure is one line on stderr and exit code 1."""
+    from turnstone.cli.api import Api
+
+    async def run() -> T:
+        async with Api(target()) as api:
+            return await work(api)
+
+    try:
+        return asyncio.run(run())
+    except Failed as failed:
+        typer.echo(f"turnstone: {failed}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

@@ -1,0 +1,222 @@
+"""Temporal in our words: workflow ids, nudges, what a run is doing, the sweep's schedule. It never fails a caller."""
+
+import asyncio
+import logging  # noqa: TID251 - runs in the API and the worker, never in a workflow
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from temporalio.api.enums.v1 import IndexedValueType, PendingActivityState
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+)
+from temporalio.common import Priority, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode
+
+from models.settings import Settings
+from models.steps import TurnInput
+from workflows.sweep import Sweep
+from workflows.turn import ChatTurn, TurnState
+
+log = logging.getLogger(__name__)
+
+RPC_TIMEOUT = timedelta(seconds=5)
+QUERY_TIMEOUT = timedelta(seconds=1)
+SWEEP = "turnstone-sweep"
+
+CHAT = SearchAttributeKey.for_keyword("ChatId")
+OWNER = SearchAttributeKey.for_keyword("OwnerId")
+
+SIGNALS = frozenset(
+    {"message_queued", "queue_changed", "interrupt_requested", "history_edited", "tool_results_submitted", "woken"}
+)
+
+
+def workflow_id(chat_id: UUID) -> str:
+    """The one workflow id of a chat: Temporal runs at most one workflow under it."""
+    return f"chat-{chat_id}"
+
+
+class Temporal:
+    """A process's way to Temporal. Opening it needs no server; each call says by itself that the server is away."""
+
+    def __init__(self, settings: Settings, client: Client) -> None:
+        self._settings = settings
+        self.client = client
+        self._attributes = True
+
+    @classmethod
+    async def connect(cls, settings: Settings, *, runtime: Runtime | None = None, lazy: bool = True) -> "Temporal":
+        """Open the way; unless `lazy`, raises when there is no server (a worker needs one)."""
+        client = await Client.connect(
+            settings.temporal_address, namespace=settings.temporal_namespace, lazy=lazy, runtime=runtime
+        )
+        return cls(settings, client)
+
+    async def close(self) -> None:
+        """Forget the client; the SDK closes its connection with its last reference."""
+
+    async def nudge(self, chat_id: UUID, owner_id: UUID, snapshot_version: int, *, signal: str = "woken") -> None:
+        """Tell the chat's workflow, starting one if none runs, that the chat is now at this version.
+
+        `interrupt_requested` and `history_edited` also stop the running step. Failures are logged: the sweep repairs.
+        """
+        await self.nudged(chat_id, owner_id, snapshot_version, signal=signal)
+
+    async def nudged(self, chat_id: UUID, owner_id: UUID, snapshot_version: int, *, signal: str = "woken") -> bool:
+        """Nudge, and say whether Temporal took it."""
+        if signal not in SIGNALS:
+            raise ValueError(f"unknown signal {signal}")
+        try:
+            try:
+                await self._signal_with_start(chat_id, owner_id, snapshot_version, signal)
+            except RPCError as refused:
+                if refused.status is not RPCStatusCode.INVALID_ARGUMENT or not self._attributes:
+                    raise
+                # A server without our search attributes: its UI cannot filter by chat, the turn runs all the same.
+                self._attributes = False
+                await self._signal_with_start(chat_id, owner_id, snapshot_version, signal)
+        except (RPCError, RuntimeError, TimeoutError) as away:
+            log.warning("chat %s was not nudged (%s); the sweep will find it: %s", chat_id, signal, away)
+            return False
+        return True
+
+    async def _signal_with_start(self, chat_id: UUID, owner_id: UUID, version: int, signal: str) -> None:
+        attributes = [SearchAttributePair(CHAT, str(chat_id)), SearchAttributePair(OWNER, str(owner_id))]
+        async with asyncio.timeout(RPC_TIMEOUT.total_seconds() + 1):
+            await self.client.start_workflow(
+                ChatTurn.run,
+                TurnInput(chat_id, version, owner_id),
+                id=workflow_id(chat_id),
+                task_queue=self._settings.task_queue,
+                start_signal=signal,
+                start_signal_args=[version],
+                static_summary=f"a turn of chat {chat_id}",
+                search_attributes=TypedSearchAttributes(attributes) if self._attributes else None,
+                priority=Priority(fairness_key=str(owner_id)),
+                rpc_timeout=RPC_TIMEOUT,
+            )
+
+    async def explain(self, chat_id: UUID) -> dict[str, Any]:
+        """What the chat's latest run is doing, for people; `available` is false while Temporal is away."""
+        handle: WorkflowHandle[ChatTurn, str] = self.client.get_workflow_handle_for(ChatTurn.run, workflow_id(chat_id))
+        told: dict[str, Any] = {"available": True, "workflow_id": handle.id, "running": False}
+        try:
+            async with asyncio.timeout(RPC_TIMEOUT.total_seconds()):
+                described = await handle.describe(rpc_timeout=QUERY_TIMEOUT * 2)
+        except (RPCError, RuntimeError, TimeoutError) as failed:
+            if isinstance(failed, RPCError) and failed.status is RPCStatusCode.NOT_FOUND:
+                return told
+            return told | {"available": False, "error": str(failed)}
+        running = described.status is WorkflowExecutionStatus.RUNNING
+        told |= {
+            "running": running,
+            "status": described.status.name.lower() if described.status else "unknown",
+            "run_id": described.run_id,
+            "started_at": described.start_time.isoformat(),
+            "closed_at": described.close_time.isoformat() if described.close_time else None,
+            "history_length": described.history_length,
+            "pending_activities": [_activity(pending) for pending in described.raw_description.pending_activities],
+        }
+        if self._settings.temporal_ui_url:
+            told["ui_url"] = self._link(described)
+        if running:
+            told["state"] = await self._state(handle)
+        return told
+
+    async def _state(self, handle: WorkflowHandle[ChatTurn, str]) -> dict[str, Any] | None:
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT.total_seconds()):
+                state: TurnState = await handle.query(ChatTurn.state, rpc_timeout=QUERY_TIMEOUT)
+        except (RPCError, RuntimeError, TimeoutError):
+            return None  # no worker is there to answer
+        return asdict(state)
+
+    def _link(self, described: WorkflowExecutionDescription) -> str:
+        base = self._settings.temporal_ui_url.rstrip("/")
+        name = quote(described.id, safe="")
+        return f"{base}/namespaces/{self._settings.temporal_namespace}/workflows/{name}/{described.run_id}/history"
+
+    async def healthy(self) -> bool:
+        """Does the server answer, and does it hold our namespace?"""
+        try:
+            async with asyncio.timeout(2):
+                return await self.client.service_client.check_health(timeout=timedelta(seconds=2))
+        except (RPCError, RuntimeError, TimeoutError):
+            return False
+
+    async def running_chats(self) -> set[UUID]:
+        """Chats that a workflow drives now; raises RPCError when Temporal is away."""
+        query = "WorkflowType = 'ChatTurn' AND ExecutionStatus = 'Running'"
+        found = set()
+        async for execution in self.client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
+            try:
+                found.add(UUID(execution.id.removeprefix("chat-")))
+            except ValueError:
+                continue
+        return found
+
+    async def ensure_schedule(self, *, now: bool = True) -> None:
+        """The sweep's schedule exists and has the configured interval; with `now` it sweeps at once as well."""
+        wanted = Schedule(
+            action=ScheduleActionStartWorkflow(
+                Sweep.run, "every few seconds", id=SWEEP, task_queue=self._settings.task_queue
+            ),
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=self._settings.sweep_interval)]),
+            policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
+        )
+        try:
+            await self.client.create_schedule(SWEEP, wanted, trigger_immediately=now, rpc_timeout=RPC_TIMEOUT)
+        except ScheduleAlreadyRunningError:
+            handle = self.client.get_schedule_handle(SWEEP)
+
+            def update(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
+                return (
+                    None
+                    if found.description.schedule.spec.intervals == wanted.spec.intervals
+                    else ScheduleUpdate(wanted)
+                )
+
+            await handle.update(update, rpc_timeout=RPC_TIMEOUT)
+            if now:
+                await handle.trigger(rpc_timeout=RPC_TIMEOUT)
+
+    async def ensure_search_attributes(self) -> None:
+        """Register what the UI filters by, where the server lets us; without them the turns run all the same."""
+        request = AddSearchAttributesRequest(
+            namespace=self._settings.temporal_namespace,
+            search_attributes={key.name: IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD for key in (CHAT, OWNER)},
+        )
+        try:
+            await self.client.operator_service.add_search_attributes(request, timeout=RPC_TIMEOUT)
+        except RPCError as refused:
+            if refused.status is not RPCStatusCode.ALREADY_EXISTS:
+                log.info("search attributes were not registered: %s", refused)
+
+
+def _activity(pending: PendingActivityInfo) -> dict[str, Any]:
+    failure = pending.last_failure.message if pending.HasField("last_failure") else None
+    return {
+        "effect": pending.activity_type.name,
+        "state": PendingActivityState.Name(pending.state).removeprefix("PENDING_ACTIVITY_STATE_").lower(),
+        "attempt": pending.attempt,
+        "last_failure": failure,
+        "worker": pending.last_worker_identity,
+    }
