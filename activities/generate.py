@@ -11,7 +11,6 @@ from activities.draft import Draft, clock
 from activities.performs import performs
 from activities.providers.provider import ModelRequest
 from activities.resources import Resources
-from activities.tools.registry import DECLARATIONS
 from models.errors import FailureFacts, Precondition, ProviderFailed
 from models.rules import backoff, failures, prompt
 from models.steps import StepReply, StepRequest, Then
@@ -81,7 +80,7 @@ class ModelStep:
             base_url=model.base_url,
             api_key=model.api_key,
             provider_settings=model.settings,
-            tools=DECLARATIONS,
+            tools=self._resources.tools.declarations,
             call_config=model.options,
             first_byte_timeout=settings.first_byte_timeout.total_seconds(),
             silence_timeout=settings.silence_timeout.total_seconds(),

@@ -21,6 +21,9 @@ WRITE_BYTES = 2 * 1024 * 1024  # in one statement, after an outage
 FLUSH_PATIENCE = 2.0  # seconds that a turn waits for its preview, at most
 WRITE_PATIENCE = 10.0  # seconds until a silent server counts as gone
 _DELTAS = {"text": "text", "reasoning": "text", "tool-call": "args_delta", "tool-result": "result_delta"}
+_PLAIN = frozenset(
+    {"type", "text", "tool_call_id", "tool_name", "args_delta", "result_delta", "created_at"}
+)  # all text
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +49,11 @@ class Episode:
         if self.closed or self.truncated:
             return
         key = _DELTAS.get(part["type"], "")
-        grown = len(part[key]) if isinstance(part.get(key), str) else len(_encode(part))
+        try:
+            grown = len(part[key]) if part.keys() <= _PLAIN and key in part else len(_encode(part))
+        except (TypeError, ValueError, RecursionError):
+            log.warning("chat %s: a part is no JSON, its preview ends here", self.chat_id)
+            grown = EPISODE_BYTES + 1
         if self._bytes + self._waiting_bytes + grown > EPISODE_BYTES:
             self.truncated = True
             return

@@ -8,6 +8,7 @@ from activities.catalog import Catalog
 from activities.control import Control
 from activities.providers.registry import Providers
 from activities.publish import Publisher
+from activities.tools.registry import Toolbox
 from models.failpoints import Failpoints
 from models.settings import Settings
 from models.store.database import Database
@@ -26,11 +27,14 @@ class Resources:
     control: Control
     catalog: Catalog
     providers: Providers
+    tools: Toolbox
     failpoints: Failpoints
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings, temporal: Temporal) -> AsyncIterator[Resources]:
+async def open_resources(
+    settings: Settings, temporal: Temporal, tools: Toolbox | None = None
+) -> AsyncIterator[Resources]:
     """Open everything; the database may still be away. Closed in reverse order."""
     async with AsyncExitStack() as stack:
         cipher = Cipher(settings.secret_keys.get_secret_value())
@@ -53,5 +57,6 @@ async def open_resources(settings: Settings, temporal: Temporal) -> AsyncIterato
             control=control,
             catalog=catalog,
             providers=providers,
+            tools=tools or Toolbox(),
             failpoints=Failpoints(settings.failpoints),
         )

@@ -10,7 +10,7 @@ from activities.draft import clock
 from activities.performs import performs
 from activities.resources import Resources
 from activities.tools import results
-from activities.tools.registry import BY_NAME
+from activities.tools.registry import Toolbox
 from activities.tools.tool import ToolContext, ToolFailed
 from models.parts import Part
 from models.rules import history
@@ -31,13 +31,14 @@ class Tools:
 
     @performs(effects.use_tools)
     async def use_tools(self, request: StepRequest) -> StepReply:
-        return await Attempt(self._resources, request.chat_id, Then.USE_TOOLS, ToolsStep()).run()
+        return await Attempt(self._resources, request.chat_id, Then.USE_TOOLS, ToolsStep(self._resources.tools)).run()
 
 
 class ToolsStep:
     """One batch of calls, with the results there are so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, toolbox: Toolbox) -> None:
+        self._toolbox = toolbox
         self._calls: list[Part] = []
         self._results: dict[int, Part] = {}
 
@@ -57,7 +58,7 @@ class ToolsStep:
 
         async def answer(place: int, call: Part) -> None:
             context = ToolContext(chat["id"], chat["owner_id"], call.get("tool_call_id", ""))
-            result = self._results[place] = await run(call, context)
+            result = self._results[place] = await run(self._toolbox, call, context)
             attempt.show("tool", result)
 
         async with asyncio.TaskGroup() as group:
@@ -71,10 +72,10 @@ class ToolsStep:
         return [StepRow("tool", [self._results[place]]) for place in sorted(self._results)]
 
 
-async def run(call: Part, context: ToolContext) -> Part:
+async def run(toolbox: Toolbox, call: Part, context: ToolContext) -> Part:
     """The result of one call: what the tool says, or why it could not."""
     name = call.get("tool_name", "")
-    tool = BY_NAME.get(name)
+    tool = toolbox.find(name)
     if tool is None:
         return results.failed(call, f"Tool not found: {name}", rfc3339(clock()))
     try:

@@ -57,7 +57,8 @@ def _refuse_other_sites(connection: HTTPConnection) -> None:
     """A cookie comes along with requests that other sites make: for changes the browser must say that it was ours."""
     site = connection.headers.get("sec-fetch-site")
     origin = connection.headers.get("origin")
-    same = site in ("same-origin", "none") if site else bool(origin) and _host(origin) == connection.headers.get("host")
+    ours = {connection.headers.get("host"), _host(connection.state.resources.settings.public_url)} - {None, ""}
+    same = site in ("same-origin", "none") if site else _host(origin) in ours
     if not same:
         raise Forbidden(
             "Cross-site request refused.", "A request with a session cookie must come from the same origin."

@@ -6,6 +6,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,6 +52,8 @@ class Doorway:
                 await _say(refused, scope, receive, named)
                 return
             await self._app(scope, receive, named)
+        except ClientDisconnect:
+            log.debug("the client left", extra={"request_id": request_id})
         except Exception:
             log.exception("request failed", extra={"request_id": request_id, "path": scope["path"]})
             if begun:

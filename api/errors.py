@@ -127,7 +127,7 @@ def respond_to_invalid(errors: Sequence[Any], body: object = None) -> Response:
     if place == "body" and isinstance(body, Malformed):
         return envelope(400, BAD_JSON, body.reason)
     if place == "body" and not location:
-        return envelope(400, BAD_JSON, first["msg"])
+        return envelope(400, BAD_JSON, "EOF" if first["type"] == "missing" else first["msg"])
     if place in ("query", "header", "cookie"):
         return envelope(400, BAD_QUERY, validations=_validations(errors))
     return envelope(400, Invalid.default_message, validations=_validations(errors))
@@ -156,9 +156,8 @@ def respond_to(connection: HTTPConnection, error: Exception) -> Response | None:
     """The answer for an expected error, or None for a bug."""
     match error:
         case TurnstoneError():
-            if status_of(type(error)) >= 500:
-                log.warning("answering %s: %s", status_of(type(error)), error)
-            return respond(error) if type(error) is not TurnstoneError else None
+            # What no client should ever see (a lost fence, a provider's failure) got here by a bug.
+            return respond(error) if status_of(type(error)) != 500 else None
         case RequestValidationError():
             return respond_to_invalid(error.errors(), error.body)
         case WebSocketRequestValidationError():

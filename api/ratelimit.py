@@ -7,11 +7,13 @@ MOST = 20_000
 
 
 class RateLimit:
-    """`per_minute` requests a minute for each key, a tenth of it at once; 0 is unlimited."""
+    """`per_minute` requests a minute for each key, `burst` (a tenth unless given) at once; 0 is unlimited."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, per_minute: int, burst: int | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._rate = per_minute / 60
-        self._burst = max(per_minute / 10, min(per_minute, 5))
+        self._burst = max(1, per_minute // 10 if burst is None else burst)
         self._clock = clock
         self._buckets: dict[bytes | str, tuple[float, float]] = {}
 

@@ -90,16 +90,21 @@ class JsonRequest(Request):
 async def _read(request: Request, limit: int) -> JsonRequest:
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
-        return JsonRequest(request.scope, request.receive, b"", Malformed(TOO_LARGE))
+        return _too_large(request)
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
         size += len(piece)
         if size > limit:
-            return JsonRequest(request.scope, request.receive, b"", Malformed(TOO_LARGE))
+            return _too_large(request)
         pieces.append(piece)
     body = b"".join(pieces)
     return JsonRequest(request.scope, request.receive, body, parse(body))
+
+
+def _too_large(request: Request) -> JsonRequest:
+    # Not empty, or FastAPI would take the body for absent.
+    return JsonRequest(request.scope, request.receive, b"!", Malformed(TOO_LARGE))
 
 
 def _asks_who(dependant: Dependant) -> bool:

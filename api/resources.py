@@ -65,8 +65,8 @@ class Resources:
     live: Hub
     failpoints: Failpoints
     rate_limit: RateLimit
-    logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE))
-    guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE))
+    logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
+    guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE, 5))
     errands: Errands = field(default_factory=Errands)
     # Set when the process begins to stop: live streams end themselves then.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import sys
 import tempfile
 import time
@@ -95,7 +96,7 @@ def main() -> int:
     names = [name.strip() for name in arguments.only.split(",")]
     if unknown := set(names) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    found, began = Report(), time.monotonic()
+    found, began, load = Report(), time.monotonic(), os.getloadavg()[0]
     try:
         uvloop.run(_measure(names, QUICK if arguments.quick else FULL, found))
     except StackFailed as failed:
@@ -106,7 +107,7 @@ def main() -> int:
         "commit": machine.revision(),
         "kind": "quick" if arguments.quick else "full",
         "seconds": time.monotonic() - began,
-        "machine": machine.describe(),
+        "machine": {**machine.describe(), "load before the run": f"{load:.1f}"},
     }
     if arguments.json:
         arguments.json.write_text(json.dumps({**facts, **found.as_json()}, indent=2) + "\n")

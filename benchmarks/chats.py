@@ -37,6 +37,7 @@ class Turn:
     ended_at: float = 0.0
     resets: int = 0
     retries: int = 0
+    unstreamed: bool = False
     wrong: str = ""
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -203,6 +204,10 @@ class Chat:
         if self._status == "waiting":  # of the snapshot: the status comes first there
             self._rested.set()
         if (turn := self._turn) is not None:
+            if not turn.parts:  # a short answer may be stored before any part of it was sent
+                whole = "".join(part["text"] for part in message.get("content", ()) if part["type"] == "text")
+                turn.parts.append((now, whole))
+                turn.unstreamed = True
             turn.answers -= 1
             if turn.answers == 0:
                 turn.ended_at = now

@@ -25,7 +25,9 @@ async def first_token(bench: Bench) -> None:
     records = await bench.requests()
     await leave(chats)
     ours = [turn.first_token for turn in turns]
-    for share, budgets in ((50, NONE), (95, NONE)):
+    whole = sum(turn.unstreamed for turn in turns)
+    note = f"{whole} of {count} arrived as a stored message, before any delta" if whole else ""
+    for share in (50, 95):
         bench.report.add(
             Figure(
                 f"first token: request sent → first delta, p{share}",
@@ -34,7 +36,7 @@ async def first_token(bench: Bench) -> None:
                 ms(percentile(raw, share)),
                 ms(percentile(litellm, share)),
                 samples=count,
-                budgets=budgets,
+                note=note,
             )
         )
     for share, budgets in ((50, under(40, 25)), (95, under(80, 40))):

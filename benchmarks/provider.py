@@ -31,14 +31,14 @@ def _asked(messages: Sequence[Mapping[str, Any]]) -> tuple[str, int]:
 class BenchmarkProvider(FakeProvider):
     """The fake, which also speaks `@steps`."""
 
-    def choose(self, body: Any) -> Behaviour:
+    def choose(self, style: str, body: Any) -> Behaviour:
         text, results = _asked(body["messages"])
         if found := STEPS.search(text):
             if results < int(found[1]):
                 call = {"id": f"call_{uuid4().hex}", "name": "current_time", "arguments": {}}
                 return Behaviour(tokens=0, tool_calls=[call])
             return Behaviour(tokens=5)
-        return super().choose(body)
+        return super().choose(style, body)
 
     def take(self) -> list[dict[str, Any]]:
         """What is known of each request since the last call, oldest first."""

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from uuid import uuid4
 
 import pytest
@@ -20,10 +20,17 @@ def free_port() -> int:
         return port
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The SDK warns when a cancellation meets an activity that has just ended, which is nothing unusual."""
+    for item in items:
+        item.add_marker(pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning"))
+
+
 class Server:
     """The process, which a test may stop and start again at the same address (in memory: it forgets)."""
 
-    def __init__(self) -> None:
+    def __init__(self, search_attributes: Sequence[str] = SEARCH_ATTRIBUTES) -> None:
+        self._search_attributes = search_attributes
         self.port = free_port()
         self.address = f"{HOST}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -33,7 +40,7 @@ class Server:
         argv += ["--log-level", "never"]
         for value in DYNAMIC_CONFIG:
             argv += ["--dynamic-config-value", value]
-        for name in SEARCH_ATTRIBUTES:
+        for name in self._search_attributes:
             argv += ["--search-attribute", f"{name}=Keyword"]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
@@ -67,3 +74,8 @@ async def temporal(temporal_server: Server) -> Client:
 def task_queue() -> str:
     """A queue of one's own, so that no two tests share a worker."""
     return f"test-{uuid4()}"
+
+
+def skipping_program() -> str:
+    """The program of the server that skips time."""
+    return str(program().with_name("temporal-test-server"))

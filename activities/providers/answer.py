@@ -44,9 +44,11 @@ class Answer:
         except Exception as error:
             text = f"The provider sent an event that makes no sense: {type(error).__name__}"
             raise ProviderFailed(FailureFacts(self._provider, text=text, signal="stream_cut")) from error
-        return self.take(parsed)
+        # litellm reads an ending into each of Gemini's events; the event itself knows better.
+        candidates = event.get("candidates")
+        return self.take(parsed, may_end=not candidates or any(each.get("finishReason") for each in candidates))
 
-    def take(self, parsed: Any) -> list[Chunk]:
+    def take(self, parsed: Any, *, may_end: bool = True) -> list[Chunk]:
         """The chunks of one of litellm's parsed events."""
         if (usage := getattr(parsed, "usage", None)) is not None:
             self._usage = _usage(usage)
@@ -54,7 +56,7 @@ class Answer:
         if not choices:
             return []
         choice = choices[0]
-        if choice.finish_reason:
+        if may_end and choice.finish_reason:
             reason = str(choice.finish_reason)
             reason = FINISH.get(reason, reason)
             self.reason = reason if reason in ENDINGS else "stop"

@@ -128,7 +128,7 @@ class Exchange:
         if response is None:
             return
         try:
-            if self._ended:
+            if self._ended and self._bytes is not None:
                 with contextlib.suppress(TimeoutError, httpx.HTTPError, StopAsyncIteration):
                     async with asyncio.timeout(0.25):
                         while True:

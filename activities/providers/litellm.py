@@ -272,9 +272,8 @@ def _facts(error: BaseException, provider: str, exchange: Exchange) -> FailureFa
     status = next((s for s in (getattr(each, "status_code", None) for each in chain) if isinstance(s, int)), None)
     innermost = chain[-1]
     text = str(getattr(innermost, "message", "") or innermost or type(innermost).__name__)
-    return FailureFacts(
-        provider, status, text=exchange.clean(text.removeprefix(f"litellm.{type(innermost).__name__}: "))
-    )
+    text = text.removeprefix(f"litellm.{type(innermost).__name__}: ").partition("\nTraceback")[0]
+    return FailureFacts(provider, status, text=exchange.clean(text))
 
 
 @cache
@@ -285,6 +284,7 @@ def warm_up() -> None:
 
 
 def _rehearse() -> None:
+    litellm.ModelResponse()
     tool = {"type": "function", "function": {"name": "noop", "parameters": {"type": "object", "properties": {}}}}
     for provider, model in WARM:
         request = ModelRequest(

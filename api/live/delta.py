@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models.events import Event, event, tool_calls, with_cursor
 from models.parts import Part, wire
-from models.rules.cursors import NOWHERE, Cursor
+from models.rules.cursors import NOWHERE, START, Cursor
 from models.store import chats, messages, queue
 from models.store.live import Reading
 
@@ -47,6 +47,8 @@ class Told:
         durable: list[Event] = []
         if at.snapshot > since.cursor.snapshot:
             durable, seen = self._durable(since, seen, after_id, same)
+        if since.cursor == NOWHERE and len(durable) > 1:
+            durable[0] = with_cursor(durable[0], START.encode())
         if durable:
             durable[-1] = with_cursor(durable[-1], seen.cursor.encode())
         live, seen = self._live(seen)
@@ -72,7 +74,7 @@ class Told:
             told.append(event("error", chat["id"], {"error": chats.view(chat).get("last_error", {})}))
         if chat["status"] == "requires_action" and since.action_of != history:
             seen = replace(seen, action_of=history)
-            calls = {"tool_calls": tool_calls(reading.open_calls)}
+            calls = {"tool_calls": tool_calls(wire(reading.open_calls))}
             told.append(event("action_required", chat["id"], {"action_required": calls}))
         if chat["retry_state"] and chat["retry_state_version"] > floor:
             told.append(event("retry", chat["id"], {"retry": chat["retry_state"]}))

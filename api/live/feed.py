@@ -10,7 +10,7 @@ from uuid import UUID
 from api.live.delta import NOTHING, Seen, Told, part_event
 from api.live.watcher import Watcher
 from models.events import Event, event
-from models.rules.cursors import NOWHERE, Cursor
+from models.rules.cursors import NOWHERE, START, Cursor
 from models.store.live import Reading
 from models.store.stream import PartsNotice
 
@@ -159,12 +159,12 @@ class Feed:
         return True
 
     def _admit(self, joiner: Joiner, told: Told, now: Seen) -> None:
-        since, resync = joiner.since, joiner.resync
-        if _beyond(since.cursor, now.cursor):
-            since, resync = NOTHING, True
-        events, seen = told.changes(since, 0 if resync else joiner.after_id)
-        if resync:
-            events = [event("resync", self.chat_id), *events]
+        if _beyond(joiner.since.cursor, now.cursor):
+            self.join(Joiner(joiner.watcher, resync=True))
+            return
+        events, seen = told.changes(joiner.since, joiner.after_id)
+        if joiner.resync:
+            events = [event("resync", self.chat_id, cursor=START.encode()), *events]
         if seen.cursor.seq != now.cursor.seq:
             self._deaf.add(joiner.watcher)
         self._watchers.add(joiner.watcher)

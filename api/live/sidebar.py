@@ -11,6 +11,7 @@ import orjson
 
 from api.live.watcher import Watcher
 from models.events import Event, tool_calls
+from models.parts import wire
 from models.principal import Principal
 from models.store import chats, live
 from models.store.database import Database
@@ -83,7 +84,7 @@ class Sidebars:
         for kind in notice.watch:
             body: dict[str, object] = {"kind": kind, "chat": shown}
             if kind == "action_required":
-                body["tool_calls"] = tool_calls(calls)
+                body["tool_calls"] = tool_calls(wire(calls))
             told = Event(kind, orjson.dumps(body))
             for watcher, owner in watchers.items():
                 if chats.may_see(owner, chat):

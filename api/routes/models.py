@@ -67,7 +67,7 @@ def _entry(kind: str, available: bool, rows: list[Row]) -> dict[str, Any]:
             "model": row["model"],
             "display_name": row["display_name"] or row["model"],
         }
-        for row in sorted(once.values(), key=lambda row: str(row["model"]))
+        for row in sorted(once.values(), key=lambda row: str(row["model"]).lower())
     ]
     return entry
 

@@ -113,6 +113,7 @@ async def delete_user(user: str, caller: UserAdmin, resources: Opened) -> Respon
         if row["id"] == caller.user_id:
             raise Invalid("You cannot delete yourself!")
         await people.delete(session, row["id"])
+    resources.principals.forget(str(row["id"]))
     return answer({"message": "User has been deleted!"})
 
 
@@ -131,6 +132,7 @@ async def set_user_roles(user: str, body: SetRoles, caller: UserAdmin, resources
         accounts.check_site_roles(caller, row, body.roles)
         await people.set_roles(session, row["id"], body.roles)
         row = await people.get(session, row["id"])
+    resources.principals.forget(str(row["id"]))
     return answer(views.user(row))
 
 
@@ -164,6 +166,7 @@ async def _set_status(user: str, status: str, caller: Principal, resources: Open
             raise Invalid("You cannot suspend yourself.")
         await people.set_status(session, row["id"], status)
         row = await people.get(session, row["id"])
+    resources.principals.forget(str(row["id"]))
     return answer(views.user(row))
 
 
@@ -193,6 +196,7 @@ async def set_user_password(
     hashed = await asyncio.to_thread(secrets.hash_password, body.password)
     async with resources.database.begin() as session:
         await people.set_password(session, row["id"], hashed, keep_token=caller.token_id if own else "")
+    resources.principals.forget(str(row["id"]))
     return nothing()
 
 

@@ -25,7 +25,10 @@ class Cursor(NamedTuple):
 
 
 NOWHERE = Cursor(-1, -1, -1, 0)
-"""The cursor of somebody who has seen nothing."""
+"""The cursor of somebody who has seen nothing, and so has nothing to take back."""
+
+START = Cursor(0, 0, 0, 0)
+"""The cursor of somebody who was cut in the middle of a snapshot: everything again, and what was taken away since."""
 
 
 def parse(text: str) -> Cursor:

@@ -19,13 +19,20 @@ from models.rules.pages import ChatPage
 from models.store.database import Row, fetch
 
 # A child has its root's ACL: computed, never copied.
-_SELECT = """
-    SELECT c.*, coalesce(r.user_acl, c.user_acl) AS user_acl, coalesce(r.group_acl, c.group_acl) AS group_acl,
-           u.username AS owner_username, u.name AS owner_name
+_ACL_AND_OWNER = """
+    coalesce(r.user_acl, c.user_acl) AS user_acl, coalesce(r.group_acl, c.group_acl) AS group_acl,
+    u.username AS owner_username, u.name AS owner_name
+"""
+
+# What a Chat shows, and no more: lists are hot, and their rows are many.
+_SHOWN = """
+    c.id, c.organization_id, c.owner_id, c.parent_chat_id, c.root_chat_id, c.last_model_config_id, c.title, c.status,
+    c.plan_mode, c.last_error, c.last_turn_summary, c.created_at, c.updated_at, c.archived, c.pin_order,
+    c.mcp_server_ids, c.labels, c.client_type
 """
 
 _UNREAD = """
-    , EXISTS (SELECT 1 FROM chat_messages m
+    EXISTS (SELECT 1 FROM chat_messages m
               WHERE m.chat_id = c.id AND m.role = 'assistant' AND NOT m.deleted
                 AND m.id > coalesce(c.last_read_message_id, 0)) AS has_unread
 """
@@ -47,16 +54,16 @@ _VISIBLE = """
     ))
 """
 
-_ONE = f"{_SELECT} {_FROM} WHERE c.id = %(chat_id)s AND {_VISIBLE}"
+_ONE = f"SELECT c.*, {_ACL_AND_OWNER} {_FROM} WHERE c.id = %(chat_id)s AND {_VISIBLE}"
 
 _CHILDREN = f"""
-    {_SELECT} {_UNREAD} {_FROM}
+    SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD} {_FROM}
     WHERE c.parent_chat_id = ANY(%(parents)s::uuid[]) AND c.archived = %(archived)s
     ORDER BY c.created_at DESC, c.id DESC
 """
 
 _LIST = f"""
-    {_SELECT} {_UNREAD} {_FROM}
+    SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD} {_FROM}
     WHERE {_VISIBLE}
       AND c.owner_id = %(caller)s AND c.parent_chat_id IS NULL AND c.archived = %(archived)s
       AND c.labels @> ALL(%(labels)s::jsonb[])

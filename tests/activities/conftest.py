@@ -10,10 +10,10 @@ from models.store.database import Database
 from tests.activities.stack import Stack, point_at
 from tests.fakes.provider import FakeProvider
 from tests.seeds import World
-from tests.temporal import Server, task_queue, temporal_server
+from tests.temporal import Server, pytest_collection_modifyitems, task_queue, temporal_server
 from workflows.client import Temporal
 
-__all__ = ["task_queue", "temporal_server"]
+__all__ = ["pytest_collection_modifyitems", "task_queue", "temporal_server"]
 
 
 @pytest.fixture

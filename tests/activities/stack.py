@@ -11,6 +11,8 @@ from sqlalchemy import update
 from sqlmodel import select
 
 from activities.resources import Resources, open_resources
+from activities.tools.registry import TOOLS, Toolbox
+from activities.tools.tool import Tool
 from activities.worker import make_runtime, make_workers
 from models.parts import Part, text
 from models.settings import Settings
@@ -39,8 +41,8 @@ class Stack:
     temporal: Temporal
     resources: list[Resources] = field(default_factory=list)
 
-    async def create(self, words: str, **more: Any) -> UUID:
-        """A chat with a first message, nudged."""
+    async def create(self, words: str, *, signal: str = "message_queued", **more: Any) -> UUID:
+        """A chat with a first message, nudged; with signal "" the nudge is lost."""
         async with self.database.begin() as session:
             moved = await moves.create(
                 session,
@@ -52,11 +54,14 @@ class Stack:
                 created_by=self.world.owner_id,
                 **more,
             )
-        await self.nudge(moved, "message_queued")
+        if signal:
+            await self.nudge(moved, signal)
         chat_id: UUID = moved.chat["id"]
         return chat_id
 
-    async def move(self, chat_id: UUID, what: Callable[..., Awaitable[Moved]], *, signal: str, **arguments: Any) -> Moved:
+    async def move(
+        self, chat_id: UUID, what: Callable[..., Awaitable[Moved]], *, signal: str, **arguments: Any
+    ) -> Moved:
         """A person's move, committed and then nudged; with signal "" the nudge is lost."""
         async with self.database.begin() as session:
             moved = await what(session, await moves.lock(session, chat_id), **arguments)
@@ -64,7 +69,9 @@ class Stack:
             await self.nudge(moved, signal)
         return moved
 
-    async def send(self, chat_id: UUID, words: str, *, interrupt: bool = False, signal: str = "message_queued") -> Moved:
+    async def send(
+        self, chat_id: UUID, words: str, *, interrupt: bool = False, signal: str = "message_queued"
+    ) -> Moved:
         return await self.move(
             chat_id,
             moves.send,
@@ -106,6 +113,15 @@ class Stack:
         """Role and text of each message."""
         return [(message.role, words_of(message.content)) for message in await self.messages(chat_id)]
 
+    async def until_logged(self, chat_id: UUID, history_version: int) -> None:
+        """Wait until a part of a step of this history is in the log."""
+        query = "SELECT 1 FROM stream_log WHERE chat_id = %(chat)s AND history_version = %(history)s"
+        while True:
+            async with self.database.read() as session:
+                if await fetch(session, query, {"chat": chat_id, "history": history_version}):
+                    return
+            await asyncio.sleep(0.01)
+
     async def streaming(self, chat_id: UUID, parts: int = 1) -> None:
         """Wait until so many parts of the running step are in the log."""
         query = "SELECT count(*) AS n FROM stream_log WHERE chat_id = %(chat)s"
@@ -126,7 +142,9 @@ async def point_at(database: Database, world: World, fake: FakeProvider, setting
     cipher = Cipher(settings.secret_keys.get_secret_value())
     async with database.begin() as session:
         await session.exec(
-            update(AIProvider).values(type="openai-compat", name="fake", display_name="Fake AI", base_url=fake.openai_url)
+            update(AIProvider).values(
+                type="openai-compat", name="fake", display_name="Fake AI", base_url=fake.openai_url
+            )
         )
         await session.exec(update(ModelConfig).values(model="fake-model", options=options))
         key = AIProviderKey(provider_id=world.provider_id, api_key=cipher.encrypt("sk-test"), masked="sk-...")
@@ -134,11 +152,13 @@ async def point_at(database: Database, world: World, fake: FakeProvider, setting
 
 
 @asynccontextmanager
-async def worker(stack: Stack) -> AsyncIterator[Resources]:
-    """A worker process's insides, until the block ends."""
+async def worker(stack: Stack, *tools: Tool) -> AsyncIterator[Resources]:
+    """A worker process's insides, until the block ends; `tools` are offered beside the built-in ones."""
     async with AsyncExitStack() as opened:
         temporal = await Temporal.connect(stack.settings, runtime=make_runtime(), lazy=False)
-        resources = await opened.enter_async_context(open_resources(stack.settings, temporal))
+        resources = await opened.enter_async_context(
+            open_resources(stack.settings, temporal, Toolbox((*TOOLS, *tools)))
+        )
         stack.resources.append(resources)
         for each in make_workers(temporal.client, stack.settings, resources):
             await opened.enter_async_context(each)

@@ -5,12 +5,12 @@ import asyncio
 from models.parts import text
 from models.store import moves
 from models.store.database import fetch
-from tests.activities.stack import Stack, worker, words_of
+from tests.activities.stack import Stack, words_of, worker
 from tests.fakes.behaviour import Behaviour
 
 
 async def test_a_message_gets_one_answer(stack: Stack) -> None:
-    stack.fake.script(Behaviour(tokens=5, reasoning=3, cached_tokens=4, reasoning_tokens=2))
+    stack.fake.script(Behaviour(tokens=5, reasoning=3, cached_tokens=4, reasoning_tokens=3))
     async with worker(stack):
         chat_id = await stack.create("hello")
         chat = await stack.rest(chat_id)
@@ -21,7 +21,7 @@ async def test_a_message_gets_one_answer(stack: Stack) -> None:
     assert answer.content[0]["completed_at"] >= answer.content[0]["created_at"]
     assert len(words_of(answer.content).split()) == 5
     assert answer.model_config_id == stack.world.model_config_id
-    assert (answer.input_tokens, answer.cache_read_tokens, answer.reasoning_tokens) == (16, 4, 2)
+    assert (answer.input_tokens, answer.cache_read_tokens, answer.reasoning_tokens) == (20, 4, 3)
     assert answer.cache_creation_tokens is None, "zero is unknown"
     assert answer.context_limit == 100_000
     assert answer.runtime_ms is not None

@@ -39,7 +39,7 @@ def trips(database: Database) -> Iterator[Trips]:
             event.remove(engine, "checkout", checkout)
             for protocol in traced:
                 protocol.untrace()
-        log.seek(0); print(log.read()[:3000]); log.seek(0)
+        log.seek(0)
         # A client waits once for each simple query and for each Sync; a pipeline has one Sync.
-        sent = [line.split("\t")[2] for line in log if line.startswith("F\t")]
+        sent = [line.split("\t")[2].strip() for line in log if line.startswith("F\t")]
         counted.count = sent.count("Query") + sent.count("Sync")

@@ -1,4 +1,4 @@
-"""What every provider promises, whoever answers: the demo, an OpenAI-compatible one and Anthropic's, through litellm."""
+"""What every provider promises, whoever answers: the demo, an OpenAI-compatible one or Anthropic's."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace

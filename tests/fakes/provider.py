@@ -1,6 +1,7 @@
 """A model provider over HTTP for tests, benchmarks and by-hand use: streams on command, refuses what real ones refuse.
 
-`…/chat/completions` speaks OpenAI, `…/v1/messages` Anthropic, and Gemini's and Bedrock's paths their dialects. What it answers is, in this order: the next behaviour of
+`…/chat/completions` speaks OpenAI, `…/v1/messages` Anthropic, `…:streamGenerateContent` Gemini, `…/converse-stream`
+Bedrock. What it answers is, in this order: the next behaviour of
 `script(…)`; `@fake {"tokens": 100, "interval_ms": 20}` in the last user message (`behaviour.Behaviour`); eight tokens.
 As a process: `python -m tests.fakes.provider --port 9000`; it prints the address it listens on.
 """

@@ -94,7 +94,9 @@ def _print(found: dict[str, Any]) -> None:
         for shown in transcript.tell({"type": "message", "message": message}):
             match shown:
                 case Asked():
-                    screen.note(f"#{shown.message_id} › {shown.text}", style="bold")
+                    screen.note(f"#{shown.message_id} ›", style="bold")
+                    screen.answer(shown.text)
+                    screen.end_line()
                 case Step():
                     screen.step(shown.blocks, is_stored=True)
                 case ToolResult():

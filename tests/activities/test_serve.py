@@ -1,0 +1,97 @@
+"""The laws of the worker process: it says when it is ready, hands over when stopped, and may die at any point."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.activities.stack import Stack, words_of, worker
+from tests.fakes.behaviour import Behaviour
+
+LONG = Behaviour(tokens=2000, interval_ms=10)
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+
+
+@asynccontextmanager
+async def process(stack: Stack, folder: Path, **more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`python -m activities`, ready."""
+    settings = stack.settings
+    ready = folder / "ready"
+    environment = {
+        "PATH": os.defpath,
+        "TURNSTONE_DATABASE_URL": settings.database_url,
+        "TURNSTONE_TEMPORAL_ADDRESS": settings.temporal_address,
+        "TURNSTONE_TASK_QUEUE": settings.task_queue,
+        "TURNSTONE_SECRET_KEYS": settings.secret_keys.get_secret_value(),
+        **more,
+    }
+    code = "import sys; from activities.serve import main; from models.settings import Settings; "
+    code += "main(Settings(), ready=sys.argv[1])"
+    started = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(ready), env=environment)
+    try:
+        while not ready.exists():
+            assert started.returncode is None, "the worker ended at start"
+            await asyncio.sleep(0.05)
+        yield started
+    finally:
+        if started.returncode is None:
+            started.kill()
+        await started.wait()
+
+
+async def test_a_stopped_worker_hands_its_step_over_and_ends_well(stack: Stack, tmp_path: Path) -> None:
+    stack.fake.script(LONG, Behaviour(text="from another"))
+    async with process(stack, tmp_path) as first:
+        chat_id = await stack.create("hello")
+        await stack.streaming(chat_id)
+        first.send_signal(signal.SIGTERM)
+        assert await first.wait() == 0
+    assert (await stack.chat(chat_id)).status == "running"
+    async with worker(stack):
+        await stack.rest(chat_id)
+    assert await stack.said(chat_id) == [("user", "hello"), ("assistant", "from another")]
+
+
+async def test_a_killed_workers_step_is_taken_over(stack: Stack, tmp_path: Path) -> None:
+    stack.fake.script(LONG, Behaviour(text="from another"))
+    async with process(stack, tmp_path) as first:
+        chat_id = await stack.create("hello")
+        await stack.streaming(chat_id)
+        first.kill()
+        await first.wait()
+    async with worker(stack):
+        await stack.rest(chat_id)
+    assert await stack.said(chat_id) == [("user", "hello"), ("assistant", "from another")]
+
+
+@pytest.mark.parametrize("failpoint", ["worker.after_open", "worker.before_commit", "worker.after_commit"])
+async def test_wherever_a_worker_dies_the_answer_is_there_once(stack: Stack, tmp_path: Path, failpoint: str) -> None:
+    stack.fake.script(*[Behaviour(text="the answer")] * 3)
+    async with process(stack, tmp_path, TURNSTONE_FAILPOINTS=failpoint) as first:
+        chat_id = await stack.create("hello")
+        assert await first.wait() == -signal.SIGKILL
+    async with worker(stack):
+        await stack.rest(chat_id)
+        await stack.temporal.client.get_workflow_handle(f"chat-{chat_id}").result()
+    assert await stack.said(chat_id) == [("user", "hello"), ("assistant", "the answer")]
+
+
+async def test_a_worker_that_dies_while_stopping_loses_nothing_that_was_shown(stack: Stack, tmp_path: Path) -> None:
+    stack.fake.script(LONG)
+    async with process(stack, tmp_path, TURNSTONE_FAILPOINTS="worker.before_interrupt_commit") as first:
+        chat_id = await stack.create("hello")
+        await stack.streaming(chat_id, 5)
+        await stack.interrupt(chat_id)
+        assert await first.wait() == -signal.SIGKILL
+    async with worker(stack):
+        chat = await stack.rest(chat_id)
+    assert chat.status == "waiting"
+    [_, partial] = await stack.messages(chat_id)
+    assert words_of(partial.content).split()
+    assert len(stack.fake.received) == 1

@@ -1,0 +1,86 @@
+"""The laws of the sweep: what nobody drives is nudged, what has expired is purged."""
+
+import asyncio
+from datetime import timedelta
+from uuid import uuid4
+
+from temporalio.client import ScheduleActionExecutionStartWorkflow
+
+from activities.sweep import Sweeping
+from models.store import moves
+from models.store.database import fetch
+from tests.activities.stack import Stack, worker
+from tests.fakes.behaviour import Behaviour
+from workflows.client import SWEEP
+
+
+async def test_a_chat_whose_nudge_was_lost_is_run(stack: Stack) -> None:
+    chat_id = await stack.create("hello", signal="")
+    async with worker(stack) as resources:
+        reply = await Sweeping(resources).sweep("test")
+        await stack.rest(chat_id)
+    assert (reply.looked_at, reply.nudged) == (1, 1)
+    assert [role for role, _ in await stack.said(chat_id)] == ["user", "assistant"]
+
+
+async def test_a_chat_that_is_driven_is_left_alone(stack: Stack) -> None:
+    stack.fake.script(Behaviour(tokens=500, interval_ms=10))
+    async with worker(stack) as resources:
+        chat_id = await stack.create("hello")
+        await stack.streaming(chat_id)
+        while chat_id not in await stack.temporal.running_chats():
+            await asyncio.sleep(0.02)
+        reply = await Sweeping(resources).sweep("test")
+        await stack.interrupt(chat_id)
+        await stack.rest(chat_id)
+    assert (reply.looked_at, reply.nudged) == (1, 0)
+
+
+async def test_a_lost_stop_is_found_too_also_of_an_archived_chat(stack: Stack) -> None:
+    chat_id = await stack.create("hello", signal="")
+    async with stack.database.begin() as session:
+        await moves.open_attempt(session, chat_id, max_attempts=9, max_steps=9)
+    await stack.interrupt(chat_id, signal="")
+    async with stack.database.begin() as session:
+        await fetch(session, "UPDATE chats SET archived = true WHERE id = %(id)s", {"id": chat_id})
+    async with worker(stack) as resources:
+        reply = await Sweeping(resources).sweep("test")
+        chat = await stack.rest(chat_id)
+    assert reply.nudged == 1
+    assert (chat.status, chat.archived) == ("waiting", True)
+
+
+async def test_resting_chats_are_not_looked_at(stack: Stack) -> None:
+    async with worker(stack) as resources:
+        chat_id = await stack.create("hello")
+        await stack.rest(chat_id)
+        reply = await Sweeping(resources).sweep("test")
+    assert reply.looked_at == 0
+
+
+async def test_old_stream_parts_and_answers_are_purged_and_young_ones_kept(stack: Stack) -> None:
+    async with stack.database.begin() as session:
+        for age in ("1 hour", "1 second"):
+            await fetch(
+                session,
+                "INSERT INTO stream_log (chat_id, history_version, generation_attempt, seq, role, part, created_at) "
+                "VALUES (%(chat)s, 1, 1, 1, 'assistant', '{}', now() - %(age)s::interval)",
+                {"chat": uuid4(), "age": age},
+            )
+    async with worker(stack) as resources:
+        reply = await Sweeping(resources).sweep("test")
+    assert reply.purged == 1
+
+
+async def test_the_schedule_sweeps_and_is_made_only_once(stack: Stack) -> None:
+    stack.settings = stack.settings.model_copy(update={"sweep_interval": timedelta(seconds=1)})
+    chat_id = await stack.create("hello", signal="")
+    async with worker(stack) as resources:
+        await resources.temporal.ensure_schedule()
+        await resources.temporal.ensure_schedule(now=False)
+        await stack.rest(chat_id)
+        handle = resources.temporal.client.get_schedule_handle(SWEEP)
+        described = await handle.describe()
+        await handle.delete()
+    assert [each.every for each in described.schedule.spec.intervals] == [timedelta(seconds=1)]
+    assert all(isinstance(each.action, ScheduleActionExecutionStartWorkflow) for each in described.info.recent_actions)

@@ -1,0 +1,126 @@
+"""Any process is killed in the middle of a turn; the answer arrives whole, once, and whoever watches sees it so."""
+
+import asyncio
+
+import pytest
+
+from tests.chaos.stack import CHAOS, Stack, ask, eventually, said, words
+from tests.chaos.watcher import Watcher
+
+pytestmark = CHAOS
+
+
+@pytest.mark.parametrize("others", ["another runs", "none is left"])
+async def test_a_worker_that_is_killed_mid_stream_costs_one_preview_reset(stack: Stack, others: str) -> None:
+    text = ask("count", tokens=60, interval_ms=40)
+    chat_id = await stack.create(text)
+    async with Watcher(stack, chat_id, "sse") as sse, Watcher(stack, chat_id, "websocket") as websocket:
+        received = await stack.asked(text, tokens=15)
+        for watcher in (sse, websocket):
+            await watcher.shows(10)
+        victims = (stack.worker_of(received),) if others == "another runs" else ()
+        replaced = await stack.kill("worker", *victims)
+        messages = await stack.rest(chat_id)
+        for watcher in (sse, websocket):
+            await watcher.rests()
+    await replaced
+    assert said(messages) == [words(60)]
+    assert len(stack.requests(text)) == 2
+    for watcher in (sse, websocket):
+        assert watcher.answers() == [words(60)]
+        assert watcher.count("preview_reset") == 1
+        assert "".join(watcher.episodes()[max(watcher.episodes())]) == words(60)
+        assert (watcher.count("resync"), watcher.connections) == (0, 1)
+
+
+async def test_an_api_that_is_killed_costs_its_watchers_nothing(stack: Stack) -> None:
+    text = ask("count", tokens=80, interval_ms=40)
+    chat_id = await stack.create(text)
+    first, second = stack.facts["api_urls"]
+    async with (
+        Watcher(stack, chat_id, "sse", [first]) as returning,
+        Watcher(stack, chat_id, "websocket", [first, second]) as moving,
+        Watcher(stack, chat_id, "sse", [second]) as untouched,
+    ):
+        for watcher in (returning, moving, untouched):
+            await watcher.shows(20)
+        replaced = await stack.kill("api", stack.pids("api")[0])
+        await replaced
+        messages = await stack.rest(chat_id)
+        for watcher in (returning, moving, untouched):
+            await watcher.rests()
+    assert said(messages) == [words(80)]
+    assert len(stack.requests(text)) == 1
+    for watcher in (returning, moving, untouched):
+        assert watcher.answers() == [words(80)]
+        assert "".join(watcher.episodes()[max(watcher.episodes())]) == words(80)
+        assert (watcher.count("preview_reset"), watcher.count("resync")) == (0, 0)
+    assert returning.connections > 1
+    assert moving.connections > 1
+    assert untouched.connections == 1
+
+
+async def test_what_is_accepted_while_temporal_is_away_reaches_its_end(stack: Stack) -> None:
+    running = ask("count", tokens=60, interval_ms=40)
+    chat_id = await stack.create(running)
+    await stack.asked(running, tokens=10)
+    replaced = await stack.kill("temporal")
+    queued, fresh = ask("queued", tokens=3), ask("fresh", tokens=4)
+    assert (await stack.send(chat_id, queued))["queued"]
+    other = await stack.create(fresh)
+    await replaced
+    assert said(await stack.rest(chat_id)) == [words(60), words(3)]
+    assert said(await stack.rest(other)) == [words(4)]
+
+
+async def test_what_was_accepted_before_postgres_was_killed_reaches_its_end(stack: Stack) -> None:
+    running, queued = ask("count", tokens=60, interval_ms=40), ask("queued", tokens=3)
+    chat_id = await stack.create(running)
+    async with Watcher(stack, chat_id, "sse") as watcher:
+        await stack.asked(running, tokens=10)
+        await watcher.shows(5)
+        assert (await stack.send(chat_id, queued))["queued"]
+        replaced = await stack.kill("postgres")
+        fresh = ask("fresh", tokens=4)
+        other = await stack.create(fresh)  # repeated with one key until it is accepted
+        await replaced
+        messages = await stack.rest(chat_id)
+        await watcher.rests()
+    assert said(messages) == [words(60), words(3)]
+    assert said(messages, "user") == [running, queued]
+    assert watcher.answers() == [words(60), words(3)]
+    answered = await stack.rest(other)
+    assert (said(answered), said(answered, "user")) == ([words(4)], [fresh])
+
+
+async def test_a_stack_that_is_killed_whole_finishes_its_turns_when_it_is_started_again(stack: Stack) -> None:
+    running, queued = ask("count", tokens=60, interval_ms=40), ask("queued", tokens=3)
+    chat_id = await stack.create(running)
+    await stack.asked(running, tokens=10)
+    assert (await stack.send(chat_id, queued))["queued"]
+    stopping = ask("stop me", tokens=200, interval_ms=40)
+    stopped = await stack.create(stopping)
+    await stack.asked(stopping, tokens=5)
+    await stack.kill_everything()
+    await stack.start()
+    messages = await stack.rest(chat_id)
+    assert said(messages) == [words(60), words(3)]
+    assert said(messages, "user") == [running, queued]
+    await stack.rest(stopped)
+
+
+async def test_all_roles_killed_in_turn_while_many_chats_run_lose_none(stack: Stack) -> None:
+    texts = [ask("one of many", tokens=50, interval_ms=60) for _ in range(8)]
+    chats = await asyncio.gather(*map(stack.create, texts))
+    await asyncio.gather(*(stack.asked(text, tokens=5) for text in texts))
+    for role in ("worker", "api", "temporal", "postgres"):
+        await stack.kill(role, stack.pids(role)[0])
+        await asyncio.sleep(0.5)
+    for chat_id, text in zip(chats, texts, strict=True):
+        messages = await stack.rest(chat_id)
+        assert (said(messages, "user"), said(messages)) == ([text], [words(50)])
+
+    async def whole() -> bool:
+        return [len(stack.pids(role)) for role in ("api", "worker", "temporal", "postgres")] == [2, 2, 1, 1]
+
+    await eventually(whole, "the stack is whole again")
