@@ -42,6 +42,7 @@ check: $(READY) ## All that a change must pass: format, lint, types, architectur
 fix: $(READY) ## Format, and repair what the linter can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python -m turnstone.documents
 
 bench: $(READY) ## Measure; results in benchmarks/RESULTS.md.
 	$(BIN)/python -m benchmarks $(ARGS)

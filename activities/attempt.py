@@ -227,8 +227,8 @@ async def heartbeats() -> AsyncIterator[None]:
 
     async def beat() -> None:
         while True:
+            await asyncio.sleep(HEARTBEAT_INTERVAL)  # first: a short step costs Temporal no heartbeat at all
             activity.heartbeat()
-            await asyncio.sleep(HEARTBEAT_INTERVAL)
 
     beating = asyncio.create_task(beat())
     try:

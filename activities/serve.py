@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 
 import psycopg
@@ -28,6 +29,8 @@ SCHEDULE_INTERVAL = 60.0  # seconds between two looks at the sweep's schedule, s
 def main(settings: Settings, *, ready: str | None = None) -> None:
     """Work until SIGTERM or SIGINT; create the file `ready` once polling. Does not return."""
     code = 1
+    # A cancellation that meets a step which has just ended is nothing to warn of.
+    warnings.filterwarnings("ignore", message="Cannot find activity to cancel")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             code = runner.run(_serve(settings, ready))

@@ -33,8 +33,10 @@ class Settings(BaseSettings):
     temporal_ui_url: str = Field(
         default="", description="Base URL of the Temporal UI, for links in `explain`; empty hides them."
     )
-    task_queue: str = Field(default="turnstone", description="Temporal task queue of workflows and model steps.")
-    tools_task_queue: str = Field(default="turnstone-tools", description="Temporal task queue of tool calls.")
+    task_queue: str = Field(
+        default="turnstone",
+        description="Temporal task queue of workflows and model steps; tool calls use `<name>-tools`.",
+    )
     secret_keys: SecretStr = Field(
         default=SecretStr(""),
         description="Fernet keys that encrypt stored secrets, comma-separated, newest first.",
@@ -78,9 +80,6 @@ class Settings(BaseSettings):
     )
     silence_timeout: timedelta = Field(
         default=timedelta(minutes=10), description="Time a provider may stay silent inside an answer."
-    )
-    requires_action_timeout: timedelta = Field(
-        default=timedelta(hours=24), description="Time a client has to answer its tool calls."
     )
     idempotency_ttl: timedelta = Field(
         default=timedelta(hours=24), description="Time an Idempotency-Key's answer is kept."

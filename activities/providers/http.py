@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import email.utils
+import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,6 +50,7 @@ class Exchange:
         self._rest = b""
         self._data: list[bytes] = []
         self._ended = False
+        self.asked = False
         self.failure: ProviderFailed | None = None
 
     def heard(self) -> None:
@@ -62,6 +64,7 @@ class Exchange:
         )
         try:
             async with asyncio.timeout_at(self._deadline):
+                self.asked = True
                 self._response = await self._client.send(request, stream=True)
                 if self._response.is_success:
                     return self._response
@@ -232,4 +235,5 @@ def _describe(error: Exception) -> str:
         httpx.ReadError: "connection reset while reading",
         httpx.WriteError: "connection reset while writing",
     }
-    return f"{words.get(type(error), 'connection failed')}: {error}".strip(": ")
+    said = re.sub(r" ssl:(<[^>]*>|\S+)", "", str(error))
+    return f"{words.get(type(error), 'connection failed')}: {said}".strip(": ")

@@ -273,6 +273,8 @@ def _facts(error: BaseException, provider: str, exchange: Exchange) -> FailureFa
     innermost = chain[-1]
     text = str(getattr(innermost, "message", "") or innermost or type(innermost).__name__)
     text = text.removeprefix(f"litellm.{type(innermost).__name__}: ").partition("\nTraceback")[0]
+    if not exchange.asked:  # litellm could not put it into the provider's words: the status is its own invention
+        return FailureFacts(provider, text=exchange.clean(text), code="invalid_config", structured=True)
     return FailureFacts(provider, status, text=exchange.clean(text))
 
 

@@ -98,6 +98,10 @@ class Feed:
         """Return once nothing is being read any more."""
         await asyncio.wait([self._task])
 
+    @property
+    def over(self) -> bool:
+        return self._task.done()
+
     async def _run(self) -> None:
         pause = 0.05
         while True:

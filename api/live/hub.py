@@ -35,6 +35,7 @@ class Hub:
         self._poll_interval = settings.stream_poll_interval.total_seconds()
         self._buffer = settings.watcher_buffer_bytes
         self._feeds: dict[UUID, Feed] = {}
+        self._ending: list[Feed] = []  # nobody watches them any more, but a reading may not be back yet
         self._sidebars = Sidebars(database)
         self._readers = asyncio.Semaphore(READERS)
         self._listening = asyncio.Event()
@@ -53,9 +54,9 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         self._sidebars.end()
-        ending = list(self._feeds.values())
-        for feed in ending:
+        for feed in self._feeds.values():
             feed.end()
+        ending = [*self._ending, *self._feeds.values()]
         self._feeds.clear()
         await asyncio.gather(*self._tasks, *(feed.ended() for feed in ending), return_exceptions=True)
 
@@ -79,6 +80,7 @@ class Hub:
             if feed.deserted and self._feeds.get(chat_id) is feed:
                 del self._feeds[chat_id]
                 feed.end()
+                self._ending = [*(each for each in self._ending if not each.over), feed]
 
     @contextmanager
     def sidebar(self, owner: Principal) -> Iterator[Watcher]:

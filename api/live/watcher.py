@@ -1,7 +1,7 @@
 """What waits for one client: bounded, so that a slow one costs nobody else anything."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from models.events import Event
 
@@ -22,19 +22,20 @@ class Watcher:
         self._lagging = False
         self._ended = False
 
-    def put(self, events: Iterable[Event]) -> bool:
+    def put(self, events: Sequence[Event]) -> bool:
         """Leave events for the client; False when it has fallen too far behind to get them."""
-        for each in events:
-            self._waiting.append(each)
-            self._bytes += len(each.data)
+        # What came before decides: one large batch does not make a watcher slow.
         if self._bytes > self._limit:
             self._waiting.clear()
             self._bytes = 0
             self._lagging = True
+        else:
+            self._waiting += events
+            self._bytes += sum(len(each.data) for each in events)
         self._ready.set()
         return not self._lagging
 
-    def begin(self, events: Iterable[Event]) -> None:
+    def begin(self, events: Sequence[Event]) -> None:
         """Leave a snapshot, however large: it is made only when the client is there to take it."""
         self._waiting = list(events)
         self._bytes = 0

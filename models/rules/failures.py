@@ -138,7 +138,7 @@ CONFIG = _words(
     r"(prompt|input) is too long",
     r"request_too_large",
     r"max_tokens is too large",
-    r"malformed config",
+    r"(malformed|invalid)[ _]config",
 )
 SERVER_ERROR = _words(r"server[ _]error")
 

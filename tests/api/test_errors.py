@@ -76,12 +76,12 @@ async def test_permission_is_judged_before_the_body(member: Person) -> None:
     assert response.json()["message"] == "Forbidden."
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'"text"', b'{"a": NaN}', b"\xff\xfe"])
-async def test_a_body_that_is_no_json_object_is_refused_in_the_documented_words(api: Api, body: bytes) -> None:
-    response = await api.stranger.post("/api/v2/users/login", content=body)
-    assert response.status_code == 400
-    assert response.json()["message"] == "Request body must be valid JSON."
-    assert response.json()["detail"]
+async def test_a_body_that_is_no_json_object_is_refused_in_the_documented_words(api: Api) -> None:
+    for body in (b"", b"{", b"[1]", b'"text"', b'{"a": NaN}', b"\xff\xfe"):
+        response = await api.stranger.post("/api/v2/users/login", content=body)
+        assert response.status_code == 400, body
+        assert response.json()["message"] == "Request body must be valid JSON."
+        assert response.json()["detail"], body
 
 
 @pytest.mark.parametrize("size", ["announced", "chunked"])

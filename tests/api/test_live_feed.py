@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -14,12 +15,14 @@ from pydantic import TypeAdapter
 from api.live.delta import NOTHING, Told
 from api.live.hub import Hub
 from api.live.watcher import Ended, Watcher
+from models.errors import Unavailable
 from models.events import StreamEvent, assemble
 from models.rules import cursors
 from models.settings import Settings
 from models.store import live
 from models.store.database import Database, fetch
 from models.store.moves import StepRow
+from models.store.notices import ChatNotice
 from tests.api.live_drive import CALL, STORY, Drive, Screen, publishing, text
 from tests.seeds import World
 
@@ -360,6 +363,19 @@ async def test_a_slow_watcher_is_resynced_and_slows_nobody(settings: Settings, d
         assert slow.state == quick.state
 
 
+async def test_a_burst_is_no_reason_to_resync_a_watcher_that_has_taken_everything(
+    settings: Settings, drive: Drive
+) -> None:
+    async with hub_of(settings, watcher_buffer_bytes=65536) as hub:
+        screen = Screen()
+        with hub.watch(drive.chat_id) as watcher:
+            screen.show(await take(watcher))
+            await drive.open()
+            await drive.answer("z" * 200_000)
+            await catch_up(watcher, screen, drive)
+    assert "resync" not in screen.types
+
+
 async def test_a_watcher_cut_in_the_middle_of_a_resync_misses_nothing(settings: Settings, drive: Drive) -> None:
     await drive.open()
     async with hub_of(settings, watcher_buffer_bytes=65536) as hub:
@@ -497,6 +513,41 @@ async def test_a_closed_hub_ends_its_watchers(settings: Settings, drive: Drive) 
                 await take(watcher)
 
 
+async def test_a_chat_that_is_gone_ends_its_watchers(hub: Hub, drive: Drive) -> None:
+    with hub.watch(drive.chat_id) as watcher:
+        await take(watcher)
+        async with drive.database.begin() as session:
+            await fetch(session, "DELETE FROM chats")
+            await fetch(session, "SELECT pg_notify('turnstone_chats', %(p)s)", {"p": _notice(drive, 99)})
+        with pytest.raises(Ended):
+            await take(watcher)
+
+
+async def test_who_connects_while_the_database_is_away_is_told_so_and_kept(settings: Settings) -> None:
+    nowhere = Database("postgresql://nobody@127.0.0.1:9/nowhere")
+    hub = Hub(nowhere, settings)
+    await hub.start()
+    with hub.watch(uuid4()) as watcher:
+        [told] = await take(watcher)
+        assert told["error"] == {"message": "failed to load initial snapshot", "retryable": False}
+    await hub.close()
+    await nowhere.close()
+
+
+async def test_without_notifications_nobody_is_told_that_they_watch(settings: Settings) -> None:
+    nowhere = Database("postgresql://nobody@127.0.0.1:9/nowhere")
+    hub = Hub(nowhere, settings)
+    await hub.start()
+    with pytest.raises(Unavailable, match="Failed to subscribe to chat events"):
+        await hub.listening()
+    await hub.close()
+    await nowhere.close()
+
+
+def _notice(drive: Drive, snapshot: int, history: int = 1, attempt: int = 0, status: str = "running") -> str:
+    return ChatNotice(drive.chat_id, drive.owner_id, snapshot, history, attempt, status).encode()
+
+
 async def _bump(drive: Drive) -> None:
     """A change that tells watchers nothing new."""
     async with drive.database.begin() as session:
@@ -505,21 +556,7 @@ async def _bump(drive: Drive) -> None:
             "UPDATE chats SET snapshot_version = snapshot_version + 1 WHERE id = %(id)s RETURNING *",
             {"id": drive.chat_id},
         )
-        await fetch(
-            session,
-            "SELECT pg_notify('turnstone_chats', %(p)s)",
-            {
-                "p": orjson.dumps(
-                    [
-                        str(drive.chat_id),
-                        str(drive.owner_id),
-                        chat["snapshot_version"],
-                        chat["history_version"],
-                        chat["generation_attempt"],
-                        chat["status"],
-                        False,
-                        [],
-                    ]
-                ).decode()
-            },
+        told = _notice(
+            drive, chat["snapshot_version"], chat["history_version"], chat["generation_attempt"], chat["status"]
         )
+        await fetch(session, "SELECT pg_notify('turnstone_chats', %(p)s)", {"p": told})

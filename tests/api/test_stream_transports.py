@@ -1,9 +1,11 @@
-"""Laws of `/stream` and `/watch` on the wire: real servers, real WebSocket and SSE clients, two processes' worth of API."""
+"""Laws of `/stream` and `/watch` on the wire: real servers, real WebSocket and SSE clients, two API processes."""
 
 import asyncio
+import socket as socket_module
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +21,7 @@ from api.live.websocket import arrays
 from api.serve import Server
 from models.events import Event, WatchEvent
 from models.settings import Settings
-from models.store import people
+from models.store import organizations, people
 from models.store.bootstrap import bootstrap
 from models.store.database import Database, fetch
 from models.store.moves import StepRow
@@ -31,11 +33,15 @@ PREFIX = "/api/v2/chats"
 class Process:
     """An API process: our server and application on a free port."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, send_buffer: int = 0) -> None:
+        # Kernels buffer megabytes, in which a client that does not read would go unnoticed.
+        self._socket = socket_module.socket()
+        if send_buffer:
+            self._socket.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_SNDBUF, send_buffer)
+        self._socket.bind(("127.0.0.1", 0))
+        self._port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             create_app(settings),
-            host="127.0.0.1",
-            port=0,
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             ws_ping_interval=0.2,
@@ -47,7 +53,7 @@ class Process:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> "Process":
-        self._task = asyncio.create_task(self.server.serve())
+        self._task = asyncio.create_task(self.server.serve([self._socket]))
         async with asyncio.timeout(30):
             while not self.server.started:
                 await asyncio.sleep(0.01)
@@ -61,8 +67,7 @@ class Process:
 
     @property
     def address(self) -> str:
-        port: int = self.server.servers[0].sockets[0].getsockname()[1]
-        return f"127.0.0.1:{port}"
+        return f"127.0.0.1:{self._port}"
 
 
 @dataclass
@@ -380,22 +385,33 @@ async def test_sidebars_are_ended_when_events_may_have_been_lost(stage: Stage) -
 
 
 async def test_a_client_that_does_not_read_slows_nobody_and_is_resynced(settings: Settings, stage: Stage) -> None:
-    small = await Process(settings.model_copy(update={"watcher_buffer_bytes": 65536})).start()
+    small = await Process(settings.model_copy(update={"watcher_buffer_bytes": 512 * 1024}), 65536).start()
+    pipe = socket_module.socket()
+    pipe.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 4096)
+    pipe.setblocking(False)
+    host, _, port = small.address.partition(":")
+    await asyncio.get_running_loop().sock_connect(pipe, (host, int(port)))
+    address = f"ws://{small.address}{PREFIX}/{stage.drive.chat_id}/stream?coder_session_token={stage.token}"
     try:
-        address = f"ws://{small.address}{PREFIX}/{stage.drive.chat_id}/stream?coder_session_token={stage.token}"
-        async with connect(address, proxy=None, max_queue=1) as sleeper, stage.socket(small) as socket:
+        async with connect(address, proxy=None, max_queue=1, sock=pipe) as sleeper, stage.socket(small) as socket:
             quick, slow = Screen(), Screen()
-            await stage.drive.open()
-            for number in range(200):
-                await stage.drive.stream("z" * 60_000)
-                if number == 14:
-                    await stage.drive.open()  # an episode holds 1 MB
-                if number == 28:
-                    break
+            slow.show(await heard(sleeper))
+            reading = asyncio.create_task(
+                show_until(quick, lambda: heard(socket), lambda each: each.status == "waiting")
+            )
+            for _ in range(3):  # an episode holds 1 MB
+                await stage.drive.open()
+                for shown in range(15):
+                    await stage.drive.stream("z" * 60_000)
+                    async with asyncio.timeout(20):
+                        while len(quick.preview) != shown + 1:
+                            await asyncio.sleep(0.005)
             await stage.drive.answer("done")
-            await show_until(quick, lambda: heard(socket), lambda each: each.status == "waiting")
+            await reading
+            assert "resync" not in quick.types
             await show_until(slow, lambda: heard(sleeper), lambda each: each.status == "waiting")
             assert slow.state == quick.state
+            assert "resync" in slow.types
     finally:
         await small.stop()
 
@@ -417,10 +433,6 @@ async def _one(socket: ClientConnection) -> dict[str, Any]:
 
 async def _people(stage: Stage) -> tuple[Any, Any, dict[Any, str]]:
     """A stranger and a friend, both allowed to chat, with their tokens."""
-    from datetime import timedelta
-
-    from models.store import organizations
-
     tokens = {}
     async with stage.drive.database.begin() as session:
         for name in ("stranger", "friend"):

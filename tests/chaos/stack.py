@@ -56,7 +56,7 @@ async def eventually(found: Callable[[], Awaitable[T]], why: str, patience: floa
 
 
 class Stack:
-    """Two API processes, two workers, Temporal and PostgreSQL, in front of a fake provider."""
+    """Two API processes, a worker, Temporal and PostgreSQL, in front of a fake provider."""
 
     def __init__(self, folder: Path, fake: FakeProvider) -> None:
         self.fake = fake
@@ -73,7 +73,7 @@ class Stack:
         """Bring it up, on whatever data the last run left."""
         self._ready.unlink(missing_ok=True)
         options = ["--data-dir", str(self._folder / "data"), "--ready-file", str(self._ready)]
-        options += ["--port", "0", "--temporal-port", "0", "--temporal-ui-port", "0", "--apis", "2", "--workers", "2"]
+        options += ["--port", "0", "--temporal-port", "0", "--temporal-ui-port", "0", "--apis", "2"]
         own = {name: value for name, value in os.environ.items() if not name.startswith(("TURNSTONE_", "OPENAI_"))}
         own |= {"TURNSTONE_SWEEP_INTERVAL": "2", "TURNSTONE_RATE_LIMIT_PER_MINUTE": "0"}
         with (self._folder / "dev.log").open("ab") as log:
@@ -148,47 +148,52 @@ class Stack:
         await self._process.wait()
 
     @asynccontextmanager
+    async def second_worker(self) -> AsyncIterator[asyncio.subprocess.Process]:
+        """One more worker, until the end of the block."""
+        extra, ready = await self._worker(_environment(self.pids("worker")[0]))
+        await eventually(ready, "the second worker is ready")
+        yield extra
+        with suppress(ProcessLookupError):
+            extra.kill()
+        await extra.wait()
+
+    @asynccontextmanager
     async def only_worker(self, *, failpoint: str) -> AsyncIterator[asyncio.subprocess.Process]:
-        """The one worker there is kills itself at `failpoint`; the usual ones come back at the end of the block."""
+        """The one worker there is kills itself at `failpoint`; the usual one comes back at the end of the block."""
         pids = self.pids("worker")
-        environment = dict(
-            entry.split("=", 1)
-            for entry in Path(f"/proc/{pids[0]}/environ").read_bytes().decode().split("\0")
-            if "=" in entry
-        )
+        environment = _environment(pids[0]) | {"TURNSTONE_FAILPOINTS": failpoint}
         supervisor = self.facts["pids"]["supervisor"]
-        go = self._folder / f"go-{failpoint}-{next(_tags)}"
-        ready = go.with_suffix(".ready")
-        armed = await self._spawn(
-            environment | {"TURNSTONE_FAILPOINTS": failpoint}, "worker", "--after", str(go), "--ready-path", str(ready)
-        )
-        os.kill(supervisor, signal.SIGSTOP)  # it would start new workers at once
+        go = self._folder / f"go-{next(_tags)}"
+        armed, ready = await self._worker(environment, "--after", str(go))
+        os.kill(supervisor, signal.SIGSTOP)  # it would start another worker at once
         try:
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
             go.touch()
-
-            async def is_ready() -> bool:
-                return ready.exists()
-
-            await eventually(is_ready, "the armed worker is ready")
+            await eventually(ready, "the armed worker is ready")
             yield armed
         finally:
             os.kill(supervisor, signal.SIGCONT)
         await Replaced(self, "worker", pids, set(pids))
 
+    async def _worker(
+        self, environment: dict[str, str], *options: str
+    ) -> tuple[asyncio.subprocess.Process, Callable[[], Awaitable[bool]]]:
+        said_so = self._folder / f"ready-{next(_tags)}"
+        process = await self._spawn(environment, "worker", "--ready-path", str(said_so), *options)
+
+        async def is_ready() -> bool:
+            return said_so.exists()
+
+        return process, is_ready
+
     async def api_that_dies(self, *, failpoint: str) -> str:
         """One more API process, armed; its URL."""
-        pid = self.pids("api")[0]
-        environment = dict(
-            entry.split("=", 1)
-            for entry in Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
-            if "=" in entry
-        )
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        await self._spawn(environment | {"TURNSTONE_FAILPOINTS": failpoint, "TURNSTONE_PORT": str(port)}, "api")
+        armed = {"TURNSTONE_FAILPOINTS": failpoint, "TURNSTONE_PORT": str(port)}
+        await self._spawn(_environment(self.pids("api")[0]) | armed, "api")
         url = f"http://127.0.0.1:{port}"
 
         async def answers() -> bool:
@@ -212,7 +217,8 @@ class Stack:
         assert connection._transport is not None
         port = connection._transport.get_extra_info("peername")[1]
         inode = _inode(port, self.fake._port)
-        for pid in self.pids("worker"):
+        extra = [process.pid for process in self._extra if process.returncode is None]
+        for pid in [*self.pids("worker"), *extra]:
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():
                 with suppress(OSError):
                     if str(descriptor.readlink()) == f"socket:[{inode}]":
@@ -313,6 +319,12 @@ def last_user_text(body: Any) -> str:
             given = message["content"]
             return given if isinstance(given, str) else "".join(part.get("text", "") for part in given)
     return ""
+
+
+def _environment(pid: int) -> dict[str, str]:
+    """What a process was started with."""
+    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 def _inode(local_port: int, remote_port: int) -> str:

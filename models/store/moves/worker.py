@@ -126,7 +126,7 @@ async def finish_interruption(
     current = (chat["history_version"], chat["generation_attempt"])
     kept = [row for row in rows if row.content] if episode == current else []
     opened = history.open_calls([*locked.tail, *({"role": row.role, "content": row.content} for row in kept)])
-    committed = [*kept, *cancelled(opened, INTERRUPTED_TOOL)]
+    committed = _in_call_order(locked, [*kept, *cancelled(opened, INTERRUPTED_TOOL)])
     if not locked.queue or chat["archived"]:
         moved = await apply(session, locked, Change(Status.WAITING, rows=committed), Move.FINISH_INTERRUPTION)
         return _reply(moved, Then.REST, "interrupted")
@@ -161,6 +161,13 @@ async def _finish(session: AsyncSession, locked: Locked, rows: list[StepRow]) ->
     change = Change(Status.PENDING, rows=[*rows, *outstanding, promoted(head)], dequeue=[head["id"]])
     moved = await apply(session, locked, change, *moves)
     return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next")
+
+
+def _in_call_order(locked: Locked, rows: list[StepRow]) -> list[StepRow]:
+    """The assistant's row first, then the results in the order of the calls they answer (runtime.md I4)."""
+    said = [part for row in [*locked.tail, *({"content": row.content} for row in rows)] for part in row["content"]]
+    places = {call.get("tool_call_id"): place for place, call in enumerate(history.calls(said))}
+    return sorted(rows, key=lambda row: -1 if row.role != "tool" else places.get(row.content[0].get("tool_call_id"), 0))
 
 
 def _fence(chat: Row) -> Fence:

@@ -114,6 +114,7 @@ async def test_nobody_listening_is_a_transport_failure(fake: FakeProvider, provi
     asked = request(fake, base_url="http://127.0.0.1:9/v1")
     verdict = classify(await failure(provider, asked))
     assert (verdict.kind, verdict.retryable) == (ErrorKind.TIMEOUT, True)
+    assert "ssl" not in verdict.detail
 
 
 @pytest.mark.parametrize("style", ["openai", "anthropic", "azure", "google", "openrouter", "vercel"])
@@ -143,6 +144,18 @@ async def test_a_provider_without_a_base_url_is_a_matter_of_configuration(
     fake: FakeProvider, provider: LitellmProvider
 ) -> None:
     assert classify(await failure(provider, request(fake, base_url=""))).kind is ErrorKind.CONFIG
+
+
+async def test_an_option_that_has_no_translation_is_a_matter_of_configuration(
+    fake: FakeProvider, provider: LitellmProvider
+) -> None:
+    config = {"provider_options": {"anthropic": {"effort": "bogus"}}}
+    verdict = classify(
+        await failure(provider, request(fake, "anthropic", model="claude-sonnet-4-5", call_config=config))
+    )
+    assert (verdict.kind, verdict.status_code) == (ErrorKind.CONFIG, None)
+    assert "bogus" in verdict.detail
+    assert fake.received == []
 
 
 async def test_a_connection_that_breaks_after_the_last_word_takes_nothing_away(

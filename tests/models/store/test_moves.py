@@ -304,3 +304,24 @@ async def test_a_send_after_a_failure_answers_the_calls_that_the_failure_left_op
     _, messages, _ = await snapshot(database, chat_id)
     assert _roles(messages) == ["user", "assistant", "tool", "user"]
     assert messages[2]["content"][0]["result"] == {"error": "Tool execution interrupted by new user message"}
+
+
+async def test_results_of_an_interrupted_batch_are_committed_in_call_order(database: Database, seed: World) -> None:
+    chat_id = await born(database, seed)
+    attempt = await opened(database, chat_id)
+    both = [CALL, {**CALL, "tool_call_id": "call_2"}]
+    async with database.begin() as session:
+        await moves.commit_step(session, attempt.fence, [moves.StepRow("assistant", both)])
+    attempt = await opened(database, chat_id)
+    await send(database, seed, chat_id, "now", interrupt=True)
+    second = {"type": "tool-result", "tool_call_id": "call_2", "tool_name": "ask", "result": 2}
+    episode = (attempt.fence.history_version, attempt.fence.generation_attempt)
+    async with database.begin() as session:
+        await moves.finish_interruption(session, chat_id, [moves.StepRow("tool", [second])], episode=episode)
+    _, messages, _ = await snapshot(database, chat_id)
+    assert _roles(messages) == ["user", "assistant", "tool", "tool", "user"]
+    assert [row["content"][0]["tool_call_id"] for row in messages[2:4]] == ["call_1", "call_2"]
+    assert [row["content"][0]["result"] for row in messages[2:4]] == [
+        {"error": "tool call was interrupted before it produced a result"},
+        2,
+    ]
