@@ -64,6 +64,8 @@ def main(settings: Settings, *, ready: str | None = None) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds())),
     )
+    # uvicorn logs each WebSocket's whole path, and a token may be in its query.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     server = Server(config, Path(ready) if ready else None)
     # uvicorn raises the signal that stopped it once more when it is done: that must not end us by force.
     for each in (signal.SIGTERM, signal.SIGINT):

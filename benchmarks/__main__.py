@@ -107,7 +107,7 @@ def main() -> int:
         "commit": machine.revision(),
         "kind": "quick" if arguments.quick else "full",
         "seconds": time.monotonic() - began,
-        "machine": {**machine.describe(), "load before the run": f"{load:.1f}"},
+        "machine": {**machine.describe(), "load before and after": f"{load:.1f}, {os.getloadavg()[0]:.1f}"},
     }
     if arguments.json:
         arguments.json.write_text(json.dumps({**facts, **found.as_json()}, indent=2) + "\n")

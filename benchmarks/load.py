@@ -96,6 +96,10 @@ async def _lag(bench: Bench, count: int, lags: dict[str, Budgets], rates: Budget
         )
     name = f"tokens received, {count} streams"
     bench.report.add(Figure(name, "tokens/s", ours["rate"], raw["rate"], litellm["rate"], budgets=rates, note=note))
+    firsts = [turn.first_token * 1000 for turn in seen]
+    for share in (50, 95):
+        name = f"first token, {count} turns begun within a second, p{share}"
+        bench.report.add(Figure(name, "ms", percentile(firsts, share), samples=count))
     per_thousand = {role: value / expected * 1000 for role, value in used.items()}
     bench.report.profile[f"CPU of 1,000 tokens at {count} streams, ms by process"] = per_thousand
     if ours["tokens"] != expected:

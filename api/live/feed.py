@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from api.live.delta import NOTHING, Seen, Told, part_event
 from api.live.watcher import Watcher
 from models.events import Event, event
 from models.rules.cursors import NOWHERE, START, Cursor
-from models.store.live import Reading
+from models.store.live import Floor, Reading
 from models.store.stream import PartsNotice
 
 INBOX = 2000  # notices that wait for a reading; more are read from the log instead
@@ -19,7 +19,7 @@ LOAD_FAILED = {"error": {"message": "failed to load initial snapshot", "retryabl
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[UUID, Cursor, int], Awaitable[Reading | None]]
+Read = Callable[[UUID, Floor], Awaitable[Reading | None]]
 
 
 @dataclass(eq=False, slots=True)
@@ -142,13 +142,7 @@ class Feed:
     async def _sync(self, joiners: list[Joiner]) -> bool:
         """One reading brings the feed up to date and gives each joiner its snapshot; False if the chat is gone."""
         seen = self._seen or NOTHING
-        floor = _lowest([seen.cursor, *(joiner.since.cursor for joiner in joiners)])
-        after_id = 0
-        if self._seen is None:
-            # Nobody is told yet: messages can be left out, but the episode is read from its start.
-            floor = floor._replace(snapshot=min(joiner.since.cursor.snapshot for joiner in joiners))
-            after_id = min(joiner.after_id for joiner in joiners)
-        reading = await self._read(self.chat_id, floor, after_id)
+        reading = await self._read(self.chat_id, _floor(self._seen, joiners))
         if reading is None:
             return False
         told = Told(reading)
@@ -212,12 +206,23 @@ class Feed:
                 joiner.watcher.begin([event("error", self.chat_id, LOAD_FAILED)])
 
 
-def _lowest(cursors: list[Cursor]) -> Cursor:
-    """A cursor from which a reading serves them all."""
-    snapshot = min(cursor.snapshot for cursor in cursors)
-    if len({cursor.episode for cursor in cursors}) > 1:
-        return NOWHERE._replace(snapshot=snapshot)
-    return cursors[0]._replace(snapshot=snapshot, seq=min(cursor.seq for cursor in cursors))
+def _floor(seen: Seen | None, joiners: Sequence[Joiner]) -> Floor:
+    """From where one reading serves the feed and all that join it."""
+    cursors = [joiner.since.cursor for joiner in joiners]
+    if seen is not None:
+        cursors.append(seen.cursor)
+    snapshots = [cursor.snapshot for cursor in cursors]
+    lowest = NOWHERE._replace(snapshot=min(snapshots, default=NOWHERE.snapshot))
+    if seen is None:
+        # Nobody is told anything yet, so messages can be left out; but the episode is read from its start.
+        return Floor(lowest, _told(snapshots), min((joiner.after_id for joiner in joiners), default=0))
+    if all(cursor.episode == seen.cursor.episode for cursor in cursors):
+        lowest = seen.cursor._replace(snapshot=lowest.snapshot, seq=min(cursor.seq for cursor in cursors))
+    return Floor(lowest, _told(snapshots))
+
+
+def _told(snapshots: Iterable[int]) -> int | None:
+    return min((snapshot for snapshot in snapshots if snapshot != NOWHERE.snapshot), default=None)
 
 
 def _beyond(cursor: Cursor, now: Cursor) -> bool:

@@ -18,7 +18,7 @@ from models.rules.cursors import Cursor
 from models.settings import Settings
 from models.store import live, stream
 from models.store.database import Database
-from models.store.live import Reading
+from models.store.live import Floor, Reading
 from models.store.notices import CHATS, PARTS, ChatNotice
 
 READERS = 4  # database connections that all feeds together may hold
@@ -95,9 +95,9 @@ class Hub:
         except TimeoutError:
             raise Unavailable("Failed to subscribe to chat events.") from None
 
-    async def _read(self, chat_id: UUID, since: Cursor, after_id: int) -> Reading | None:
+    async def _read(self, chat_id: UUID, floor: Floor) -> Reading | None:
         async with self._readers, self._database.read() as session:
-            return await live.read(session, chat_id, since, after_id)
+            return await live.read(session, chat_id, floor)
 
     async def _listen(self) -> None:
         while True:

@@ -10,8 +10,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.parts import Part
 from models.rules import history
-from models.rules.cursors import Cursor
+from models.rules.cursors import NOWHERE, Cursor
 from models.store.database import Row, fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """From where a chat is read.
+
+    Messages that were taken away matter to those who were `told` of them: if any were since that snapshot, all that are
+    left are read. Otherwise messages with an id up to `after_id` are left out.
+    """
+
+    cursor: Cursor = NOWHERE
+    told: int | None = None
+    after_id: int = 0
 
 
 @dataclass(slots=True)
@@ -20,7 +33,7 @@ class Reading:
 
     chat: Row
     at: Cursor  # its versions; `seq` is not used
-    gone: int | None  # the newest revision that took visible messages away; then `messages` holds all that are left
+    gone: int | None  # the newest revision that took messages away since `told`
     messages: list[Row] = field(default_factory=list)
     queue: list[Row] = field(default_factory=list)
     parts: list[tuple[int, str, Part]] = field(default_factory=list)  # of the current episode
@@ -65,7 +78,7 @@ SELECT c.*, gone.revision AS gone_revision,
     + """
 FROM chats c, LATERAL (
     SELECT max(revision) AS revision FROM chat_messages
-    WHERE chat_id = c.id AND %(snapshot)s >= 0 AND revision > %(snapshot)s AND deleted AND visibility <> 'model') gone
+    WHERE chat_id = %(chat)s AND revision > %(told)s::bigint AND deleted AND visibility <> 'model') gone
 WHERE c.id = %(chat)s"""
 )
 
@@ -80,12 +93,10 @@ WHERE c.id = %(chat)s"""
 )
 
 
-async def read(session: AsyncSession, chat_id: UUID, since: Cursor, after_id: int = 0) -> Reading | None:
-    """What changed in the chat since the cursor, or None if there is no such chat.
-
-    `after_id` limits the messages to those with a greater id, unless some were taken away.
-    """
-    found = await fetch(session, _READ, {"chat": chat_id, "after_id": after_id, **since._asdict()})
+async def read(session: AsyncSession, chat_id: UUID, floor: Floor) -> Reading | None:
+    """What is newer than the floor in the chat, or None if there is no such chat."""
+    params = {"chat": chat_id, "told": floor.told, "after_id": floor.after_id, **floor.cursor._asdict()}
+    found = await fetch(session, _READ, params)
     if not found:
         return None
     [row] = found

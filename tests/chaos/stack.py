@@ -119,6 +119,12 @@ class Stack:
             self._process.terminate()
             await asyncio.wait_for(self._process.wait(), 60)
 
+    async def is_whole(self) -> bool:
+        """All processes are there, and ready."""
+        self.read_facts()
+        everyone = [pid for role in ROLES for pid in self.facts["pids"][role]]
+        return [len(self.facts["pids"][role]) for role in ROLES] == [2, 1, 1, 1] and all(map(_parent, everyone))
+
     def read_facts(self) -> None:
         self.facts = json.loads(self._ready.read_text())
 
@@ -134,8 +140,13 @@ class Stack:
         """`kill -9` processes of a role, all of them unless said; await what it gives for their replacement."""
         before = self.pids(role)
         for pid in pids or before:
-            os.kill(pid, signal.SIGKILL)
+            if _parent(pid) == self.facts["pids"]["supervisor"]:  # else it has died, and its number may be another's
+                os.kill(pid, signal.SIGKILL)
         return Replaced(self, role, before, set(pids or before))
+
+    async def replaced(self, role: str, pid: int) -> None:
+        """Wait until another process has this one's place."""
+        await Replaced(self, role, self.pids(role), {pid})
 
     async def kill_everything(self) -> None:
         """`kill -9` of the supervisor and all its children at once."""
@@ -255,10 +266,14 @@ class Stack:
                 return bool(found == status)
 
             await eventually(rests, f"chat {chat_id} is {status}")
-            messages: list[dict[str, Any]] = (await api.get(f"{CHATS}/{chat_id}/messages", after_id=0, limit=200))[
-                "messages"
-            ]
-            return messages
+        return await self.messages(chat_id)
+
+    async def messages(self, chat_id: str) -> list[dict[str, Any]]:
+        """The visible messages, oldest first."""
+        async with self.api() as api:
+            page = await api.get(f"{CHATS}/{chat_id}/messages", after_id=0, limit=200)
+        found: list[dict[str, Any]] = page["messages"]
+        return found
 
     async def asked(self, text: str, tokens: int = 0, count: int = 1) -> Received:
         """The provider's `count`-th request for this message, once it has sent so many tokens."""
@@ -319,6 +334,15 @@ def last_user_text(body: Any) -> str:
             given = message["content"]
             return given if isinstance(given, str) else "".join(part.get("text", "") for part in given)
     return ""
+
+
+def _parent(pid: int) -> int:
+    """The parent of a living process, else 0."""
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0
+    return 0 if state == "Z" else int(parent)
 
 
 def _environment(pid: int) -> dict[str, str]:

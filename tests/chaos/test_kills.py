@@ -1,6 +1,8 @@
 """Any process is killed in the middle of a turn; the answer arrives whole, once, and whoever watches sees it so."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -147,7 +149,56 @@ async def test_all_roles_killed_in_turn_while_many_chats_run_lose_none(stack: St
         messages = await stack.rest(chat_id)
         assert (said(messages, "user"), said(messages)) == ([text], [words(50)])
 
-    async def whole() -> bool:
-        return [len(stack.pids(role)) for role in ("api", "worker", "temporal", "postgres")] == [2, 1, 1, 1]
+    await eventually(stack.is_whole, "the stack is whole again")
 
-    await eventually(whole, "the stack is whole again")
+
+async def test_a_worker_that_is_told_to_stop_hands_its_turn_over(stack: Stack) -> None:
+    async with stack.second_worker() as second:
+        text = ask("count", tokens=60, interval_ms=40)
+        chat_id = await stack.create(text)
+        async with watched(stack, chat_id) as watchers:
+            worker = stack.worker_of(await stack.asked(text, tokens=15))
+            for watcher in watchers:
+                await watcher.shows(10)
+            os.kill(worker, signal.SIGTERM)
+            await taken_over(stack, chat_id, text, watchers)
+        if worker != second.pid:
+            await stack.replaced("worker", worker)
+
+
+async def test_tools_that_have_answered_are_not_called_again_by_the_worker_that_takes_over(stack: Stack) -> None:
+    call = {"name": "current_time", "arguments": {"timezone": "UTC"}, "id": "call_once"}
+    text = ask("what time is it", tool_calls=[call], tokens=0, then={"tokens": 60, "interval_ms": 40})
+    chat_id = await stack.create(text)
+    await stack.asked(text, tokens=15, count=2)
+    before = [message for message in await stack.messages(chat_id) if message["role"] != "user"]
+    replaced = await stack.kill("worker")
+    messages = await stack.rest(chat_id)
+    await replaced
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "assistant"]
+    assert messages[1:3] == before
+    assert said(messages)[-1] == words(60)
+    assert len(stack.requests(text)) == 3
+
+
+async def test_each_message_that_a_storm_of_kills_lets_through_is_answered_once(stack: Stack) -> None:
+    chats = [await stack.create(ask("opening", tokens=3)) for _ in range(4)]
+    texts: dict[str, list[str]] = {chat_id: [] for chat_id in chats}
+
+    async def talk(chat_id: str) -> None:
+        for _ in range(12):
+            text = ask("in the storm", tokens=4, interval_ms=60)
+            texts[chat_id].append(text)
+            await stack.send(chat_id, text)  # repeated with one key until it is accepted
+            await asyncio.sleep(0.2)
+
+    talking = asyncio.gather(*map(talk, chats))
+    for role in ("api", "postgres", "worker", "api", "temporal", "postgres", "api", "worker"):
+        await stack.kill(role, *stack.pids(role)[:1])
+        await asyncio.sleep(0.7)
+    await talking
+    for chat_id in chats:
+        messages = await stack.rest(chat_id)
+        assert said(messages, "user")[1:] == texts[chat_id]
+        assert said(messages) == [words(3), *[words(4)] * 12]
+    await eventually(stack.is_whole, "the stack is whole again")
