@@ -62,7 +62,10 @@ class Attempt:
                 try:
                     await self._until_done_or_stopped(work, watch)
                     return await undisturbed(self._outcome(work))
+                except NotFound:
+                    return StepReply(Then.REST, 0, note="the chat is gone")
                 finally:
+                    work.cancel()  # whatever ended us must not leave a provider streaming to nobody
                     if self._episode is not None:
                         self._episode.close()
 
@@ -152,9 +155,7 @@ class Attempt:
             return work.result()
         except (asyncio.CancelledError, FenceLost):
             return await self._settle()
-        except NotFound:
-            return StepReply(Then.REST, 0, note="the chat is gone")
-        except AWAY:
+        except (*AWAY, NotFound):
             raise
         except Exception:
             if self._fence is None:
@@ -230,8 +231,9 @@ async def heartbeats() -> AsyncIterator[None]:
             await asyncio.sleep(HEARTBEAT_INTERVAL)  # first: a short step costs Temporal no heartbeat at all
             activity.heartbeat()
 
-    beating = asyncio.create_task(beat())
+    beating = asyncio.create_task(beat()) if activity.in_activity() else None
     try:
         yield
     finally:
-        beating.cancel()
+        if beating is not None:
+            beating.cancel()

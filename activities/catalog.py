@@ -40,6 +40,11 @@ class Catalog:
         """Something in the catalogue changed."""
         self._known = {}
 
+    async def provider_types(self) -> list[str]:
+        """The types of the providers that a step could be given to."""
+        async with self._database.read() as session:
+            return await catalog.provider_types(session)
+
     async def resolve(self, wanted: Sequence[UUID | None]) -> ReadyModel | None:
         """The first usable of `wanted`, else the default; raises SecretUnreadable when no key opens its secrets."""
         key = tuple(wanted)

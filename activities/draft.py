@@ -11,6 +11,10 @@ import orjson
 from activities.providers.provider import Chunk, Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from models.parts import Part
 from models.rules.moments import rfc3339
+from models.rules.repair import safe_id
+
+MALFORMED = "malformed_args"
+"""Internal mark of a call whose arguments are no JSON, or were cut: it must not be run as if it had none."""
 
 
 def clock() -> datetime:
@@ -57,9 +61,12 @@ class _Call:
             "tool_name": self.name,
             "created_at": self.created_at,
         }
-        args = arguments("".join(self.pieces))
+        given = "".join(self.pieces)
+        args = arguments(given)
         if args is not None:
             part["args"] = args
+        elif given.strip():
+            part["provider_metadata"] = {MALFORMED: True}
         return part
 
 
@@ -137,7 +144,7 @@ class Draft:
         call = self._calls.get(delta.index)
         if call is None:
             self._end_reasoning()
-            call = _Call(delta.id or f"call_{uuid4().hex}", delta.name, self._moment())
+            call = _Call(self._own_id(delta.id), delta.name, self._moment())
             self._calls[delta.index] = call
             self._blocks.append(call)
         elif delta.name and not call.name:
@@ -150,6 +157,11 @@ class Draft:
             "args_delta": delta.arguments,
         }
 
+    def _own_id(self, given: str) -> str:
+        """The provider's id of a call, unless it is empty or another call of this answer has it: results go by it."""
+        taken = {safe_id(call.id) for call in self._calls.values()}
+        return given if given and safe_id(given) not in taken else f"call_{uuid4().hex}"
+
     def _end_reasoning(self) -> None:
         last = self._blocks[-1] if self._blocks else None
         if isinstance(last, _Reasoning) and not last.completed_at:
@@ -157,8 +169,10 @@ class Draft:
 
 
 def arguments(text: str) -> Any:
-    """A call's arguments; None for text that is empty or not JSON, which is not stored."""
+    """A call's arguments; None for text that is empty or not JSON that can be stored."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        args = orjson.loads(text)
+        orjson.dumps([[[args]]])  # as deep as it will rest
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return None
+    return args

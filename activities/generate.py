@@ -12,6 +12,7 @@ from activities.performs import performs
 from activities.providers.provider import ModelRequest
 from activities.resources import Resources
 from models.errors import FailureFacts, Precondition, ProviderFailed
+from models.parts import Part
 from models.rules import backoff, failures, prompt
 from models.steps import StepReply, StepRequest, Then
 from models.store import moves
@@ -47,13 +48,10 @@ class ModelStep:
         self._begun = 0.0
 
     def partial(self) -> list[StepRow]:
-        """The answer as far as it was streamed; it carries no usage, which the provider tells at the end."""
+        """The answer as far as it was streamed; with its usage if it had come to its end, where providers tell it."""
         self._draft.close()
         parts = self._draft.parts()
-        if not parts:
-            return []
-        model_config_id = self._model.model_config_id if self._model else None
-        return [StepRow("assistant", parts, model_config_id=model_config_id, runtime_ms=self._runtime_ms())]
+        return [self._row(parts)] if parts else []
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Stream the answer, commit it; a provider's failure becomes a retry or an error."""
@@ -106,17 +104,21 @@ class ModelStep:
         parts = draft.parts()
         if not parts:
             return await attempt.commit(moves.finish_turn)
-        row = StepRow(
-            "assistant",
-            parts,
-            model_config_id=model.model_config_id,
-            usage=asdict(draft.usage) if draft.usage else None,
-            runtime_ms=self._runtime_ms(),
-            context_limit=model.context_limit,
-            provider_response_id=draft.finished.response_id or None,
-        )
+        row = self._row(parts)
         await attempt.shown()
         return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, [row]))
+
+    def _row(self, parts: list[Part]) -> StepRow:
+        draft, model = self._draft, self._model
+        return StepRow(
+            "assistant",
+            parts,
+            model_config_id=model.model_config_id if model else None,
+            usage=asdict(draft.usage) if draft.usage else None,
+            runtime_ms=self._runtime_ms(),
+            context_limit=model.context_limit if model and draft.finished else None,
+            provider_response_id=(draft.finished.response_id or None) if draft.finished else None,
+        )
 
     async def _failed(self, attempt: Attempt, model: ReadyModel, facts: FailureFacts) -> StepReply:
         verdict = failures.classify(facts, model.provider_name)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from activities.attempt import heartbeats
 from activities.patience import patiently
 from activities.performs import performs
 from activities.resources import Resources
+from models.errors import NotFound
 from models.parts import Part
 from models.rules.states import Status
 from models.steps import StepReply, StepRequest, Then
@@ -22,6 +24,13 @@ class Interruption:
 
     @performs(effects.interrupt)
     async def interrupt(self, request: StepRequest) -> StepReply:
+        async with heartbeats():
+            try:
+                return await self._end(request)
+            except NotFound:
+                return StepReply(Then.REST, 0, note="the chat is gone")
+
+    async def _end(self, request: StepRequest) -> StepReply:
         async with self._resources.database.read() as session:
             chat = (await standing.of(session, [request.chat_id])).get(request.chat_id)
             if chat is None:

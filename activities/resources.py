@@ -1,11 +1,14 @@
 """What the worker opens once, and what every performer is given."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from activities.catalog import Catalog
 from activities.control import Control
+from activities.patience import AWAY
 from activities.providers.registry import Providers
 from activities.publish import Publisher
 from activities.tools.registry import Toolbox
@@ -14,6 +17,8 @@ from models.settings import Settings
 from models.store.database import Database
 from models.store.secrets import Cipher
 from workflows.client import Temporal
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +40,10 @@ class Resources:
 async def open_resources(
     settings: Settings, temporal: Temporal, tools: Toolbox | None = None
 ) -> AsyncIterator[Resources]:
-    """Open everything; the database may still be away. Closed in reverse order."""
+    """Open everything; the database may still be away. Closed in reverse order.
+
+    What the configured providers need is loaded first: a worker that takes steps can perform them at once.
+    """
     async with AsyncExitStack() as stack:
         cipher = Cipher(settings.secret_keys.get_secret_value())
         database = Database(settings.database_url, settings.database_pool_size)
@@ -43,10 +51,14 @@ async def open_resources(
         catalog = Catalog(database, cipher)
         providers = Providers()
         stack.push_async_callback(providers.close)
+        foresight = Foresight(catalog, providers)
+        await foresight.look()
+        following = asyncio.create_task(foresight.follow(), name="foresight")
+        stack.push_async_callback(_end, following)
         publisher = Publisher(database, settings)
         await publisher.start()
         stack.push_async_callback(publisher.close)
-        control = Control(database, catalog.forget)
+        control = Control(database, foresight.catalog_changed)
         await control.start()
         stack.push_async_callback(control.close)
         yield Resources(
@@ -60,3 +72,38 @@ async def open_resources(
             tools=tools or Toolbox(),
             failpoints=Failpoints(settings.failpoints),
         )
+
+
+class Foresight:
+    """Loads what the providers of the catalogue need before a turn asks for one."""
+
+    def __init__(self, catalog: Catalog, providers: Providers) -> None:
+        self._catalog = catalog
+        self._providers = providers
+        self._changed = asyncio.Event()
+
+    def catalog_changed(self) -> None:
+        """Forget what was known of the catalogue, and look at it again."""
+        self._catalog.forget()
+        self._changed.set()
+
+    async def look(self) -> None:
+        """Prepare for the providers there are. Is the database away? The control channel will say when it is back."""
+        with suppress(*AWAY):
+            await self._providers.prepare(await self._catalog.provider_types())
+
+    async def follow(self) -> None:
+        """Look again after each change, for ever."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                await self.look()
+            except Exception:  # the first turn that needs it tries again, and fails where people see it
+                log.exception("a provider could not be prepared")
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

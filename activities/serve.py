@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -56,6 +57,7 @@ async def _serve(settings: Settings, ready: str | None) -> int:
         return 0
     async with open_resources(settings, temporal) as resources:
         workers = make_workers(temporal.client, settings, resources)
+        gc.freeze()  # what is loaded by now stays: collections need not walk it, and stop the streams while they do
         keeping = asyncio.create_task(_keep_schedule(temporal))
         try:
             return await _work(workers, stopping, resources, ready)

@@ -6,13 +6,13 @@ import logging
 from pydantic import ValidationError
 
 from activities.attempt import Attempt
-from activities.draft import clock
+from activities.draft import MALFORMED, clock
 from activities.performs import performs
 from activities.resources import Resources
 from activities.tools import results
 from activities.tools.registry import Toolbox
 from activities.tools.tool import ToolContext, ToolFailed
-from models.parts import Part
+from models.parts import Part, from_rest
 from models.rules import history
 from models.rules.moments import rfc3339
 from models.steps import StepReply, StepRequest, Then
@@ -44,16 +44,11 @@ class ToolsStep:
 
     def partial(self) -> list[StepRow]:
         """The results there are, and an error for each call that was stopped, in call order."""
-        if not self._results:
-            return []  # the move answers what is open
-        now = rfc3339(clock())
-        for place, call in enumerate(self._calls):
-            self._results.setdefault(place, results.failed(call, history.CANCELLED_BEFORE_RESULT, now))
-        return self._rows()
+        return self._rows() if self._results else []  # the move answers what is open
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Run every open call, then commit; a failing tool never fails the turn."""
-        self._calls = history.open_calls(opened.history)
+        self._calls = [from_rest(call) for call in history.open_calls(opened.history)]
         chat = opened.chat
 
         async def answer(place: int, call: Part) -> None:
@@ -69,6 +64,9 @@ class ToolsStep:
         return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, rows))
 
     def _rows(self) -> list[StepRow]:
+        now = rfc3339(clock())
+        for place, call in enumerate(self._calls):
+            self._results.setdefault(place, results.failed(call, history.CANCELLED_BEFORE_RESULT, now))
         return [StepRow("tool", [self._results[place]]) for place in sorted(self._results)]
 
 
@@ -78,6 +76,8 @@ async def run(toolbox: Toolbox, call: Part, context: ToolContext) -> Part:
     tool = toolbox.find(name)
     if tool is None:
         return results.failed(call, f"Tool not found: {name}", rfc3339(clock()))
+    if (call.get("provider_metadata") or {}).get(MALFORMED):
+        return results.failed(call, "Invalid arguments: they are not valid JSON, or were cut short.", rfc3339(clock()))
     try:
         outcome = await tool.run(tool.arguments.model_validate(call.get("args") or {}), context)
         return results.succeeded(call, outcome, rfc3339(clock()))

@@ -11,7 +11,7 @@ from api import errors
 from api.doorway import Doorway
 from api.openapi import describe
 from api.resources import Resources, open_resources
-from api.routes import EXPERIMENTAL, ROUTES
+from api.routes import CHATS, EXPERIMENTAL, ROUTES
 from models.errors import Exhausted, Invalid, Unavailable
 from models.settings import Settings
 
@@ -46,7 +46,8 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
     )
-    for prefix, router in ROUTES:
+    # Routes are tried one after the other: what is asked most comes first.
+    for prefix, router in sorted(ROUTES, key=lambda each: each[0] not in CHATS):
         app.include_router(router, prefix=prefix)
     errors.install(app)
     app.add_middleware(Doorway)

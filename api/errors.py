@@ -169,11 +169,19 @@ def respond_to(connection: HTTPConnection, error: Exception) -> Response | None:
             return envelope(400, Invalid.default_message, "A value in the request cannot be stored or compared.")
         case sqlalchemy.exc.OperationalError() | sqlalchemy.exc.TimeoutError() | psycopg.OperationalError():
             log.warning("the database is away: %s", str(error).splitlines()[0])
-            return respond(Unavailable(detail="The database does not answer."))
+            return respond(_unavailable(connection))
         case sqlalchemy.exc.DBAPIError() if error.connection_invalidated:
             log.warning("the database connection was lost: %s", str(error).splitlines()[0])
-            return respond(Unavailable(detail="The database does not answer."))
+            return respond(_unavailable(connection))
     return None
+
+
+def _unavailable(connection: HTTPConnection) -> Unavailable:
+    """A commit whose answer was lost may have been made: who asked for a change is told so."""
+    detail = "The database does not answer."
+    if connection.scope.get("method", "GET") not in ("GET", "HEAD", "OPTIONS"):
+        detail += " Whether the request was carried out is not known: repeat it under its Idempotency-Key, or look."
+    return Unavailable(detail=detail)
 
 
 async def _handle(connection: HTTPConnection, error: Exception) -> Response | None:

@@ -3,9 +3,11 @@
 A handler claims the key in the transaction of its work and stores its answer there before the commit, so a crash
 leaves either both or neither. Of two requests at once the second is told 409. Answers of 2xx are kept, refusals are
 not: they changed nothing, and the request may be tried again.
+
+An answer that holds a secret is not kept, only that it was given: its request under the same key is refused. Signing
+in and creating the first user have no caller, hence no keys; the latter works once anyway.
 """
 
-import hashlib
 from typing import Annotated
 
 from fastapi import Depends, Header
@@ -17,7 +19,7 @@ from api.answers import MEDIA_TYPE
 from api.caller import Caller
 from api.requests import JsonRequest
 from api.resources import Opened
-from models.errors import Invalid, Validation
+from models.errors import Conflict, Invalid, Validation
 from models.store import idempotency
 
 HEADER = "Idempotency-Key"
@@ -42,6 +44,16 @@ class Once:
         if kept is None:
             return None
         return Response(kept.body, kept.status, {REPLAYED: "true"}, MEDIA_TYPE if kept.body else None)
+
+    async def refuse_again(self, session: AsyncSession, message: str, detail: str) -> None:
+        """Instead of `replay`, where the answer holds a secret: raises Conflict when it was given before."""
+        if self._claim is not None and await idempotency.claim(session, self._claim) is not None:
+            raise Conflict(message, detail)
+
+    async def spend(self, session: AsyncSession, status: int) -> None:
+        """Instead of `keep`, where the answer holds a secret: store only that it was given."""
+        if self._claim is not None:
+            await idempotency.keep(session, self._claim, status, b"")
 
     async def keep(self, session: AsyncSession, response: Response) -> Response:
         """Store the answer of the work that this transaction did; gives it back."""
@@ -70,14 +82,14 @@ async def _once(
         raise Invalid("Invalid Idempotency-Key.", validations=[Validation(HEADER, detail)])
     # A route that takes no body does not read one, whatever its size.
     body = await request.body() if isinstance(request, JsonRequest) else b""
+    fingerprint, *older = resources.cipher.fingerprints(_asked(request, body))
     ttl = resources.settings.idempotency_ttl
-    return Once(idempotency.Claim(caller.user_id, key, _fingerprint(request, body), ttl))
+    return Once(idempotency.Claim(caller.user_id, key, fingerprint, ttl, tuple(older)))
 
 
-def _fingerprint(request: Request, body: bytes) -> bytes:
+def _asked(request: Request, body: bytes) -> bytes:
     path = request.scope["path"].encode("utf-8", "surrogateescape")
-    asked = b"%s %s?%s\n" % (request.method.encode(), path, request.scope["query_string"])
-    return hashlib.sha256(asked + body).digest()
+    return b"%s %s?%s\n" % (request.method.encode(), path, request.scope["query_string"]) + body
 
 
 OnlyOnce = Annotated[Once, Depends(_once)]

@@ -1,6 +1,7 @@
 """What handlers may use, opened once for the process and closed in order."""
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -72,7 +73,7 @@ class Resources:
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-def _opened(connection: HTTPConnection) -> Resources:
+async def _opened(connection: HTTPConnection) -> Resources:  # not async, it would be run in a thread
     resources: Resources = connection.state.resources
     return resources
 
@@ -126,6 +127,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         stack.push_async_callback(resources.errands.drain)
         stack.callback(resources.stopping.set)
+        gc.freeze()  # what is loaded by now stays: collections need not walk it, and stop the streams while they do
         yield resources
 
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import time
@@ -29,13 +28,13 @@ ALONE: dict[str, Measure] = {
     "first_token": latency.first_token,
     "steps": latency.steps,
     "lag_20": load.lag_20,
+    "lag_100": load.lag_100,
     "interrupt": latency.interrupt,
     "turns": load.turns,
     "history": durability.history,
 }
-# One worker runs 40 model steps at once; 100 streams, and a takeover, need two.
-PAIR: dict[str, Measure] = {"lag_100": load.lag_100, "killed": durability.killed, "reads": reads.reads}
-PAIR_SETTINGS = {"TURNSTONE_MODEL_SLOTS": "60"}
+# A takeover needs somebody to take over.
+PAIR: dict[str, Measure] = {"killed": durability.killed, "reads": reads.reads}
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
@@ -49,11 +48,11 @@ async def _measure(names: Sequence[str], size: Size, found: Report) -> None:
             cold = await Stack.start(place)
             _say(f"first start {cold.start_seconds:.1f} s")
             await cold.stop()
-            for measures, workers, settings in ((ALONE, 1, {}), (PAIR, 2, PAIR_SETTINGS)):
+            for measures, workers in ((ALONE, 1), (PAIR, 2)):
                 wanted = {name: measure for name, measure in measures.items() if name in names}
                 if not wanted:
                     continue
-                stack = await Stack.start(place, workers=workers, settings=settings)
+                stack = await Stack.start(place, workers=workers)
                 try:
                     service = await connect(stack, provider.greeting["url"])
                     raw = Raw(provider.greeting["url"])
@@ -67,13 +66,17 @@ async def _measure(names: Sequence[str], size: Size, found: Report) -> None:
 
 
 async def _one(name: str, measure: Measure, bench: Bench) -> None:
-    began, known = time.monotonic(), len(bench.report.figures)
+    began, known, living = time.monotonic(), len(bench.report.figures), bench.stack.facts["pids"]
+    strangers = machine.Strangers()
     try:
         await measure(bench)
     except Exception as error:  # the other figures are still worth having
         traceback.print_exc()
         bench.report.failures[name] = f"{type(error).__name__}: {error}"[:500]
-    _say(f"{name} ({time.monotonic() - began:.1f} s)")
+    bench.report.strangers[name] = strangers.share()
+    if name != "killed" and (now := bench.stack.facts["pids"]) != living:
+        bench.report.failures[f"{name}: a process was replaced"] = f"{living} became {now}"
+    _say(f"{name} ({time.monotonic() - began:.1f} s; others had {bench.report.strangers[name]:.0f} % of the machine)")
     for figure in bench.report.figures[known:]:
         floor = "" if figure.raw is None else f"  raw {figure.raw:.1f}"
         floor += "" if figure.litellm is None else f"  litellm {figure.litellm:.1f}"
@@ -96,7 +99,7 @@ def main() -> int:
     names = [name.strip() for name in arguments.only.split(",")]
     if unknown := set(names) - set(known):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    found, began, load = Report(), time.monotonic(), os.getloadavg()[0]
+    found, began = Report(), time.monotonic()
     try:
         uvloop.run(_measure(names, QUICK if arguments.quick else FULL, found))
     except StackFailed as failed:
@@ -107,7 +110,7 @@ def main() -> int:
         "commit": machine.revision(),
         "kind": "quick" if arguments.quick else "full",
         "seconds": time.monotonic() - began,
-        "machine": {**machine.describe(), "load before and after": f"{load:.1f}, {os.getloadavg()[0]:.1f}"},
+        "machine": machine.describe(),
     }
     if arguments.json:
         arguments.json.write_text(json.dumps({**facts, **found.as_json()}, indent=2) + "\n")

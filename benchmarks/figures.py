@@ -59,6 +59,7 @@ class Report:
 
     figures: list[Figure] = field(default_factory=list)
     profile: dict[str, dict[str, float]] = field(default_factory=dict)  # where time or CPU goes, by measure
+    strangers: dict[str, float] = field(default_factory=dict)  # per cent of the machine that others had, by measure
     failures: dict[str, str] = field(default_factory=dict)
 
     def add(self, *figures: Figure) -> None:

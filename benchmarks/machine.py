@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -47,6 +48,25 @@ def family(roots: Iterable[int]) -> list[int]:
 def cpu_seconds(pids: Iterable[int]) -> float:
     """CPU that processes used since they began, with their children that have ended."""
     return sum(sum(map(int, fields[11:15])) for pid in pids if (fields := _stat(pid))) / TICKS
+
+
+class Strangers:
+    """CPU that went to neither us nor our descendants: what a figure may owe to others on the machine."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._before = self._elsewhere()
+
+    def share(self) -> float:
+        """Per cent of the machine's cores that others had since it was made."""
+        seconds = (time.monotonic() - self._began) * len(os.sched_getaffinity(0))
+        return max((self._elsewhere() - self._before) / seconds * 100, 0.0)
+
+    @staticmethod
+    def _elsewhere() -> float:
+        user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+        busy = user + nice + system + irq + softirq + steal
+        return busy / TICKS - cpu_seconds(family([os.getpid()]))
 
 
 def memory(pids: Iterable[int]) -> Memory:

@@ -96,10 +96,10 @@ async def _events(stack: Stack, chat: Chat) -> None:
 
 
 def _functions(role: str, sampled: Mapping[str, Any]) -> None:
-    busy = max(sampled["seen"] - sampled["idle"], 1)
-    print(f"\n{role}: main thread busy in {busy / sampled['seen']:.0%} of {sampled['seen']} samples")
+    busy = max(sampled["seen"] - sampled["elsewhere"], 1)
+    print(f"\n{role}: {busy} samples of its main thread, {sampled['elsewhere']} of its other threads")
     for title, counted in (("own time", sampled["own"]), ("with what it calls", sampled["total"])):
-        print(f"  {title}, share of the busy samples")
+        print(f"  {title}, share of the main thread's samples")
         for place, share in _largest(counted, busy):
             print(f"    {share:6.1%}  {place}")
 

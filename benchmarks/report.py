@@ -27,12 +27,19 @@ def page(report: Report, facts: Mapping[str, Any]) -> str:
     lines += [_row(figure) for figure in report.figures]
     lines += ["", "## Where it goes", ""]
     for title, shares in report.profile.items():
-        lines += [f"**{title}**", "", "| " + " | ".join(shares) + " |", "|" + "--:|" * len(shares)]
-        lines += ["| " + " | ".join(_number(value) for value in shares.values()) + " |", ""]
+        lines += [f"**{title}**", "", *_table(shares)]
+    if report.strangers:
+        lines += ["**CPU that other processes of the machine had meanwhile, % of its cores, by measure**", ""]
+        lines += _table(report.strangers)
     if report.failures:
         lines += ["## What went wrong", "", *(f"* {name}: {what}" for name, what in report.failures.items()), ""]
     lines += ["## The machine", "", *(f"* {name}: {value}" for name, value in facts["machine"].items()), ""]
     return "\n".join(lines)
+
+
+def _table(shares: Mapping[str, float]) -> list[str]:
+    values = " | ".join(_number(value) for value in shares.values())
+    return ["| " + " | ".join(shares) + " |", "|" + "--:|" * len(shares), f"| {values} |", ""]
 
 
 def _row(figure: Figure) -> str:

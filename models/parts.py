@@ -166,8 +166,9 @@ def to_rest(value: Any) -> Any:
     """A JSON value that JSONB can hold: each NUL becomes a sentinel, unpaired surrogates become U+FFFD."""
     match value:
         case str():
-            if not value.isascii():
-                value = value.encode("utf-8", "replace").decode("utf-8") if _has_surrogate(value) else value
+            if not value.isascii() and _has_surrogate(value):
+                # Halves that came in two pieces are one character again.
+                value = value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
             return value.replace(NUL, NUL_AT_REST) if NUL in value else value
         case list():
             return [to_rest(item) for item in value]
@@ -191,4 +192,8 @@ def from_rest(value: Any) -> Any:
 
 
 def _has_surrogate(value: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

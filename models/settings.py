@@ -48,7 +48,9 @@ class Settings(BaseSettings):
         default="info", description="Least severe log line that is written."
     )
     log_format: Literal["text", "json"] = Field(default="text", description="Shape of a log line.")
-    model_slots: int = Field(default=200, ge=1, le=1000, description="Model steps that one worker process runs at once.")
+    model_slots: int = Field(
+        default=200, ge=1, le=1000, description="Model steps that one worker process runs at once."
+    )
     tool_slots: int = Field(default=100, ge=1, le=5000, description="Tool calls that one worker process runs at once.")
     stream_flush_interval: timedelta = Field(
         default=timedelta(milliseconds=30),

@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 RPC_TIMEOUT = timedelta(seconds=5)
 QUERY_TIMEOUT = timedelta(seconds=1)
 SWEEP = "turnstone-sweep"
+AWAY = "Temporal is away."
 
 CHAT = SearchAttributeKey.for_keyword("ChatId")
 OWNER = SearchAttributeKey.for_keyword("OwnerId")
@@ -124,7 +125,8 @@ class Temporal:
         except (RPCError, RuntimeError, TimeoutError) as failed:
             if isinstance(failed, RPCError) and failed.status is RPCStatusCode.NOT_FOUND:
                 return told
-            return told | {"available": False, "error": str(failed)}
+            log.warning("chat %s: Temporal did not say what its run is doing: %s", chat_id, failed)
+            return told | {"available": False, "error": AWAY}
         running = described.status is WorkflowExecutionStatus.RUNNING
         told |= {
             "running": running,
@@ -212,7 +214,9 @@ class Temporal:
 
 
 def _activity(pending: PendingActivityInfo) -> dict[str, Any]:
-    failure = pending.last_failure.message if pending.HasField("last_failure") else None
+    # An exception's kind and not its words, which may name hosts; what the server says of a timeout has no kind.
+    last = pending.last_failure
+    failure = (last.application_failure_info.type or last.message) if pending.HasField("last_failure") else None
     return {
         "effect": pending.activity_type.name,
         "state": PendingActivityState.Name(pending.state).removeprefix("PENDING_ACTIVITY_STATE_").lower(),

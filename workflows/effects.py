@@ -20,12 +20,12 @@ async def use_tools(request: StepRequest) -> StepReply:
 
 
 # On the tools queue: a stop must not wait for a free model slot.
-@effect(timeout=timedelta(minutes=1), queue=Queue.TOOLS)
+@effect(timeout=timedelta(minutes=5), heartbeat=HEARTBEAT, queue=Queue.TOOLS)
 async def interrupt(request: StepRequest) -> StepReply:
     """Commit what a stopped step had streamed; without a stop to perform, only say what the chat needs next."""
 
 
-@effect(timeout=timedelta(minutes=1), attempts=3, queue=Queue.TOOLS)
+@effect(timeout=timedelta(minutes=1), heartbeat=HEARTBEAT, attempts=3, queue=Queue.TOOLS)
 async def sweep(reason: str) -> SweepReply:
     """Nudge the runnable chats that nobody drives, and purge what has expired."""
 

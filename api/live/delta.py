@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from models.events import Event, event, tool_calls, with_cursor
-from models.parts import Part, wire
+from models.parts import Part, from_rest, wire
 from models.rules.cursors import NOWHERE, START, Cursor
 from models.store import chats, messages, queue
 from models.store.live import Reading
@@ -77,7 +77,7 @@ class Told:
             calls = {"tool_calls": tool_calls(wire(reading.open_calls))}
             told.append(event("action_required", chat["id"], {"action_required": calls}))
         if chat["retry_state"] and chat["retry_state_version"] > floor:
-            told.append(event("retry", chat["id"], {"retry": chat["retry_state"]}))
+            told.append(event("retry", chat["id"], {"retry": from_rest(chat["retry_state"])}))
         superseded = reset or any(row["role"] in ("assistant", "tool") for row in fresh)
         if since.cursor.seq and not same and not superseded:
             told.append(event("preview_reset", chat["id"]))

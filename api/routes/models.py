@@ -11,13 +11,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from api.answers import answer, nothing
 from api.caller import Caller, DeploymentWriter
 from api.errors import raises
+from api.idempotency import OnlyOnce
 from api.provider_forms import provider_type
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.call_config import CallConfig
 from api.schemas.catalog import Catalog, CreateModelConfig, ModelConfigView, UpdateModelConfig
 from api.schemas.catalog import model_config as view
-from models.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Precondition
+from models.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Precondition, Unprocessable
 from models.store import catalog, providers
 from models.store.database import Row
 from models.tables.catalog import PROVIDER_TYPES
@@ -84,14 +85,19 @@ async def list_model_configs(caller: Caller, resources: Opened) -> Response:
     "/model-configs",
     response_model=ModelConfigView,
     status_code=201,
-    responses=raises(Forbidden, Conflict, Precondition),
+    responses=raises(Forbidden, Conflict, Precondition, Unprocessable),
     summary="Create a model configuration",
 )
-async def create_model_config(body: CreateModelConfig, caller: DeploymentWriter, resources: Opened) -> Response:
+async def create_model_config(
+    body: CreateModelConfig, caller: DeploymentWriter, once: OnlyOnce, resources: Opened
+) -> Response:
     """The first one becomes the default by itself; `is_default` takes it from the others."""
     if body.ai_provider_id in (None, NO_ID):
         raise Invalid("AI provider ID is required.")
     async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
         provider = await _provider(session, body.ai_provider_id)
         if not body.model:
             raise Invalid("Model is required.")
@@ -113,21 +119,24 @@ async def create_model_config(body: CreateModelConfig, caller: DeploymentWriter,
             options=_options(body.call_config) or {},
             created_by=caller.user_id,
         )
-    return answer(view(row), 201)
+        return await once.keep(session, answer(view(row), 201))
 
 
 @router.patch(
     "/model-configs/{model_config}",
     response_model=ModelConfigView,
-    responses=raises(Forbidden, NotFound, Conflict, Precondition),
+    responses=raises(Forbidden, NotFound, Conflict, Precondition, Unprocessable),
     summary="Change a model configuration",
 )
 async def update_model_config(
-    model_config: str, body: UpdateModelConfig, caller: DeploymentWriter, resources: Opened
+    model_config: str, body: UpdateModelConfig, caller: DeploymentWriter, once: OnlyOnce, resources: Opened
 ) -> Response:
     """What is absent or empty stays. Taking the default from a model gives it to another one, if there is one."""
     config_id = _id(model_config)
     async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
         await catalog.hold(session)
         row = await catalog.get(session, config_id)
         provider = await _new_provider(session, body, row)
@@ -151,7 +160,7 @@ async def update_model_config(
             options=_options(body.call_config),
             updated_by=caller.user_id,
         )
-    return answer(view(row))
+        return await once.keep(session, answer(view(row)))
 
 
 @router.delete(

@@ -6,11 +6,12 @@ from api import accounts
 from api.answers import answer, nothing
 from api.caller import Caller, DeploymentWriter
 from api.errors import raises
+from api.idempotency import OnlyOnce
 from api.requests import Router
 from api.resources import Opened
 from api.schemas import views
 from api.schemas.people import CreateOrganization, MemberView, OrganizationView, SetRoles
-from models.errors import Conflict, Forbidden, Invalid, NotFound
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
 from models.principal import Principal
 from models.store import organizations, people
 from models.store.database import Row
@@ -30,12 +31,17 @@ async def list_organizations(caller: Caller, resources: Opened) -> Response:
     "",
     response_model=OrganizationView,
     status_code=201,
-    responses=raises(Forbidden, Conflict),
+    responses=raises(Forbidden, Conflict, Unprocessable),
     summary="Create an organization",
 )
-async def create_organization(body: CreateOrganization, caller: DeploymentWriter, resources: Opened) -> Response:
+async def create_organization(
+    body: CreateOrganization, caller: DeploymentWriter, once: OnlyOnce, resources: Opened
+) -> Response:
     """Its creator becomes its first admin."""
     async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
         row = await organizations.create(
             session,
             name=body.name,
@@ -44,8 +50,9 @@ async def create_organization(body: CreateOrganization, caller: DeploymentWriter
             icon=body.icon,
         )
         await organizations.add(session, row["id"], caller.user_id, ("organization-admin", "agents-access"))
+        response = await once.keep(session, answer(row, 201))
     resources.principals.forget(str(caller.user_id))
-    return answer(row, 201)
+    return response
 
 
 @router.get(
@@ -92,18 +99,22 @@ async def get_member(organization: str, user: str, caller: Caller, resources: Op
 @router.post(
     "/{organization}/members/{user}",
     response_model=MemberView,
-    responses=raises(Forbidden, NotFound, Conflict),
+    responses=raises(Forbidden, NotFound, Conflict, Unprocessable),
     summary="Add a member",
 )
-async def add_member(organization: str, user: str, caller: Caller, resources: Opened) -> Response:
+async def add_member(organization: str, user: str, caller: Caller, once: OnlyOnce, resources: Opened) -> Response:
     """Without any role: `agents-access` is given explicitly."""
     async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
         row = _administered(caller, await organizations.get(session, organization))
         account = await people.get(session, accounts.named(caller, user))
         await organizations.add(session, row["id"], account["id"])
         found = await organizations.member(session, row["id"], account["id"])
+        response = await once.keep(session, answer(views.member(found)))
     resources.principals.forget(str(account["id"]))
-    return answer(views.member(found))
+    return response
 
 
 @router.delete(

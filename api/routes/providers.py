@@ -8,10 +8,11 @@ from api import provider_forms as forms
 from api.answers import answer, nothing
 from api.caller import DeploymentReader, DeploymentWriter
 from api.errors import raises
+from api.idempotency import OnlyOnce
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.catalog import CreateProvider, ProviderView, UpdateProvider
-from models.errors import Conflict, Forbidden, Invalid, NotFound
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
 from models.store import providers
 from models.store.database import Row
 from models.store.secrets import Cipher
@@ -37,10 +38,12 @@ async def list_providers(caller: DeploymentReader, resources: Opened) -> Respons
     "",
     response_model=ProviderView,
     status_code=201,
-    responses=raises(Forbidden, Conflict),
+    responses=raises(Forbidden, Conflict, Unprocessable),
     summary="Create an AI provider",
 )
-async def create_provider(body: CreateProvider, caller: DeploymentWriter, resources: Opened) -> Response:
+async def create_provider(
+    body: CreateProvider, caller: DeploymentWriter, once: OnlyOnce, resources: Opened
+) -> Response:
     """Its keys are encrypted at rest and never shown again."""
     kind = forms.provider_type(body.type)
     if kind == "bedrock" and body.api_keys:
@@ -55,6 +58,9 @@ async def create_provider(body: CreateProvider, caller: DeploymentWriter, resour
         ]
     )
     async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
         row = await providers.create(
             session,
             resources.cipher,
@@ -66,7 +72,7 @@ async def create_provider(body: CreateProvider, caller: DeploymentWriter, resour
             api_keys=[key.strip() for key in body.api_keys],
             settings=forms.settings_to_store(body.settings, {}, kind),
         )
-    return answer(_view(row, resources.cipher), 201)
+        return await once.keep(session, answer(_view(row, resources.cipher), 201))
 
 
 @router.get(
@@ -82,17 +88,20 @@ async def get_provider(id_or_name: str, caller: DeploymentReader, resources: Ope
 @router.patch(
     "/{id_or_name}",
     response_model=ProviderView,
-    responses=raises(Forbidden, NotFound),
+    responses=raises(Forbidden, NotFound, Conflict, Unprocessable),
     summary="Change an AI provider",
 )
 async def update_provider(
-    id_or_name: str, body: UpdateProvider, caller: DeploymentWriter, resources: Opened
+    id_or_name: str, body: UpdateProvider, caller: DeploymentWriter, once: OnlyOnce, resources: Opened
 ) -> Response:
     """What is absent stays. `api_keys` replaces the list: `{id}` keeps a key, `{api_key}` adds one, `[]` clears."""
     if not body.model_fields_set:
         raise Invalid("At least one field must be provided.")
     cipher = resources.cipher
     async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
         row = await providers.get(session, id_or_name, lock=True)
         kind = row["type"]
         if kind == "bedrock" and body.api_keys:
@@ -117,7 +126,7 @@ async def update_provider(
             known = frozenset(str(key["id"]) for key in row["api_keys"])
             await providers.replace_keys(session, cipher, row["id"], forms.keys_to_store(body.api_keys, known))
         row = await providers.get(session, row["id"])
-    return answer(_view(row, cipher))
+        return await once.keep(session, answer(_view(row, cipher)))
 
 
 @router.delete(

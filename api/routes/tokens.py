@@ -8,15 +8,20 @@ from api import accounts
 from api.answers import answer, nothing
 from api.caller import AccountHolder
 from api.errors import raises
+from api.idempotency import OnlyOnce
 from api.requests import Router
 from api.resources import Opened
 from api.schemas import views
 from api.schemas.people import CreatedToken, CreateToken, TokenView
-from models.errors import Forbidden, Invalid, NotFound, Validation
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.store import people
 
 router = Router(tags=["tokens"])
 
+MADE = (
+    "A token was made under this Idempotency-Key already.",
+    "A token is shown once and not kept. If it was lost on its way, revoke it and create another one under a new key.",
+)
 SHORTEST = timedelta(minutes=1)
 
 
@@ -33,13 +38,19 @@ def _lifetime(nanoseconds: int | None) -> timedelta:
     "/{user}/keys/tokens",
     response_model=CreatedToken,
     status_code=201,
-    responses=raises(Forbidden, NotFound),
+    responses=raises(Forbidden, NotFound, Conflict, Unprocessable),
     summary="Create an API token",
 )
-async def create_token(user: str, body: CreateToken, caller: AccountHolder, resources: Opened) -> Response:
-    """For oneself; owners also for others, as with machine accounts. The token is shown this once."""
+async def create_token(
+    user: str, body: CreateToken, caller: AccountHolder, once: OnlyOnce, resources: Opened
+) -> Response:
+    """For oneself; owners also for others, as with machine accounts. The token is shown this once.
+
+    It is not kept for an `Idempotency-Key` either: the same request again makes no other token, and answers 409.
+    """
     lifetime = _lifetime(body.lifetime)
     async with resources.database.begin() as session:
+        await once.refuse_again(session, *MADE)
         row = await people.get(session, accounts.named(caller, user))
         accounts.require_identity_of(caller, row)
         _, token = await people.create_token(
@@ -50,6 +61,7 @@ async def create_token(user: str, body: CreateToken, caller: AccountHolder, reso
             name=body.token_name,
             scopes=tuple(dict.fromkeys(body.scopes)),
         )
+        await once.spend(session, 201)
     return answer({"key": token}, 201)
 
 

@@ -14,6 +14,7 @@ from api.requests import Router
 from api.resources import Opened
 from api.schemas.chats import Chat, ChatExplanation
 from models.errors import Conflict, NotFound, Unprocessable
+from models.parts import from_rest
 from models.rules.moments import rfc3339
 from models.rules.states import State, Status, classify
 from models.store import chats, moves, queue
@@ -85,7 +86,7 @@ def _explained(row: Row, queue_length: int) -> dict[str, Any]:
     if row["last_error"]:
         told["last_error"] = chats.error(row["last_error"])
     if row["retry_state"]:
-        told["retry"] = row["retry_state"]
+        told["retry"] = from_rest(row["retry_state"])
     if row["requires_action_deadline_at"]:
         told["requires_action_deadline_at"] = rfc3339(row["requires_action_deadline_at"])
     return told

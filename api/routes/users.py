@@ -10,6 +10,7 @@ from api import accounts
 from api.answers import answer, nothing
 from api.caller import AccountHolder, Caller, UserAdmin
 from api.errors import raises
+from api.idempotency import OnlyOnce
 from api.requests import Router
 from api.resources import Opened
 from api.schemas import views
@@ -22,7 +23,7 @@ from api.schemas.people import (
     UsersView,
     UserView,
 )
-from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Validation
+from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
 from models.store import organizations, people, secrets
 
@@ -49,9 +50,13 @@ async def list_users(
 
 
 @router.post(
-    "", response_model=UserView, status_code=201, responses=raises(Forbidden, Conflict), summary="Create a user"
+    "",
+    response_model=UserView,
+    status_code=201,
+    responses=raises(Forbidden, Conflict, Unprocessable),
+    summary="Create a user",
 )
-async def create_user(body: CreateUser, caller: AccountHolder, resources: Opened) -> Response:
+async def create_user(body: CreateUser, caller: AccountHolder, once: OnlyOnce, resources: Opened) -> Response:
     """For user admins, and for admins of all the organizations named. Roles, `agents-access` too, are given later."""
     if not body.organization_ids:
         missing = Validation("organization_ids", "Missing values, this cannot be empty")
@@ -64,6 +69,9 @@ async def create_user(body: CreateUser, caller: AccountHolder, resources: Opened
     hashed = await asyncio.to_thread(secrets.hash_password, password) if password else ""
     wanted = list(dict.fromkeys(body.organization_ids))
     async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
         if unknown := await organizations.missing(session, wanted):
             detail = f"Organization does not exist with the id {unknown[0]}."
             raise Invalid(detail, validations=[Validation("organization_ids", detail)])
@@ -73,7 +81,7 @@ async def create_user(body: CreateUser, caller: AccountHolder, resources: Opened
         for organization_id in wanted:
             await organizations.add(session, organization_id, user_id)
         row = await people.get(session, user_id)
-    return answer(views.user(row), 201)
+        return await once.keep(session, answer(views.user(row), 201))
 
 
 def _administers_any(caller: Principal) -> bool:

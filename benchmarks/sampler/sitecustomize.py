@@ -3,16 +3,63 @@
 import collections
 import json
 import os
+import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from types import FrameType
 
-INTERVAL = 0.002
+INTERVAL = 0.004  # of CPU time; the kernel's own tick is about as long
 WRITE_EVERY = 1.0
-DEEPEST = 80
-IDLE = frozenset({"select", "poll", "run_forever", "run", "run_until_complete"})
+DEEPEST = 100
+
+
+class Sampler:
+    """Counts where the main thread is, each time that the process has used some CPU.
+
+    A signal handler sees the frames of its own thread; looking at them from another thread is not safe with greenlets.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        self._own: collections.Counter[str] = collections.Counter()
+        self._total: collections.Counter[str] = collections.Counter()
+        self._seen = self._elsewhere = 0
+        self._used = time.thread_time()
+        self._written = 0.0
+
+    def take(self, _number: int, frame: FrameType | None) -> None:
+        """Note the place, unless the CPU was used by other threads (Temporal's core has its own)."""
+        used, before = time.thread_time(), self._used
+        self._used = used
+        now = time.monotonic()
+        if frame is None or not (self._target.parent / "begin").exists():
+            return
+        self._seen += 1
+        if used - before < INTERVAL / 2:
+            self._elsewhere += 1
+        else:
+            self._note(frame)
+        if now - self._written > WRITE_EVERY:
+            self._written = now
+            self._write()
+
+    def _note(self, frame: FrameType) -> None:
+        self._own[_place(frame)] += 1
+        places = set()
+        at: FrameType | None = frame
+        for _ in range(DEEPEST):
+            if at is None:
+                break
+            places.add(_place(at))
+            at = at.f_back
+        self._total.update(places)
+
+    def _write(self) -> None:
+        state = {"seen": self._seen, "elsewhere": self._elsewhere, "own": self._own, "total": self._total}
+        fresh = self._target.with_suffix(".new")
+        fresh.write_text(json.dumps(state))
+        fresh.rename(self._target)
 
 
 def _place(frame: FrameType) -> str:
@@ -21,39 +68,7 @@ def _place(frame: FrameType) -> str:
     return f"{'/'.join(parts[-3:])}:{code.co_qualname}"
 
 
-def _sample(target: Path) -> None:
-    own: collections.Counter[str] = collections.Counter()
-    total: collections.Counter[str] = collections.Counter()
-    main, seen, idle = threading.main_thread().ident, 0, 0
-    assert main is not None
-    while not (target.parent / "begin").exists():
-        time.sleep(0.05)
-    sys.setswitchinterval(0.0005)
-    written = time.monotonic()
-    while True:
-        time.sleep(INTERVAL)
-        frame: FrameType | None = sys._current_frames().get(main)  # noqa: SLF001 - there is no public way
-        if frame is None:
-            return
-        seen += 1
-        if frame.f_code.co_name in IDLE:
-            idle += 1
-        else:
-            own[_place(frame)] += 1
-            places = set()
-            for _ in range(DEEPEST):
-                if frame is None:
-                    break
-                places.add(_place(frame))
-                frame = frame.f_back
-            total.update(places)
-        if time.monotonic() - written > WRITE_EVERY:
-            written = time.monotonic()
-            state = {"argv": sys.argv, "seen": seen, "idle": idle, "own": own, "total": total}
-            target.with_suffix(".new").write_text(json.dumps(state))
-            target.with_suffix(".new").rename(target)
-
-
-if folder := os.environ.get("BENCH_SAMPLES"):
-    arguments = (Path(folder) / f"{os.getpid()}.json",)
-    threading.Thread(target=_sample, args=arguments, daemon=True, name="sampler").start()
+if (folder := os.environ.get("BENCH_SAMPLES")) and sys.argv[:1] == ["-m"]:
+    signal.signal(signal.SIGPROF, Sampler(Path(folder) / f"{os.getpid()}.json").take)
+    signal.siginterrupt(signal.SIGPROF, False)
+    signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.parts import Part, from_rest
-from models.rules.repair import repaired, safe_id
+from models.rules.repair import repaired, safe_id, safe_name
 
 Message = dict[str, Any]
+
+NOTHING = "(no text)"  # a message of white space alone would be refused
 
 KEEPS_THINKING = frozenset({"anthropic", "bedrock"})
 """Providers that sign their reasoning and want it back, unchanged, before the tool calls it led to."""
@@ -26,7 +28,7 @@ def _message(row: Mapping[str, Any], provider: str) -> Message | None:
         case "system":
             return {"role": "system", "content": _text(parts)}
         case "user":
-            return {"role": "user", "content": "\n\n".join(filter(None, map(_said, parts))) or " "}
+            return {"role": "user", "content": "\n\n".join(filter(str.strip, map(_said, parts))) or NOTHING}
         case "assistant":
             return _assistant(parts, provider)
         case _:
@@ -40,6 +42,8 @@ def _message(row: Mapping[str, Any], provider: str) -> Message | None:
 
 def _assistant(parts: Sequence[Part], provider: str) -> Message | None:
     text = _text(parts)
+    if not text.strip():
+        text = ""  # Anthropic refuses text that is only white space
     calls = [_call(part) for part in parts if part["type"] == "tool-call" and not part.get("provider_executed")]
     if not text and not calls:
         return None  # reasoning alone says nothing to the next step, and providers refuse an empty message
@@ -67,7 +71,7 @@ def _call(part: Part) -> dict[str, Any]:
         "id": safe_id(part.get("tool_call_id", "")),
         "type": "function",
         "function": {
-            "name": part.get("tool_name", ""),
+            "name": safe_name(part.get("tool_name", "")),
             "arguments": json.dumps(args if isinstance(args, dict) else {}, ensure_ascii=False),
         },
     }

@@ -18,6 +18,11 @@ def safe_id(call_id: str) -> str:
     return _UNSAFE.sub("_", call_id) or "call"
 
 
+def safe_name(tool: str) -> str:
+    """A tool's name as every provider takes it, also one that a model made up or never finished."""
+    return _UNSAFE.sub("_", tool)[:64] or "unknown"
+
+
 def repaired(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The rows with open calls answered by an error, stray results dropped, and rows without content left out.
 
@@ -34,19 +39,23 @@ def repaired(rows: Sequence[Row]) -> list[dict[str, Any]]:
             made.append({"role": row["role"], "content": list(row["content"])})
         if row["role"] != "assistant":
             continue
-        results: dict[str, Any] = {}
+        results: dict[str, list[Any]] = {}
         while index < len(rows) and rows[index]["role"] == "tool":
             for part in rows[index]["content"]:
                 if part.get("type") == "tool-result" and not part.get("provider_executed"):
-                    results.setdefault(part.get("tool_call_id", ""), part)
+                    results.setdefault(part.get("tool_call_id", ""), []).append(part)
             index += 1
         for call in history.calls(row["content"]):
-            answer = results.get(call.get("tool_call_id", "")) or {
-                "type": "tool-result",
-                "tool_call_id": call.get("tool_call_id", ""),
-                "tool_name": call.get("tool_name", ""),
-                "result": INTERRUPTED,
-                "is_error": True,
-            }
-            made.append({"role": "tool", "content": [answer]})
+            named = results.get(call.get("tool_call_id", ""))
+            made.append({"role": "tool", "content": [named.pop(0) if named else _unanswered(call)]})
     return made
+
+
+def _unanswered(call: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "tool-result",
+        "tool_call_id": call.get("tool_call_id", ""),
+        "tool_name": call.get("tool_name", ""),
+        "result": INTERRUPTED,
+        "is_error": True,
+    }

@@ -106,6 +106,18 @@ async def default_model_config_id(session: AsyncSession) -> UUID | None:
     return rows[0]["id"] if rows else None
 
 
+async def provider_types(session: AsyncSession) -> list[str]:
+    """The types of the providers that have a usable model."""
+    rows = await fetch(
+        session,
+        """
+        SELECT DISTINCT p.type FROM chat_model_configs c JOIN ai_providers p ON p.id = c.ai_provider_id
+        WHERE c.enabled AND NOT c.deleted AND p.enabled AND NOT p.deleted ORDER BY p.type
+        """,
+    )
+    return [row["type"] for row in rows]
+
+
 async def exists(session: AsyncSession, model_config_id: UUID) -> bool:
     """Is there such a model, enabled or not?"""
     rows = await fetch(

@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 Row = dict[str, Any]
 
+_DRIVER = "driver"
 CONNECT_TIMEOUT = 10  # seconds
 SESSION_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
 
@@ -82,29 +83,29 @@ class Database:
         await self._engine.dispose()
 
 
-async def fetch(session: AsyncSession, statement: LiteralString, params: Mapping[str, Any] | None = None) -> list[Row]:
+async def fetch(
+    session: AsyncSession,
+    statement: LiteralString,
+    params: Mapping[str, Any] | None = None,
+    *,
+    prepare: bool | None = None,
+) -> list[Row]:
     """Run a plain statement on the session's own connection and transaction, at the driver's speed.
 
-    For hot statements; parameters are psycopg's (`%(name)s`), rows come as dicts, JSONB decoded, uuid as UUID.
+    For hot statements; parameters are psycopg's (`%(name)s`), rows come as dicts, JSONB decoded, uuid as UUID. The
+    driver prepares what it sees often; with `prepare` False the plan is made anew for the parameters at hand.
     """
-    connection = await (await session.connection()).get_raw_connection()
-    driver = connection.driver_connection
-    assert driver is not None
-    async with driver.cursor(row_factory=dict_row) as cursor:
-        await cursor.execute(statement, params)
-        if cursor.description is None:
-            return []
-        rows: list[Row] = await cursor.fetchall()
-        return rows
+    driver = await _driver(session)
+    cursor = driver.cursor(row_factory=dict_row)
+    await cursor.execute(statement, params, prepare=prepare)
+    return [] if cursor.rownumber is None else await cursor.fetchall()  # `description` would describe every column
 
 
 async def fetch_together(
     session: AsyncSession, statements: Sequence[tuple[LiteralString, Mapping[str, Any] | None]]
 ) -> list[list[Row]]:
     """Run several statements in one round trip, in order; each sees what the one before it locked or wrote."""
-    connection = await (await session.connection()).get_raw_connection()
-    driver = connection.driver_connection
-    assert driver is not None
+    driver = await _driver(session)
     cursors = []
     async with driver.pipeline():
         for statement, params in statements:
@@ -112,6 +113,16 @@ async def fetch_together(
             await cursor.execute(statement, params)
             cursors.append(cursor)
     return [await cursor.fetchall() for cursor in cursors]
+
+
+async def _driver(session: AsyncSession) -> psycopg.AsyncConnection[Any]:
+    """The driver's connection under a session: one for all its life, so the way there is gone once."""
+    found: psycopg.AsyncConnection[Any] | None = session.info.get(_DRIVER)
+    if found is None or session.in_nested_transaction():  # a savepoint is set when the session is asked
+        connection = await (await session.connection()).get_raw_connection()
+        found = session.info[_DRIVER] = connection.driver_connection
+        assert found is not None
+    return found
 
 
 def _refuse_dead(connection: Any, _record: object, _proxy: object) -> None:

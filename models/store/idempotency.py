@@ -37,12 +37,13 @@ _KEEP = """
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One caller's key for one request, told apart by its fingerprint."""
+    """One caller's key for one request, told apart by its fingerprint; `older` ones were made by keys since rotated."""
 
     user_id: UUID
     key: str
     fingerprint: bytes
     ttl: timedelta
+    older: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ async def claim(session: AsyncSession, asked: Claim) -> Kept | None:
         {"slot": f"{asked.user_id}:{asked.key}", "user_id": asked.user_id, "key": asked.key, "ttl": asked.ttl},
     )
     if row["fingerprint"] is not None:
-        if bytes(row["fingerprint"]) != asked.fingerprint:
+        if bytes(row["fingerprint"]) not in (asked.fingerprint, *asked.older):
             raise Unprocessable(
                 "Idempotency-Key was used for another request.",
                 "The same key must come with the same method, path and body.",

@@ -42,5 +42,3 @@ class ChatNotice:
     def decode(cls, payload: str) -> "ChatNotice":
         chat, owner, snapshot, history, attempt, status, archived, watch = orjson.loads(payload)
         return cls(UUID(chat), UUID(owner), snapshot, history, attempt, status, archived, tuple(watch))
-
-

@@ -1,6 +1,7 @@
 """What must not be read from a stolen database: stored secrets are encrypted, tokens and passwords hashed."""
 
 import hashlib
+import hmac
 import re
 import secrets
 import string
@@ -34,8 +35,10 @@ class Cipher:
 
     def __init__(self, keys: str) -> None:
         """Raises ValueError for a key that is not a Fernet key."""
-        made = [Fernet(key.strip()) for key in keys.split(",") if key.strip()]
+        named = [key.strip() for key in keys.split(",") if key.strip()]
+        made = [Fernet(key) for key in named]
         self._fernet = MultiFernet(made) if made else None
+        self._marks = [hashlib.sha256(b"fingerprint " + key.encode()).digest() for key in named] or [b""]
 
     def _opened(self) -> MultiFernet:
         if self._fernet is None:
@@ -59,6 +62,10 @@ class Cipher:
             return self._opened().rotate(stored).decode()
         except InvalidToken as wrong:
             raise SecretUnreadable from wrong
+
+    def fingerprints(self, data: bytes) -> list[bytes]:
+        """Digests that tell nothing without a key, by each key, newest first: what they are of may hold a password."""
+        return [hmac.digest(mark, data, "sha256") for mark in self._marks]
 
     def encrypt_document(self, document: dict[str, Any] | None) -> str | None:
         return None if document is None else self.encrypt(orjson.dumps(document).decode())

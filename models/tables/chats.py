@@ -29,8 +29,11 @@ class Chat(SQLModel, table=True):
         CheckConstraint("plan_mode IN ('plan')", name="plan_mode"),
         CheckConstraint("client_type IN ('ui', 'api')", name="client_type"),
         Index(
-            "ix_chats_owner_list",
+            "ix_chats_owner_list",  # in the order of the list: pinned ones first
             "owner_id",
+            "archived",
+            text("(pin_order > 0) DESC"),
+            text("(-pin_order) DESC"),
             text("updated_at DESC"),
             text("id DESC"),
             postgresql_where=text("parent_chat_id IS NULL"),

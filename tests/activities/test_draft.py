@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from activities.draft import Draft, arguments
+from activities.draft import MALFORMED, Draft, arguments
 from activities.providers.provider import Chunk, Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from models.events import assemble
 from models.parts import Part
@@ -95,3 +95,26 @@ def test_usage_and_ending_are_kept_beside_the_parts() -> None:
     assert made.finished == Finished("stop", "r1")
     assert made.says_something
     assert not draft(ReasoningDelta("hm"))[0].says_something
+
+
+def test_two_calls_under_one_id_come_apart() -> None:
+    """Results go by the id: the second call must not be given the first one's."""
+    made, _ = draft(
+        ToolCallDelta(0, "a:b", "f", "{}"), ToolCallDelta(1, "a:b", "f", "{}"), ToolCallDelta(2, "a.b", "f")
+    )
+    first, *others = [part["tool_call_id"] for part in made.parts()]
+    assert first == "a:b"
+    assert len({first, *others}) == 3
+    assert all(other.startswith("call_") for other in others)
+
+
+def test_a_call_that_was_cut_is_marked_and_one_without_arguments_is_not() -> None:
+    made, _ = draft(ToolCallDelta(0, "a", "f", '{"x": '), ToolCallDelta(1, "b", "f", " "))
+    cut, bare = made.parts()
+    assert cut["provider_metadata"] == {MALFORMED: True}
+    assert "args" not in cut
+    assert "provider_metadata" not in bare
+
+
+def test_arguments_too_deep_to_be_stored_are_not() -> None:
+    assert arguments("[" * 600 + "]" * 600) is None

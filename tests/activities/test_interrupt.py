@@ -203,3 +203,23 @@ def test_a_rebuilt_partial_has_the_roles_of_what_was_streamed() -> None:
     ]
     assert [row.role for row in rebuilt(logged)] == ["assistant", "tool", "tool"]
     assert rebuilt([]) == []
+
+
+async def test_a_whole_answer_that_is_stopped_before_its_commit_keeps_its_usage(stack: Stack) -> None:
+    stack.fake.script(Behaviour(tokens=3, interval_ms=50))
+    async with worker(stack):
+        chat_id = await stack.create("hello")
+        await stack.streaming(chat_id)
+        async with stack.database.begin() as session:
+            locked = await moves.lock(session, chat_id)
+            await asyncio.wait_for(stack.fake.received[0].ended.wait(), 10)
+            while not await fetch(
+                session, "SELECT FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple')"
+            ):
+                await asyncio.sleep(0.01)  # until the commit waits for our lock
+            await moves.interrupt(session, locked)
+        await stack.rest(chat_id)
+    _, answer = await stack.messages(chat_id)
+    assert len(words_of(answer.content).split()) == 3
+    assert answer.output_tokens is not None
+    assert answer.context_limit == 100_000

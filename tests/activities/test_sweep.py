@@ -84,3 +84,22 @@ async def test_the_schedule_sweeps_and_is_made_only_once(stack: Stack) -> None:
         await handle.delete()
     assert [each.every for each in described.schedule.spec.intervals] == [timedelta(seconds=1)]
     assert all(isinstance(each.action, ScheduleActionExecutionStartWorkflow) for each in described.info.recent_actions)
+
+
+async def test_a_stop_whose_nudge_was_lost_during_a_back_off_is_taken_up(stack: Stack) -> None:
+    """The run is there, so nobody starts it, and it sleeps until the provider's own time has come."""
+    stack.fake.script(Behaviour(status=429, retry_after="600"))
+    async with worker(stack) as resources:
+        chat_id = await stack.create("hello")
+        await stack.until(chat_id, lambda chat: chat.retry_state is not None)
+        await stack.interrupt(chat_id, signal="")
+        async with stack.database.begin() as session:
+            await fetch(
+                session, "UPDATE chats SET updated_at = now() - interval '30 s' WHERE id = %(id)s", {"id": chat_id}
+            )
+        while chat_id not in await stack.temporal.running_chats():
+            await asyncio.sleep(0.02)
+        reply = await Sweeping(resources).sweep("test")
+        chat = await stack.rest(chat_id)
+    assert reply.nudged == 1
+    assert chat.status == "waiting"

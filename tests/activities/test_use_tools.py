@@ -114,10 +114,25 @@ async def test_what_a_tool_cannot_do_is_a_result_and_never_fails_the_turn(stack:
         chat = await stack.rest(chat_id)
     assert chat.status == "waiting"
     parts = [row.content[0] for row in await stack.messages(chat_id) if row.role == "tool"]
-    assert [part.get("is_error", False) for part in parts] == [True, True, True, True, False]
+    assert [part.get("is_error", False) for part in parts] == [True] * 5
     errors = [part["result"].get("error", "") for part in parts]
     assert errors[:3] == ["not today", "tool panicked: a bug", "Tool not found: no_such_tool"]
     assert errors[3].startswith("Invalid arguments: name:")
+    assert errors[4].startswith("Invalid arguments: they are not valid JSON"), "it did not run with none instead"
+
+
+async def give_up(_arguments: Wait, _context: ToolContext) -> Any:
+    raise asyncio.CancelledError
+
+
+async def test_a_tool_that_cancels_itself_is_answered_for_and_not_run_again(stack: Stack) -> None:
+    stack.fake.script(calls(("give_up", {}), ("current_time", {})), Behaviour(text="I see."))
+    async with worker(stack, Tool("give_up", Wait, give_up)):
+        chat_id = await stack.create("go")
+        await stack.rest(chat_id)
+    parts = [row.content[0] for row in await stack.messages(chat_id) if row.role == "tool"]
+    assert [part["tool_call_id"] for part in parts] == ["c0", "c1"]
+    assert parts[0]["result"] == {"error": CANCELLED_BEFORE_RESULT}
 
 
 async def test_a_stop_during_tools_keeps_what_is_done_and_answers_the_rest(stack: Stack) -> None:

@@ -166,9 +166,12 @@ async def test_a_database_that_went_away_is_a_503(api: Api, owner: Person, setti
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
         response = await owner.client.get(ME)
+        change = await owner.client.post("/api/v2/organizations", json={"name": "lost"})
         connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    assert response.status_code == 503
+    assert response.status_code == change.status_code == 503
     assert response.json()["message"] == "The service is temporarily unavailable."
+    assert response.json()["detail"] == "The database does not answer."
+    assert "Whether the request was carried out is not known" in change.json()["detail"]
     assert int(response.headers["retry-after"]) > 0
     assert (await owner.client.get(ME)).status_code == 200
 

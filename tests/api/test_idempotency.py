@@ -1,12 +1,16 @@
 """The same request under the same Idempotency-Key is done once."""
 
 import asyncio
+import hashlib
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from models.store import idempotency
 from models.store.database import fetch
+from models.store.secrets import Cipher
 from tests.api.conftest import Api, Person
 from tests.api.talk import CHATS, Talk, said
 
@@ -141,3 +145,65 @@ async def test_an_answer_is_kept_with_the_work_or_not_at_all(talk: Talk) -> None
             raise RuntimeError("crash before the commit")
     async with database.begin() as session:
         assert await idempotency.claim(session, claim) is None
+
+
+async def test_what_administrators_change_can_be_repeated(api: Api, owner: Person) -> None:
+    client = owner.client
+    provider = {"type": "openai", "name": "main", "base_url": "https://api.openai.com/v1", "enabled": True}
+    user = {"username": "bob", "email": "bob@example.com", "organization_ids": [str(api.organization_id)]}
+    carol = await api.person("carol", org_roles=None)
+    requests: list[tuple[str, str, Any]] = [
+        ("POST", "/api/v2/users", user | {"password": "a long enough password"}),
+        ("POST", "/api/v2/organizations", {"name": "second"}),
+        ("POST", f"/api/v2/organizations/{api.organization_id}/members/{carol.id}", None),
+        ("POST", "/api/v2/ai/providers", provider),
+        ("PATCH", "/api/v2/ai/providers/main", {"api_keys": [{"api_key": "sk-0123456789abcdefghij"}]}),
+    ]
+    answers = []
+    for number, (method, path, body) in enumerate(requests):
+        first = await client.request(method, path, json=body, headers=under(f"k{number}"))
+        again = await client.request(method, path, json=body, headers=under(f"k{number}"))
+        assert first.is_success, first.text
+        assert (again.status_code, again.content) == (first.status_code, first.content)
+        assert "idempotency-replayed" in again.headers
+        answers.append(first.json())
+    model = {"ai_provider_id": answers[3]["id"], "model": "gpt-x", "context_limit": 1000}
+    path = "/api/v2/chats/model-configs"
+    first = await client.post(path, json=model, headers=under("m"))
+    again = await client.post(path, json=model, headers=under("m"))
+    assert (first.status_code, again.content) == (201, first.content)
+    change = f"{path}/{first.json()['id']}"
+    first = await client.patch(change, json={"display_name": "X"}, headers=under("c"))
+    again = await client.patch(change, json={"display_name": "X"}, headers=under("c"))
+    assert (first.status_code, again.content) == (200, first.content)
+    assert "idempotency-replayed" in again.headers
+
+
+async def test_a_token_is_made_once_and_never_kept(api: Api, member: Person) -> None:
+    path = "/api/v2/users/me/keys/tokens"
+    first = await member.client.post(path, json={"token_name": "ci"}, headers=under("k"))
+    again = await member.client.post(path, json={"token_name": "ci"}, headers=under("k"))
+    assert (first.status_code, again.status_code) == (201, 409)
+    assert again.json()["message"] == "A token was made under this Idempotency-Key already."
+    other = await member.client.post(path, json={"token_name": "else"}, headers=under("k"))
+    assert other.status_code == 422
+    assert [each["token_name"] for each in (await member.client.get(path)).json()].count("ci") == 1
+    async with api.resources.database.read() as session:
+        [kept] = await fetch(session, "SELECT body FROM idempotency_keys")
+    assert kept["body"] == b""
+
+
+async def test_what_is_kept_of_a_request_tells_nothing_without_our_key(api: Api, talk: Talk) -> None:
+    chat = await talk.start()
+    path = f"{CHATS}/{chat}/interrupt"
+    await talk.client.post(path, headers=under("k"))
+    async with api.resources.database.read() as session:
+        [kept] = await fetch(session, "SELECT fingerprint FROM idempotency_keys")
+    assert kept["fingerprint"] != hashlib.sha256(f"POST {path}?\n".encode()).digest()
+
+
+def test_a_rotated_key_still_knows_its_requests() -> None:
+    old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+    [before] = Cipher(old).fingerprints(b"request")
+    newest, older = Cipher(f"{new},{old}").fingerprints(b"request")
+    assert older == before != newest

@@ -35,6 +35,10 @@ def test_every_effect_is_listed_under_its_own_name() -> None:
     assert {each.name: each for each in effects.EFFECTS} == declared()
 
 
+def test_a_worker_that_dies_in_any_effect_is_noticed_within_seconds() -> None:
+    assert {effect.heartbeat for effect in effects.EFFECTS} == {effects.HEARTBEAT}
+
+
 def test_every_effect_is_performed_exactly_once() -> None:
     assert sorted(effect.name for effect, _ in performances()) == sorted(declared())
 

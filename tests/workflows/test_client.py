@@ -28,7 +28,7 @@ async def test_without_a_server_nothing_fails(task_queue: str) -> None:
     assert not await away.healthy()
     explained = await away.explain(uuid4())
     assert explained["available"] is False
-    assert explained["error"]
+    assert explained["error"] == "Temporal is away.", "where it should be is nothing to readers"
     await away.close()
 
 
@@ -119,3 +119,20 @@ async def test_running_chats_are_those_with_an_open_run(ours: Temporal, temporal
         await temporal.get_workflow_handle(workflow_id(chat_id)).result()
     while chat_id in await ours.running_chats():
         pass
+
+
+async def test_explain_names_the_kind_of_a_failure_and_no_hosts(
+    ours: Temporal, temporal: Client, task_queue: str
+) -> None:
+    async def fail() -> StepReply:
+        raise ConnectionError('connection to server at "10.1.2.3" failed')
+
+    chat_id = uuid4()
+    async with worker(temporal, task_queue, Script(generate=[fail, fail, fail, fail, Step(rest(5))])):
+        await ours.nudge(chat_id, uuid4(), 1)
+        while (
+            not (pending := (await ours.explain(chat_id)).get("pending_activities")) or not pending[0]["last_failure"]
+        ):
+            pass
+        await temporal.get_workflow_handle(workflow_id(chat_id)).terminate()
+    assert pending[0]["last_failure"] == "ConnectionError"

@@ -96,3 +96,6 @@ def with_api(target: Callable[[], Target], work: Callable[["Api"], Awaitable[T]]
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+    except BrokenPipeError:  # whoever read our output has seen enough; the turn goes on without us
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise typer.Exit(0) from None

@@ -8,7 +8,7 @@ from turnstone.cli.screen import CONTROL, console
 
 
 def show(heads: Sequence[str], rows: Sequence[Sequence[object]], *, none: str) -> None:
-    """Print rows under their heads; `none` when there are none. The first column is never cut: one copies it."""
+    """Print rows under their heads; `none` when there are none. Only the last column is cut to fit."""
     if not rows:
         print(none, file=sys.stderr)
         return
@@ -22,7 +22,9 @@ def show(heads: Sequence[str], rows: Sequence[Sequence[object]], *, none: str) -
 
     table = Table(box=None, pad_edge=False, header_style="bold", width=None)
     for index, head in enumerate(heads):
-        table.add_column(head, no_wrap=True, overflow="ellipsis" if index else "ignore")
+        width = max(len(row[index]) for row in [list(heads), *texts])
+        is_last = index == len(heads) - 1
+        table.add_column(head, no_wrap=True, overflow="ellipsis", min_width=None if is_last else width)
     for row in texts:
         table.add_row(*(Text(value) for value in row))
     wide = console(sys.stdout)

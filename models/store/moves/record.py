@@ -26,6 +26,9 @@ USAGE_COLUMNS = (
 )
 
 
+MOST_TOKENS = 2**63 - 1
+
+
 @dataclass(slots=True)
 class StepRow:
     """A message to insert. `usage` maps token columns onto counts; zero is stored as unknown (admin.md 1.3)."""
@@ -251,11 +254,16 @@ def record(row: StepRow, number: int) -> dict[str, Any]:
         "queued_message_id": row.queued_message_id,
         "runtime_ms": row.runtime_ms,
         "context_limit": row.context_limit,
-        "provider_response_id": row.provider_response_id,
+        "provider_response_id": to_rest(row.provider_response_id),
     }
     for column in USAGE_COLUMNS:
-        made[column] = ((row.usage or {}).get(column) or None) if row.usage else None
+        made[column] = _counted((row.usage or {}).get(column))
     return made
+
+
+def _counted(tokens: int | None) -> int | None:
+    """A provider's count as the column can hold it: nonsense must not cost the answer it came with."""
+    return min(max(tokens or 0, 0), MOST_TOKENS) or None
 
 
 def encode(value: object) -> str:
@@ -311,7 +319,7 @@ async def _write(
     positions = [row["position"] for row in locked.queue]
     params: dict[str, Any] = {**columns, "id": locked.id, "payload": payload}
     for column in ("last_error", "retry_state"):
-        params[column] = None if columns[column] is None else encode(columns[column])
+        params[column] = None if columns[column] is None else encode(to_rest(columns[column]))
     sets = [f"{column} = %({column})s" for column in columns]
     if touched:
         sets.append("updated_at = now()")

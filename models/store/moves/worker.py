@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.errors import FenceLost
 from models.rules import history, plan
+from models.rules.moments import rfc3339
 from models.rules.moves import Move, landings
 from models.rules.states import RUNNABLE, State, Status
 from models.steps import StepReply, Then
-from models.store.database import Row
+from models.store.database import Row, fetch
 from models.store.moves.record import Change, Locked, Moved, StepRow, apply, cancelled, keep, lock, promoted
 
 INVALID_STATE = {
@@ -92,8 +94,10 @@ async def commit_step(session: AsyncSession, fence: Fence, rows: Sequence[StepRo
 
 
 async def record_retry(session: AsyncSession, fence: Fence, retry: dict[str, Any], delay_seconds: float) -> StepReply:
-    """Tell watchers that the attempt failed and when the next one begins; raises FenceLost."""
+    """Tell watchers that the attempt failed and when the next one begins, by our clock; raises FenceLost."""
     locked = await _fenced(session, fence)
+    [clock] = await fetch(session, "SELECT clock_timestamp() AS now")
+    retry = {**retry, "retrying_at": rfc3339(clock["now"] + timedelta(seconds=delay_seconds))}
     moved = await apply(session, locked, keep(locked, retry_state=retry), Move.RECORD_RETRY)
     reply = _reply(moved, Then.BACK_OFF, str(retry.get("error", "")))
     return StepReply(reply.then, reply.snapshot_version, delay_seconds, reply.note)

@@ -282,7 +282,7 @@ def test_importing_the_door_fetches_nothing() -> None:
         "def refuse(*_, **__): raise SystemExit('the import used the network')\n"
         "socket.socket.connect = refuse; socket.create_connection = refuse; socket.getaddrinfo = refuse\n"
         "from activities.providers import litellm\n"
-        "litellm.warm_up()\n"
+        "for kind in litellm.ROUTES:\n    litellm.warm_up(kind)\n"
     )
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

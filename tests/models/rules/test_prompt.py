@@ -105,3 +105,34 @@ def test_a_file_reference_reaches_the_model_with_its_lines() -> None:
     part = {"type": "file-reference", "file_name": "a.py", "start_line": 1, "end_line": 2, "content": "x = 1"}
     [message] = prompt.build([{"role": "user", "content": [part]}], provider="openai")
     assert message["content"] == "[file a.py, lines 1-2]\nx = 1"
+
+
+def called(*calls: tuple[str, str]) -> dict[str, Any]:
+    parts = [{"type": "tool-call", "tool_call_id": call_id, "tool_name": name} for call_id, name in calls]
+    return {"role": "assistant", "content": parts}
+
+
+def result(call_id: str, value: Any) -> dict[str, Any]:
+    return {"role": "tool", "content": [{"type": "tool-result", "tool_call_id": call_id, "result": value}]}
+
+
+def test_calls_that_share_an_id_each_keep_their_own_result() -> None:
+    messages = prompt.build([called(("x", "a"), ("x", "b")), result("x", 1), result("x", 2)], provider="openai")
+    assert [message["content"] for message in messages[1:]] == ["1", "2"]
+
+
+def test_a_tool_name_that_was_made_up_or_cut_is_spelled_as_providers_take_it() -> None:
+    [message, *_] = prompt.build([called(("1", ""), ("2", "a b.c"), ("3", "x" * 99))], provider="openai")
+    assert [call["function"]["name"] for call in message["tool_calls"]] == ["unknown", "a_b_c", "x" * 64]
+
+
+def test_white_space_alone_is_not_sent() -> None:
+    blank = {"type": "text", "text": " \n"}
+    rows = [{"role": "assistant", "content": [blank]}, {"role": "user", "content": [blank]}]
+    [message] = prompt.build(rows, provider="anthropic")
+    assert message["role"] == "user"
+    assert message["content"].strip()
+    [calling, _] = prompt.build(
+        [{"role": "assistant", "content": [blank, *called(("1", "a"))["content"]]}], provider="x"
+    )
+    assert calling["content"] is None

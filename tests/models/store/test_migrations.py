@@ -3,12 +3,25 @@
 import psycopg
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 
-from models.store.migrate import config, head, upgrade
+from models.store.migrate import config, current, head, upgrade
 
 
 def test_the_tables_and_the_migrations_agree(database_url: str) -> None:
     command.check(config(database_url))
+
+
+def test_the_last_files_number_is_the_head(database_url: str) -> None:
+    assert ScriptDirectory.from_config(config(database_url)).get_heads() == [head()]
+
+
+def test_a_database_at_an_older_revision_is_migrated(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    assert current(database_url) is None
+    upgrade(database_url)
+    assert current(database_url) == head()
 
 
 def test_migrating_twice_changes_nothing(database_url: str) -> None:

@@ -237,7 +237,7 @@ async def test_a_queued_message_keeps_the_banner_of_a_back_off(database: Databas
         await moves.record_retry(session, attempt.fence, {"attempt": 1, "error": "x"}, 1.0)
     await send(database, seed, chat_id, "more")
     chat, _, _ = await snapshot(database, chat_id)
-    assert chat["retry_state"] == {"attempt": 1, "error": "x"}
+    assert chat["retry_state"]["error"] == "x"
     again = await opened(database, chat_id)
     assert again.fence.generation_attempt == 2
     chat, _, _ = await snapshot(database, chat_id)
