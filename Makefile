@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
+# Two at a time: most tests wait for processes and servers. Those of a group share what is costly to start.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dev migrate test check fix bench lock clean
@@ -30,14 +32,14 @@ migrate: $(READY) ## Bring the database of TURNSTONE_DATABASE_URL to the newest 
 	@$(BIN)/turnstone migrate $(ARGS)
 
 test: $(READY) ## Run the tests; ARGS="…" goes to pytest.
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 check: $(READY) ## All that a change must pass: format, lint, types, architecture, tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 
 fix: $(READY) ## Format, and repair what the linter can.
 	$(BIN)/ruff check --fix .

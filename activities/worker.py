@@ -7,7 +7,12 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.runtime import Runtime, TelemetryConfig
-from temporalio.worker import Worker, WorkerDeploymentConfig
+from temporalio.worker import (
+    PollerBehaviorSimpleMaximum,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkerDeploymentConfig,
+)
 
 from activities.generate import Generation
 from activities.interrupt import Interruption
@@ -17,12 +22,14 @@ from activities.sweep import Sweeping
 from activities.use_tools import Tools
 from models.settings import Settings
 from workflows.effect import Queue
-from workflows.sandbox import WORKFLOWS, runner
+from workflows.sandbox import WORKFLOWS
 
 # A cancellation reaches a worker with its answer to a heartbeat, where the server does not push it.
 HEARTBEAT_THROTTLE = timedelta(seconds=2)
 # A dead worker's runs go to another after this long; the SDK would wait 10 s.
 STICKY_PATIENCE = timedelta(seconds=2)
+
+WORKFLOW_POLLERS = 10
 
 # Named, because the SDK would otherwise hash every loaded module to make up a name.
 _DEPLOYMENT = WorkerDeploymentConfig(
@@ -55,7 +62,10 @@ def make_workers(client: Client, settings: Settings, resources: Resources) -> li
             task_queue=queue.beside(settings.task_queue),
             workflows=WORKFLOWS if queue is Queue.MODEL else (),
             activities=[method for method in performing if (effect := performed(method)) and effect.queue is queue],
-            workflow_runner=runner(),
+            workflow_runner=UnsandboxedWorkflowRunner(),
+            # A run's first task is never sticky: with the SDK's one poller for those, a burst of new turns waits.
+            workflow_task_poller_behavior=PollerBehaviorSimpleMaximum(WORKFLOW_POLLERS),
+            nonsticky_to_sticky_poll_ratio=0.5,
             max_concurrent_activities=slots[queue],
             max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
             default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,

@@ -15,11 +15,12 @@ from benchmarks.stack import Meter
 STREAMS = 10
 INTERVAL_MS = 100.0
 SILENT = 2.0
+SETTLE = 8.0  # what was loaded after being ready is not idleness
 
 
 async def start_and_idle(bench: Bench) -> None:
     """The start that has just happened, and what the stack takes while nobody wants anything."""
-    await asyncio.sleep(2)
+    await asyncio.sleep(SETTLE)
     meter = Meter(bench.stack)
     await asyncio.sleep(bench.size.idle_seconds)
     seconds, used = meter.seconds, meter.stop()

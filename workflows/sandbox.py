@@ -12,5 +12,9 @@ DECLARATIVE = ("models", "workflows.effect", "workflows.effects")
 
 
 def runner() -> SandboxedWorkflowRunner:
-    """What workers and replays run workflows with."""
+    """What tests and replays run workflows with.
+
+    Workers run them bare: the sandbox imports the workflow anew for each run, which cost 5-9 ms of CPU a turn
+    (docs/decisions/0007). What it guards against is caught before a release, here and by the linter.
+    """
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*DECLARATIVE))

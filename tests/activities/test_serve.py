@@ -70,18 +70,6 @@ async def test_a_killed_workers_step_is_taken_over(stack: Stack, tmp_path: Path)
     assert await stack.said(chat_id) == [("user", "hello"), ("assistant", "from another")]
 
 
-@pytest.mark.parametrize("failpoint", ["worker.after_open", "worker.before_commit", "worker.after_commit"])
-async def test_wherever_a_worker_dies_the_answer_is_there_once(stack: Stack, tmp_path: Path, failpoint: str) -> None:
-    stack.fake.script(*[Behaviour(text="the answer")] * 3)
-    async with process(stack, tmp_path, TURNSTONE_FAILPOINTS=failpoint) as first:
-        chat_id = await stack.create("hello")
-        assert await first.wait() == -signal.SIGKILL
-    async with worker(stack):
-        await stack.rest(chat_id)
-        await stack.temporal.client.get_workflow_handle(f"chat-{chat_id}").result()
-    assert await stack.said(chat_id) == [("user", "hello"), ("assistant", "the answer")]
-
-
 async def test_a_worker_that_dies_while_stopping_loses_nothing_that_was_shown(stack: Stack, tmp_path: Path) -> None:
     stack.fake.script(LONG)
     async with process(stack, tmp_path, TURNSTONE_FAILPOINTS="worker.before_interrupt_commit") as first:

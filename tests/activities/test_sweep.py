@@ -1,10 +1,12 @@
 """The laws of the sweep: what nobody drives is nudged, what has expired is purged."""
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from uuid import uuid4
 
 from temporalio.client import ScheduleActionExecutionStartWorkflow
+from temporalio.service import RPCError
 
 from activities.sweep import Sweeping
 from models.store import moves
@@ -72,7 +74,18 @@ async def test_old_stream_parts_and_answers_are_purged_and_young_ones_kept(stack
     assert reply.purged == 1
 
 
+async def forget_schedule(stack: Stack) -> None:
+    """Workers of other tests leave their schedule on the shared server, and sweeps that nobody performs any more."""
+    client = stack.temporal.client
+    with suppress(RPCError):
+        await client.get_schedule_handle(SWEEP).delete()
+    async for found in client.list_workflows("WorkflowType = 'Sweep' AND ExecutionStatus = 'Running'"):
+        with suppress(RPCError):
+            await client.get_workflow_handle(found.id, run_id=found.run_id).terminate()
+
+
 async def test_the_schedule_sweeps_and_is_made_only_once(stack: Stack) -> None:
+    await forget_schedule(stack)
     stack.settings = stack.settings.model_copy(update={"sweep_interval": timedelta(seconds=1)})
     chat_id = await stack.create("hello", signal="")
     async with worker(stack) as resources:

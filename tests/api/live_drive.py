@@ -185,7 +185,7 @@ async def _tool_step(drive: Drive) -> None:
     await drive.stream(RESULT, role="tool")
 
 
-async def _fails_and_waits(drive: Drive) -> None:
+async def fails_and_waits(drive: Drive) -> None:
     await drive.stream("This will be ", "void. ")
     await drive.retry()
 
@@ -223,7 +223,7 @@ STORY: tuple[Callable[[Drive], Any], ...] = (
     _tool_step,
     lambda drive: drive.commit(StepRow("tool", [RESULT])),
     lambda drive: drive.open(),
-    _fails_and_waits,
+    fails_and_waits,
     _streams_more,
     _asks_more_and_again,
     lambda drive: drive.answer("Second try: forty-two."),

@@ -14,7 +14,7 @@ from models.settings import Settings
 from models.store import live
 from models.store.database import Database
 from models.store.notices import ChatNotice
-from tests.api.live_drive import STORY, Drive, Screen
+from tests.api.live_drive import STORY, Drive, Screen, fails_and_waits
 
 
 @asynccontextmanager
@@ -87,4 +87,9 @@ async def record(hub: Hub, drive: Drive) -> list[dict[str, Any]]:
         for step in STORY:
             await step(drive)
             told += await catch_up(watcher, screen, drive)
+            # The banner of a back-off is no part of what the screen shows, and is gone with the next attempt.
+            while step is fails_and_waits and "retry" not in screen.types:
+                events = await take(watcher)
+                screen.show(events)
+                told += events
     return told

@@ -22,7 +22,12 @@ from turnstone.cli.api import CHATS, Api
 from turnstone.cli.connection import Target
 
 # The marks of every module of this ring: its tests share the loop that the stack's provider runs in.
-CHAOS = [pytest.mark.chaos, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+CHAOS = [
+    pytest.mark.chaos,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(180),
+    pytest.mark.xdist_group("chaos"),  # they share one stack
+]
 PATIENCE = 90.0  # of a loaded machine; how fast we are is measured by `make bench`
 ROLES = ("api", "worker", "temporal", "postgres")
 T = TypeVar("T")
