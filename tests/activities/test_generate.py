@@ -27,6 +27,31 @@ async def test_a_message_gets_one_answer(stack: Stack) -> None:
     assert answer.runtime_ms is not None
 
 
+async def test_an_anthropic_turn_keeps_its_reasoning_and_gives_it_back_signed(stack: Stack) -> None:
+    async with stack.database.begin() as session:
+        await fetch(
+            session,
+            "UPDATE ai_providers SET type = 'anthropic', base_url = %(url)s WHERE id = %(id)s",
+            {"url": stack.fake.root_url, "id": stack.world.provider_id},
+        )
+    call = {"name": "current_time", "arguments": {}}
+    stack.fake.script(Behaviour(tokens=2, reasoning=3, tool_calls=[call]), Behaviour(text="It is late."))
+    async with worker(stack):
+        chat_id = await stack.create("what time is it?")
+        chat = await stack.rest(chat_id)
+    assert (chat.status, chat.last_error) == ("waiting", None)
+    _, called, _, answer = await stack.messages(chat_id)
+    assert [part["type"] for part in called.content] == ["reasoning", "text", "tool-call"]
+    assert called.input_tokens
+    assert called.output_tokens
+    assert words_of(answer.content) == "It is late."
+    assert {request.path for request in stack.fake.received} == {"/v1/messages"}
+    told = stack.fake.received[1].body["messages"]
+    signature = called.content[0]["provider_metadata"]["signature"]
+    assert told[1]["content"][0]["type"] == "thinking"
+    assert told[1]["content"][0]["signature"] == signature
+
+
 async def test_the_turn_is_one_workflow_run_that_explains_itself(stack: Stack) -> None:
     stack.fake.script(Behaviour(tokens=200, interval_ms=10))
     async with worker(stack):
