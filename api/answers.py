@@ -1,13 +1,15 @@
 """JSON as it goes onto the wire: one document, a newline, nothing a browser could take for markup."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import orjson
 from pydantic import BaseModel
 from starlette.responses import Response
+
+from models.rules.moments import rfc3339
 
 MEDIA_TYPE = "application/json; charset=utf-8"
 # These bytes can only stand inside strings of a JSON document, so replacing them blindly is safe.
@@ -20,12 +22,6 @@ _ESCAPES = (
 )
 
 
-def moment(value: datetime) -> str:
-    """RFC 3339 in UTC, trailing zeros trimmed: `2026-05-01T12:00:00.12Z`."""
-    text = value.astimezone(UTC).replace(tzinfo=None).isoformat()
-    return (text.rstrip("0") if "." in text else text) + "Z"
-
-
 def price(value: Decimal) -> str:
     """A decimal without exponent and trailing zeros."""
     return format(value.normalize(), "f")
@@ -34,7 +30,7 @@ def price(value: Decimal) -> str:
 def _plain(value: object) -> Any:
     match value:
         case datetime():
-            return moment(value)
+            return rfc3339(value)
         case Decimal():
             return price(value)
         case BaseModel():

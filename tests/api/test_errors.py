@@ -14,6 +14,7 @@ from api import answers, errors
 from api.ratelimit import RateLimit
 from api.requests import Malformed, parse
 from models import errors as tree
+from models.rules.moments import rfc3339
 from models.settings import Settings
 from tests.api.conftest import Api, Person
 
@@ -211,8 +212,8 @@ def test_what_a_browser_could_take_for_markup_is_escaped() -> None:
 
 def test_times_are_utc_without_trailing_zeros() -> None:
     east = timezone(timedelta(hours=2))
-    assert answers.moment(datetime(2026, 5, 1, 14, 0, 0, 120000, east)) == "2026-05-01T12:00:00.12Z"
-    assert answers.moment(datetime(2026, 5, 1, tzinfo=UTC)) == "2026-05-01T00:00:00Z"
+    assert rfc3339(datetime(2026, 5, 1, 14, 0, 0, 120000, east)) == "2026-05-01T12:00:00.12Z"
+    assert rfc3339(datetime(2026, 5, 1, tzinfo=UTC)) == "2026-05-01T00:00:00Z"
 
 
 def test_prices_are_strings_without_exponents() -> None:
