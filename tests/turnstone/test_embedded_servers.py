@@ -79,12 +79,12 @@ async def test_temporal_has_our_search_attributes_and_comes_back_at_its_port(
     supervisor.keep(embedded_temporal.command(place, port=port, ui_port=ui_port, metrics_port=metrics_port))
     await supervisor.ready()
     await replaced(supervisor, "temporal")
-    client = await Client.connect(f"{embedded_temporal.HOST}:{port}", namespace=embedded_temporal.NAMESPACE)
     request = ListSearchAttributesRequest(namespace=embedded_temporal.NAMESPACE)
     while True:
         try:
+            client = await Client.connect(f"{embedded_temporal.HOST}:{port}", namespace=embedded_temporal.NAMESPACE)
             answer = await client.operator_service.list_search_attributes(request)
-        except RPCError:  # the frontend listens before it has read its namespaces
+        except (RPCError, RuntimeError):  # the frontend listens before it is healthy and has read its namespaces
             await asyncio.sleep(0.05)
         else:
             break
