@@ -1,6 +1,5 @@
 """A real Temporal server for tests: one a session, in memory, with the options of the embedded stack."""
 
-import contextlib
 import socket
 import subprocess
 import time
@@ -45,11 +44,16 @@ class Server:
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 30
         while True:
-            with contextlib.suppress(OSError), socket.create_connection((HOST, self.port), timeout=1):
+            if self._is_healthy():
                 return
             assert self._process.poll() is None, "the Temporal server ended at start"
             assert time.monotonic() < deadline, "the Temporal server did not start"
             time.sleep(0.05)
+
+    def _is_healthy(self) -> bool:
+        """It listens before it is."""
+        asking = [str(program()), "operator", "cluster", "health", "--address", self.address]
+        return b"SERVING" in subprocess.run(asking, capture_output=True, check=False).stdout
 
     def stop(self) -> None:
         assert self._process is not None
