@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from time import monotonic
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -13,11 +14,14 @@ from temporalio import activity
 from activities.control import Watch
 from activities.patience import AWAY, patiently
 from activities.publish import Episode
+from activities.recorder import Recording
 from activities.resources import Resources
+from activities.tracing import Turn, turn_of
 from models.errors import FenceLost, NotFound
+from models.log_context import about
 from models.parts import Part
 from models.rules.states import Status
-from models.steps import StepReply, Then
+from models.steps import ENDS, Outcome, StepReply, Then
 from models.store import moves, standing
 from models.store.moves import Fence, Opened, StepRow
 
@@ -53,9 +57,33 @@ class Attempt:
         self._fence: Fence | None = None
         self._episode: Episode | None = None
         self._sealed = False
+        self.turn: Turn | None = None
+        self.recording: Recording | None = None
 
     async def run(self) -> StepReply:
         """Open, work, commit; the reply says what the chat needs next. Heartbeats all the while."""
+        began, outcome = monotonic(), ""
+        try:
+            with about(chat_id=self._chat_id):
+                reply = await self._run()
+            outcome = reply.outcome
+        finally:
+            if self.recording is not None:
+                self.recording.end(outcome)
+        if self._fence is not None:
+            self._count(reply, monotonic() - began)
+        return reply
+
+    def _count(self, reply: StepReply, seconds: float) -> None:
+        """Meters and the trace hear of the step, and of the turn's end if this was it."""
+        resources, kind = self._resources, self._wanted.value
+        resources.meters.steps.labels(kind, reply.outcome or "superseded").inc()
+        resources.meters.step_seconds.labels(kind).observe(seconds)
+        if reply.outcome in ENDS:
+            resources.meters.turns.labels(reply.outcome).inc()
+            resources.tracing.ended(self.turn, reply.outcome)
+
+    async def _run(self) -> StepReply:
         async with heartbeats():
             with self._resources.control.watching(self._chat_id) as watch:
                 work = asyncio.create_task(self._work(watch))
@@ -93,26 +121,35 @@ class Attempt:
         self._resources.failpoints.hit("worker.before_commit")
         reply = await patiently(self._resources.database, lambda session: move(session, fence))
         self._resources.failpoints.hit("worker.after_commit")
+        if reply.outcome == Outcome.FINISHED:
+            self._resources.aside.rests(self._chat_id)
         return reply
 
     async def _work(self, watch: Watch) -> StepReply:
         settings = self._resources.settings
         async with self._resources.database.begin() as session:
             opened = await moves.open_attempt(
-                session, self._chat_id, max_attempts=settings.max_attempts, max_steps=settings.max_steps
+                session,
+                self._chat_id,
+                max_attempts=settings.max_attempts,
+                max_steps=settings.max_steps,
+                patience=settings.requires_action_timeout,
+                wanted=self._wanted,
             )
         if opened.reply is not None:
             return opened.reply
         version = opened.chat["snapshot_version"]
-        if opened.then is not self._wanted:
-            return StepReply(opened.then, version, note=f"the chat needs {opened.then.value}")
         fence = self._fence = opened.fence
+        self.turn = turn_of(self._chat_id, opened.history)
+        if opened.taken_over:
+            self._resources.meters.takeovers.inc()
         self._resources.failpoints.hit("worker.after_open")
         self._episode = self._resources.publisher.episode(
             fence.chat_id, fence.history_version, fence.generation_attempt
         )
         watch.guard(fence, version)
-        return await self._step.work(self, opened)
+        with about(turn_id=self.turn.message_id if self.turn else None, attempt=fence.generation_attempt):
+            return await self._step.work(self, opened)
 
     async def _until_done_or_stopped(self, work: "asyncio.Task[StepReply]", watch: Watch) -> None:
         """Return when the work is done, or cancelled because the chat has moved on; raises when the worker stops."""

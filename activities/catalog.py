@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
-from models.store import catalog
+from activities.providers.provider import Usage
+from models.rules import compaction, pricing
+from models.store import catalog, preferences
 from models.store.database import Database
 from models.store.secrets import Cipher
 
 STALE_AFTER = 30.0  # seconds, should a notice of a change be lost
+MOST_THRESHOLDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,14 @@ class ReadyModel:
     base_url: str
     options: dict[str, Any]
     context_limit: int
+    compression_threshold: int
     api_key: str = field(repr=False)
     settings: dict[str, Any] = field(repr=False)
+
+    def cost_micros(self, usage: Usage | None) -> int | None:
+        """What this usage costs at the model's prices. Zero throughout is a provider that told nothing: unpriced."""
+        counts = asdict(usage) if usage else {}
+        return pricing.cost_micros(pricing.prices(self.options), counts) if any(counts.values()) else None
 
 
 class Catalog:
@@ -35,10 +44,12 @@ class Catalog:
         self._database = database
         self._cipher = cipher
         self._known: dict[tuple[UUID | None, ...], tuple[float, ReadyModel | None]] = {}
+        self._thresholds: dict[tuple[UUID, UUID], tuple[float, int]] = {}
 
     def forget(self) -> None:
         """Something in the catalogue changed."""
         self._known = {}
+        self._thresholds = {}
 
     async def provider_types(self) -> list[str]:
         """The types of the providers that a step could be given to."""
@@ -59,6 +70,22 @@ class Catalog:
         known[key] = (now, ready)
         return ready
 
+    async def threshold(self, owner_id: UUID, model: ReadyModel) -> int:
+        """How full, in percent, this person's chats may fill the model's context before they are summarised."""
+        key = (owner_id, model.model_config_id)
+        now = asyncio.get_running_loop().time()
+        known = self._thresholds
+        if key in known and now - known[key][0] < STALE_AFTER:
+            return known[key][1]
+        name = compaction.threshold_key(model.model_config_id)
+        async with self._database.read() as session:
+            own = await preferences.user(session, owner_id, name)
+        percent = compaction.threshold(own.get(name), model.compression_threshold)
+        if len(known) >= MOST_THRESHOLDS:
+            known.clear()
+        known[key] = (now, percent)
+        return percent
+
     def _opened(self, found: catalog.ResolvedModel) -> ReadyModel:
         return ReadyModel(
             model_config_id=found.model_config_id,
@@ -68,6 +95,7 @@ class Catalog:
             base_url=found.base_url,
             options=found.options,
             context_limit=found.context_limit,
+            compression_threshold=found.compression_threshold,
             api_key=found.api_key(self._cipher),
             settings=found.provider_settings(self._cipher),
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 from models.store import standing
 from models.store.database import Database
 from models.store.moves import Fence
-from models.store.notices import CATALOG, CHATS, ChatNotice
+from models.store.notices import CATALOG, CHATS, SWITCHES, ChatNotice
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +48,12 @@ class Watch:
 class Control:
     """One LISTEN connection of the worker, and the watches of its running steps."""
 
-    def __init__(self, database: Database, catalog_changed: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, catalog_changed: Callable[[], None], switches_changed: Callable[[], None]
+    ) -> None:
         self._database = database
         self._catalog_changed = catalog_changed
+        self._switches_changed = switches_changed
         self._watches: dict[str, set[Watch]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -80,12 +83,15 @@ class Control:
     async def _listen(self) -> None:
         while True:
             try:
-                async for notice in self._database.listen([CHATS, CATALOG]):
+                async for notice in self._database.listen([CHATS, CATALOG, SWITCHES]):
                     if notice is None:
                         self._catalog_changed()
+                        self._switches_changed()
                         await self._recheck()
                     elif notice.channel == CATALOG:
                         self._catalog_changed()
+                    elif notice.channel == SWITCHES:
+                        self._switches_changed()
                     elif watches := self._watches.get(notice.payload[UUID_IN_NOTICE]):
                         heard = ChatNotice.decode(notice.payload)
                         for watch in tuple(watches):

@@ -1,17 +1,28 @@
 """The answer as it grows: ordered blocks of reasoning, text and tool calls, ready to be committed at any point."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
 
 import orjson
 
-from activities.providers.provider import Chunk, Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
-from models.parts import Part
+from activities.providers.provider import (
+    Chunk,
+    Finished,
+    ProviderResult,
+    ReasoningDelta,
+    SourceDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
+from models.parts import Part, can_rest
+from models.rules.history import DYNAMIC
 from models.rules.moments import rfc3339
-from models.rules.repair import safe_id
+from models.rules.repair import RUN_BY, safe_id, unpaired
 
 MALFORMED = "malformed_args"
 """Internal mark of a call whose arguments are no JSON, or were cut: it must not be run as if it had none."""
@@ -35,6 +46,7 @@ class _Reasoning:
     pieces: list[str] = field(default_factory=list)
     signature: str = ""
     redacted: str = ""
+    family: str = ""
     completed_at: str = ""
 
     def part(self) -> Part:
@@ -43,7 +55,7 @@ class _Reasoning:
             part["completed_at"] = self.completed_at
         metadata = {"signature": self.signature, "redacted": self.redacted}
         if kept := {key: value for key, value in metadata.items() if value}:
-            part["provider_metadata"] = kept
+            part["provider_metadata"] = {**kept, "family": self.family} if self.family else kept
         return part
 
 
@@ -52,6 +64,8 @@ class _Call:
     id: str
     name: str
     created_at: str
+    is_clients: bool = False
+    run_by: str = ""
     pieces: list[str] = field(default_factory=list)
 
     def part(self) -> Part:
@@ -65,18 +79,60 @@ class _Call:
         args = arguments(given)
         if args is not None:
             part["args"] = args
-        elif given.strip():
+        if self.run_by:
+            return part | {"provider_executed": True, "provider_metadata": {RUN_BY: self.run_by}}
+        if args is None and given.strip():
             part["provider_metadata"] = {MALFORMED: True}
+            return part
+        if self.is_clients:
+            part["provider_metadata"] = {DYNAMIC: True}
         return part
 
 
-class Draft:
-    """One step's answer so far."""
+@dataclass(slots=True)
+class _Result:
+    """What the provider says that its own tool came to; clients see it without what only the provider can read."""
 
-    def __init__(self, now: Callable[[], datetime] = clock) -> None:
+    given: ProviderResult
+    name: str
+    created_at: str
+
+    def part(self) -> Part:
+        return {
+            **self.piece(),
+            "provider_metadata": {
+                RUN_BY: self.given.run_by,
+                "kind": self.given.kind,
+                "content": self.given.content,
+            },
+        }
+
+    def piece(self) -> Part:
+        content = self.given.content
+        piece: Part = {
+            "type": "tool-result",
+            "tool_call_id": self.given.id,
+            "tool_name": self.name,
+            "result": [_readable(each) for each in content] if isinstance(content, list) else _readable(content),
+            "provider_executed": True,
+            "created_at": self.created_at,
+        }
+        if isinstance(content, dict) and "error_code" in content:
+            piece["is_error"] = True
+        return piece
+
+
+class Draft:
+    """One step's answer so far. `client_tools` maps names that the model was told onto those of the chat's client."""
+
+    def __init__(
+        self, now: Callable[[], datetime] = clock, client_tools: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._now = now
-        self._blocks: list[_Text | _Reasoning | _Call] = []
+        self._client_tools = client_tools
+        self._blocks: list[_Text | _Reasoning | _Call | _Result] = []
         self._calls: dict[int, _Call] = {}
+        self._sources: dict[str, Part] = {}
         self.usage: Usage | None = None
         self.finished: Finished | None = None
 
@@ -89,6 +145,10 @@ class Draft:
                 return self._reasoning(chunk)
             case ToolCallDelta():
                 return self._call(chunk)
+            case ProviderResult():
+                return self._result(chunk)
+            case SourceDelta():
+                return self._source(chunk)
             case Usage():
                 self.usage = chunk
             case Finished():
@@ -101,8 +161,8 @@ class Draft:
         return [call.part() for call in self._calls.values()]
 
     def parts(self) -> list[Part]:
-        """The answer so far, as it is stored."""
-        return [block.part() for block in self._blocks]
+        """The answer so far, as it is stored: what it cites at its end, no half of what the provider ran."""
+        return [*unpaired(block.part() for block in self._blocks), *self._sources.values()]
 
     @property
     def says_something(self) -> bool:
@@ -132,6 +192,7 @@ class Draft:
             self._blocks.append(last)
         last.signature += delta.signature
         last.redacted += delta.redacted
+        last.family = last.family or delta.family
         if not delta.text:
             return None
         piece: Part = {"type": "reasoning", "text": delta.text}
@@ -144,18 +205,36 @@ class Draft:
         call = self._calls.get(delta.index)
         if call is None:
             self._end_reasoning()
-            call = _Call(self._own_id(delta.id), delta.name, self._moment())
+            call = _Call(delta.id if delta.run_by else self._own_id(delta.id), "", self._moment(), run_by=delta.run_by)
             self._calls[delta.index] = call
             self._blocks.append(call)
-        elif delta.name and not call.name:
-            call.name = delta.name
+        if delta.name and not call.name:
+            call.name = self._client_tools.get(delta.name, delta.name)
+            call.is_clients = delta.name in self._client_tools
         call.pieces.append(delta.arguments)
-        return {
+        piece: Part = {
             "type": "tool-call",
             "tool_call_id": call.id,
             "tool_name": call.name,
             "args_delta": delta.arguments,
         }
+        return piece | {"provider_executed": True} if call.run_by else piece
+
+    def _result(self, given: ProviderResult) -> Part:
+        self._end_reasoning()
+        name = next((call.name for call in self._calls.values() if call.run_by and call.id == given.id), "")
+        result = _Result(given, name, self._moment())
+        self._blocks.append(result)
+        return result.piece()
+
+    def _source(self, cited: SourceDelta) -> Part | None:
+        if cited.url in self._sources:
+            return None
+        part: Part = {"type": "source", "url": cited.url}
+        if cited.title:
+            part["title"] = cited.title
+        self._sources[cited.url] = part
+        return part
 
     def _own_id(self, given: str) -> str:
         """The provider's id of a call, unless it is empty or another call of this answer has it: results go by it."""
@@ -168,11 +247,16 @@ class Draft:
             last.completed_at = self._moment()
 
 
+def _readable(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: each for key, each in value.items() if not key.startswith("encrypted_")}
+
+
 def arguments(text: str) -> Any:
     """A call's arguments; None for text that is empty or not JSON that can be stored."""
     try:
         args = orjson.loads(text)
-        orjson.dumps([[[args]]])  # as deep as it will rest
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+    except orjson.JSONDecodeError:
         return None
-    return args
+    return args if can_rest(args) else None

@@ -3,27 +3,28 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
-from datetime import timedelta
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities import client_tools, prompting, setback
 from activities.attempt import Attempt
 from activities.catalog import ReadyModel
-from activities.draft import Draft, clock
+from activities.compact import CompactStep
+from activities.draft import Draft
+from activities.observed import observed
 from activities.performs import performs
 from activities.providers.provider import ModelRequest
+from activities.recorder import Subject, said_in
 from activities.resources import Resources
-from models.errors import FailureFacts, Precondition, ProviderFailed
+from models.errors import FailureFacts, ProviderFailed
 from models.parts import Part
-from models.rules import backoff, failures, prompt
+from models.rules import failures, titles
 from models.steps import StepReply, StepRequest, Then
 from models.store import moves
-from models.store.moves import Opened, StepRow
+from models.store.database import Row
+from models.store.moves import Fence, Opened, StepRow
+from models.store.titles import charge
 from workflows import effects
-
-NO_MODEL = {
-    "message": "No chat model is configured. Ask an administrator to add one.",
-    "kind": failures.ErrorKind.CONFIG.value,
-    "retryable": False,
-}
 
 
 class Generation:
@@ -55,30 +56,37 @@ class ModelStep:
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Stream the answer, commit it; a provider's failure becomes a retry or an error."""
-        wanted = (opened.model_config_id, opened.chat["last_model_config_id"])
-        try:
-            model = self._model = await self._resources.catalog.resolve(wanted)
-        except Precondition as unreadable:  # no configured key opens the provider's secrets
-            error = {**NO_MODEL, "kind": failures.ErrorKind.MISSING_KEY.value, "message": unreadable.message}
-            return await attempt.commit(lambda session, fence: moves.finish_error(session, fence, error))
-        if model is None:
-            return await attempt.commit(lambda session, fence: moves.finish_error(session, fence, NO_MODEL))
+        model = await setback.model_or_error(self._resources, attempt, opened)
+        if isinstance(model, StepReply):
+            return model
+        self._model = model
+        compaction = CompactStep(self._resources)
+        if (reply := await compaction.before_answer(attempt, opened, model)) is not None:
+            return reply
         try:
             await self._stream(attempt, opened, model)
         except ProviderFailed as failed:
-            return await self._failed(attempt, model, failed.facts)
-        return await self._commit(attempt, model)
+            if attempt.recording is not None:
+                attempt.recording.failed(failed.facts)
+            if not self._draft.parts() and failures.is_overflow(failed.facts):
+                return await compaction.instead_of_answer(attempt, opened, model, failed.facts)
+            return await setback.failed(self._resources, attempt, model, failed.facts)
+        return await self._commit(attempt, opened, model)
 
     async def _stream(self, attempt: Attempt, opened: Opened, model: ReadyModel) -> None:
         settings = self._resources.settings
+        client = client_tools.offered(opened.chat, lambda name: self._resources.tools.find(name) is not None)
+        self._draft = Draft(client_tools=client.names)
+        tools = (*self._resources.tools.offered(opened.chat), *client.declarations)
         request = ModelRequest(
             provider=model.provider,
             model=model.model,
-            messages=prompt.build(opened.history, provider=model.provider),
+            messages=await prompting.messages(self._resources.database, opened, opened.history, model, tools),
             base_url=model.base_url,
             api_key=model.api_key,
             provider_settings=model.settings,
-            tools=self._resources.tools.declarations,
+            tools=tools,
+            provider_tools=prompting.may_search(opened.chat),
             call_config=model.options,
             first_byte_timeout=settings.first_byte_timeout.total_seconds(),
             silence_timeout=settings.silence_timeout.total_seconds(),
@@ -86,27 +94,54 @@ class ModelStep:
         provider = self._resources.providers.provider_for(model.provider)
         draft = self._draft
         self._begun = asyncio.get_running_loop().time()
-        async with aclosing(provider.stream(request)) as chunks:
+        subject = Subject("chat_turn", opened.chat["id"], opened.chat["owner_id"], opened.history[-1]["id"])
+        attempt.recording = await self._resources.recorder.recording(subject, model, number=attempt.number)
+        if attempt.recording is not None:
+            request = attempt.recording.asked(request, lambda: said_in(draft))
+        answer = observed(
+            self._resources.meters, self._resources.tracing, attempt.turn, request, provider.stream(request)
+        )
+        untitled = True
+        async with aclosing(answer) as chunks:
             async for chunk in chunks:
                 piece = draft.add(chunk)
                 if piece is not None:
                     attempt.show("assistant", piece)
+                    if untitled:  # asked once the first piece is out, so that the answer never waits for a title
+                        untitled = self._title(opened)
         if draft.finished is None:
             raise ProviderFailed(FailureFacts(model.provider, signal="stream_cut"))
         for call in draft.close():
             attempt.show("assistant", call)
 
-    async def _commit(self, attempt: Attempt, model: ReadyModel) -> StepReply:
+    def _title(self, opened: Opened) -> bool:
+        """Have a title sought for a chat that nobody named yet; never again for this answer."""
+        chat = opened.chat
+        if titles.awaits_title(chat["title"], opened.history):
+            self._resources.aside.untitled(chat["id"], chat["owner_id"])
+        return False
+
+    async def _commit(self, attempt: Attempt, opened: Opened, model: ReadyModel) -> StepReply:
         draft = self._draft
         assert draft.finished is not None
         if draft.finished.reason == "content_filter" and not draft.says_something:
-            return await self._failed(attempt, model, FailureFacts(model.provider, signal="content_filter"))
+            withheld = FailureFacts(model.provider, signal="content_filter")
+            return await setback.failed(self._resources, attempt, model, withheld)
         parts = draft.parts()
         if not parts:
-            return await attempt.commit(moves.finish_turn)
+            return await attempt.commit(lambda session, fence: self._end_unsaid(session, fence, opened.chat))
         row = self._row(parts)
+        patience = self._resources.settings.requires_action_timeout
         await attempt.shown()
-        return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, [row]))
+        return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, [row], patience=patience))
+
+    async def _end_unsaid(self, session: AsyncSession, fence: Fence, chat: Row) -> StepReply:
+        """End the turn without a message; what the provider counted was paid for all the same."""
+        reply = await moves.finish_turn(session, fence)
+        row = self._row([])
+        if any((row.usage or {}).values()):
+            await charge(session, chat, row)
+        return reply
 
     def _row(self, parts: list[Part]) -> StepRow:
         draft, model = self._draft, self._model
@@ -115,21 +150,10 @@ class ModelStep:
             parts,
             model_config_id=model.model_config_id if model else None,
             usage=asdict(draft.usage) if draft.usage else None,
+            total_cost_micros=model.cost_micros(draft.usage) if model else None,
             runtime_ms=self._runtime_ms(),
             context_limit=model.context_limit if model and draft.finished else None,
             provider_response_id=(draft.finished.response_id or None) if draft.finished else None,
-        )
-
-    async def _failed(self, attempt: Attempt, model: ReadyModel, facts: FailureFacts) -> StepReply:
-        verdict = failures.classify(facts, model.provider_name)
-        settings = self._resources.settings
-        number = attempt.number
-        if not verdict.retryable or number >= settings.max_attempts:
-            return await attempt.commit(lambda session, fence: moves.finish_error(session, fence, verdict.error()))
-        pause = backoff.delay(number, base=settings.retry_base, cap=settings.retry_cap, retry_after=verdict.retry_after)
-        retry = verdict.retry(number, pause, clock() + pause)
-        return await attempt.commit(
-            lambda session, fence: moves.record_retry(session, fence, retry, pause / timedelta(seconds=1))
         )
 
     def _runtime_ms(self) -> int | None:

@@ -6,10 +6,12 @@ from activities.attempt import heartbeats
 from activities.patience import patiently
 from activities.performs import performs
 from activities.resources import Resources
+from activities.tracing import Turn
 from models.errors import NotFound
 from models.parts import Part
+from models.rules import compaction
 from models.rules.states import Status
-from models.steps import StepReply, StepRequest, Then
+from models.steps import ENDS, StepReply, StepRequest, Then
 from models.store import moves, standing, stream
 from models.store.moves import StepRow
 from models.store.standing import Standing
@@ -38,13 +40,19 @@ class Interruption:
             if chat.status != Status.INTERRUPTING:
                 return next_of(chat)
             logged = await stream.partial(session, chat.id, chat.history_version, chat.generation_attempt)
+            begun = await standing.turn(session, chat.id)
+        turn = Turn(chat.id, *begun) if begun else None
         rows = rebuilt(logged)
         self._resources.failpoints.hit("worker.before_interrupt_commit")
         episode = (chat.history_version, chat.generation_attempt)
-        return await patiently(
+        reply = await patiently(
             self._resources.database,
             lambda session: moves.finish_interruption(session, chat.id, rows, episode=episode),
         )
+        if reply.outcome in ENDS:
+            self._resources.meters.turns.labels(reply.outcome).inc()
+            self._resources.tracing.ended(turn, reply.outcome)
+        return reply
 
 
 def next_of(chat: Standing) -> StepReply:
@@ -59,6 +67,7 @@ def next_of(chat: Standing) -> StepReply:
 
 def rebuilt(logged: Sequence[tuple[str, Part]]) -> list[StepRow]:
     """The messages that a dead worker's step had come to: one of the assistant, one for each tool result."""
+    logged = [each for each in logged if each[1].get("tool_name") != compaction.TOOL]  # half a summary is none
     said = [part for role, part in logged if role == "assistant"]
     results = [part for role, part in logged if role == "tool" and part["type"] == "tool-result"]
     rows = [StepRow("assistant", said)] if said else []

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import json
 import logging
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import orjson
 import psycopg
 
+from activities.meters import Meters
 from models.parts import Part, to_rest
 from models.settings import Settings
 from models.store import stream
@@ -42,6 +44,8 @@ class Episode:
         self._bytes = 0
         self._written = 0
         self.closed = False
+        self._waiting_since = 0.0  # when the oldest piece that waits was pushed
+        self._taken_since = 0.0  # the same of what was taken to be written
         self._fresh = True
 
     def push(self, role: str, part: Part) -> None:
@@ -60,6 +64,7 @@ class Episode:
         if not (self._waiting and self._merge(role, part, key)):
             self._waiting.append((role, dict(part)))
         self._waiting_bytes += grown
+        self._waiting_since = self._waiting_since or monotonic()
         self._publisher.wake(self, urgent=self._fresh or self._waiting_bytes >= self._publisher.flush_bytes)
         self._fresh = False
 
@@ -88,10 +93,15 @@ class Episode:
             self._rows.append(LogRow(self.chat_id, self.key, len(self._rows) + 1, role, encoded))
         self._waiting.clear()
         self._waiting_bytes = 0
+        self._taken_since = self._taken_since or self._waiting_since
+        self._waiting_since = 0.0
         return self._rows[self._written :]
 
-    def wrote(self, rows: int) -> None:
+    def wrote(self, rows: int) -> float | None:
+        """So many of the taken rows are in the log; the seconds that the oldest took, if there was one."""
         self._written += rows
+        since, self._taken_since = self._taken_since, 0.0
+        return monotonic() - since if since and rows else None
 
     def rewind(self) -> None:
         """The server went away: write the episode again from its start, in case its log went with it."""
@@ -113,7 +123,8 @@ class Episode:
 class Publisher:
     """One ticker for all episodes of a worker: while one write is in flight, the next one gathers."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, meters: Meters | None = None) -> None:
+        self._lag = (meters or Meters()).stream_lag_seconds
         self.flush_bytes = settings.stream_flush_bytes
         self._interval = settings.stream_flush_interval.total_seconds()
         self._database = database
@@ -222,7 +233,9 @@ class Publisher:
             self._due = {**due, **self._due}
             raise
         for episode, rows in batch:
-            episode.wrote(len(rows))
+            lag = episode.wrote(len(rows))
+            if lag is not None:
+                self._lag.observe(lag)
             if episode.closed:
                 self.forget(episode)
         self._answer()

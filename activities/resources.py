@@ -6,12 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from activities.aside import Aside
 from activities.catalog import Catalog
 from activities.control import Control
+from activities.meters import Meters
 from activities.patience import AWAY
 from activities.providers.registry import Providers
 from activities.publish import Publisher
-from activities.tools.registry import Toolbox
+from activities.recorder import Recorder
+from activities.tools.registry import Toolbox, configured
+from activities.tracing import Tracing
 from models.failpoints import Failpoints
 from models.settings import Settings
 from models.store.database import Database
@@ -34,6 +38,10 @@ class Resources:
     providers: Providers
     tools: Toolbox
     failpoints: Failpoints
+    meters: Meters
+    tracing: Tracing
+    recorder: Recorder
+    aside: Aside
 
 
 @asynccontextmanager
@@ -55,12 +63,18 @@ async def open_resources(
         await foresight.look()
         following = asyncio.create_task(foresight.follow(), name="foresight")
         stack.push_async_callback(_end, following)
-        publisher = Publisher(database, settings)
+        meters, tracing = Meters(), Tracing(settings)
+        stack.callback(tracing.close)
+        publisher = Publisher(database, settings, meters)
         await publisher.start()
         stack.push_async_callback(publisher.close)
-        control = Control(database, foresight.catalog_changed)
+        recorder = Recorder(database, settings)
+        stack.push_async_callback(recorder.close)
+        control = Control(database, foresight.catalog_changed, recorder.forget)
         await control.start()
         stack.push_async_callback(control.close)
+        aside = Aside(settings, database, temporal)
+        stack.push_async_callback(aside.close)
         yield Resources(
             settings=settings,
             database=database,
@@ -69,8 +83,12 @@ async def open_resources(
             control=control,
             catalog=catalog,
             providers=providers,
-            tools=tools or Toolbox(),
+            tools=tools or configured(settings),
             failpoints=Failpoints(settings.failpoints),
+            meters=meters,
+            tracing=tracing,
+            recorder=recorder,
+            aside=aside,
         )
 
 

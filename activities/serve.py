@@ -56,6 +56,7 @@ async def _serve(settings: Settings, ready: str | None) -> int:
     if temporal is None:
         return 0
     async with open_resources(settings, temporal) as resources:
+        _serve_metrics(settings, resources)
         workers = make_workers(temporal.client, settings, resources)
         gc.freeze()  # what is loaded by now stays: collections need not walk it, and stop the streams while they do
         keeping = asyncio.create_task(_keep_schedule(temporal))
@@ -63,6 +64,15 @@ async def _serve(settings: Settings, ready: str | None) -> int:
             return await _work(workers, stopping, resources, ready)
         finally:
             keeping.cancel()
+
+
+def _serve_metrics(settings: Settings, resources: Resources) -> None:
+    if settings.metrics_port is None:
+        return
+    try:
+        resources.meters.serve(settings.host, settings.metrics_port)
+    except OSError as taken:  # to be counted is no reason to stop working
+        log.error("no metrics are served at port %d: %s", settings.metrics_port, taken)  # noqa: TRY400
 
 
 def _on_signal(stop: asyncio.Event) -> None:
@@ -133,12 +143,13 @@ async def _connected(settings: Settings, stop: asyncio.Event) -> Temporal | None
 
 
 async def _keep_schedule(temporal: Temporal) -> None:
-    """Sweep now, and see to it that the schedule exists as long as this worker lives."""
+    """Sweep now, and see to it that the schedules exist as long as this worker lives."""
     first = True
     while True:
         with contextlib.suppress(RPCError, RuntimeError, TimeoutError):
             if first:
                 await temporal.ensure_search_attributes()
             await temporal.ensure_schedule(now=first)
+            await temporal.ensure_housekeeping()
             first = False
         await asyncio.sleep(1 if first else SCHEDULE_INTERVAL)

@@ -1,18 +1,19 @@
-"""The sweep effect: nudge chats whose nudge was lost, and purge what has expired. Each part is bounded."""
+"""The sweep effect: nudge chats whose nudge was lost, answer for late clients, purge. Each part is bounded."""
 
 import asyncio
 import logging
 from datetime import timedelta
+from uuid import UUID
 
 from temporalio.service import RPCError
 
 from activities.attempt import heartbeats
 from activities.performs import performs
 from activities.resources import Resources
-from models.errors import Unavailable
+from models.errors import NotFound, Unavailable
 from models.rules.states import Status
 from models.steps import SweepReply
-from models.store import idempotency, standing, stream
+from models.store import idempotency, ledger, moves, standing, stream
 from workflows import effects
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,9 @@ MOST = 1000  # chats nudged because nobody drives them
 MOST_STALLED = 100  # chats nudged again although they are driven
 STALLED_AFTER = timedelta(seconds=20)
 TOGETHER = 20  # nudges on their way at once
+TOGETHER_EXPIRED = 4  # of the database's connections
 LOG_LIFE = timedelta(minutes=10)
+LEDGER_LIFE = timedelta(days=1)
 
 
 class Sweeping:
@@ -46,10 +49,14 @@ class Sweeping:
             lost = await standing.undriven(session, driven, limit=MOST)
             # A run that backs off hears of a stop or an edit by its nudge alone.
             stalled = await standing.stalled(session, driven, age=STALLED_AFTER, limit=MOST_STALLED)
+            overdue = await standing.overdue(session, limit=MOST)
+        self._resources.meters.swept.labels("lost").inc(len(lost))
+        self._resources.meters.swept.labels("stalled").inc(len(stalled))
         nudged = await self._nudge([*lost, *stalled])
+        expired = await self._expire(overdue)
         if lost:
             log.info("sweep (%s): %d of %d runnable chats were driven by nobody", reason, len(lost), runnable)
-        return SweepReply(looked_at=runnable, nudged=nudged, purged=await self._purge())
+        return SweepReply(looked_at=runnable, nudged=nudged, purged=await self._purge(), expired=expired)
 
     async def _nudge(self, lost: list[standing.Standing]) -> int:
         limit = asyncio.Semaphore(TOGETHER)
@@ -63,9 +70,31 @@ class Sweeping:
 
         return sum(await asyncio.gather(*map(nudge, lost)))
 
+    async def _expire(self, overdue: list[UUID]) -> int:
+        """Answer the calls of clients that are late; each chat is judged again under its lock."""
+        limit = asyncio.Semaphore(TOGETHER_EXPIRED)
+
+        async def expire(chat_id: UUID) -> bool:
+            async with limit:
+                try:
+                    async with self._resources.database.begin() as session:
+                        moved = await moves.cancel_action(session, chat_id)
+                except NotFound:
+                    return False
+                if moved.nudge:
+                    chat = moved.chat
+                    await self._resources.temporal.nudge(
+                        chat_id, chat["owner_id"], chat["snapshot_version"], signal="tool_results_submitted"
+                    )
+                return moved.nudge
+
+        return sum(await asyncio.gather(*map(expire, overdue)))
+
     async def _purge(self) -> int:
         settings = self._resources.settings
         async with self._resources.database.begin() as session:
             purged = await stream.purge(session, LOG_LIFE)
         async with self._resources.database.begin() as session:
-            return purged + await idempotency.purge(session, settings.idempotency_ttl)
+            purged += await idempotency.purge(session, settings.idempotency_ttl)
+        async with self._resources.database.begin() as session:
+            return purged + await ledger.purge(session, LEDGER_LIFE)

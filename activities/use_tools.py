@@ -1,26 +1,29 @@
 """The tools step: run the open calls of the last assistant message side by side, commit their results together."""
 
 import asyncio
-import logging
-
-from pydantic import ValidationError
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
 
 from activities.attempt import Attempt
-from activities.draft import MALFORMED, clock
 from activities.performs import performs
 from activities.resources import Resources
-from activities.tools import results
-from activities.tools.registry import Toolbox
-from activities.tools.tool import ToolContext, ToolFailed
+from activities.tools import calls
+from activities.tools.calls import Outcome, Ready
+from activities.tools.scribe import Scribe
+from activities.tools.tool import ToolContext
+from activities.tracing import Mark
 from models.parts import Part, from_rest
-from models.rules import history
-from models.rules.moments import rfc3339
+from models.rules import history, tool_results
+from models.rules.executions import Course, Policy, Standing
 from models.steps import StepReply, StepRequest, Then
-from models.store import moves
+from models.store import ledger, moves
+from models.store.ledger import Claim, Ending, Intent
 from models.store.moves import Opened, StepRow
+from models.store.stream import Episode
 from workflows import effects
 
-log = logging.getLogger(__name__)
+UNCLAIMED = Claim(1, Course.RUN, None)
 
 
 class Tools:
@@ -31,63 +34,127 @@ class Tools:
 
     @performs(effects.use_tools)
     async def use_tools(self, request: StepRequest) -> StepReply:
-        return await Attempt(self._resources, request.chat_id, Then.USE_TOOLS, ToolsStep(self._resources.tools)).run()
+        return await Attempt(self._resources, request.chat_id, Then.USE_TOOLS, ToolsStep(self._resources)).run()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the calls of one assistant message have in common."""
+
+    chat: dict[str, Any]
+    message_id: int
+    most: int  # bytes of one result
+    scribe: Scribe
 
 
 class ToolsStep:
     """One batch of calls, with the results there are so far."""
 
-    def __init__(self, toolbox: Toolbox) -> None:
-        self._toolbox = toolbox
-        self._calls: list[Part] = []
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
         self._results: dict[int, Part] = {}
 
     def partial(self) -> list[StepRow]:
-        """The results there are, and an error for each call that was stopped, in call order."""
-        return self._rows() if self._results else []  # the move answers what is open
+        """The results there are, in call order; what is open is answered by the move that ends the step."""
+        return [StepRow("tool", [self._results[place]]) for place in sorted(self._results)]
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Run every open call, then commit; a failing tool never fails the turn."""
-        self._calls = [from_rest(call) for call in history.open_calls(opened.history)]
-        chat = opened.chat
-
-        async def answer(place: int, call: Part) -> None:
-            context = ToolContext(chat["id"], chat["owner_id"], call.get("tool_call_id", ""))
-            result = self._results[place] = await run(self._toolbox, call, context)
-            attempt.show("tool", result)
-
-        async with asyncio.TaskGroup() as group:
-            for place, call in enumerate(self._calls):
-                group.create_task(answer(place, call))
-        rows = self._rows()
-        await attempt.shown()
-        return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, rows))
-
-    def _rows(self) -> list[StepRow]:
-        now = rfc3339(clock())
-        for place, call in enumerate(self._calls):
-            self._results.setdefault(place, results.failed(call, history.CANCELLED_BEFORE_RESULT, now))
-        return [StepRow("tool", [self._results[place]]) for place in sorted(self._results)]
-
-
-async def run(toolbox: Toolbox, call: Part, context: ToolContext) -> Part:
-    """The result of one call: what the tool says, or why it could not."""
-    name = call.get("tool_name", "")
-    tool = toolbox.find(name)
-    if tool is None:
-        return results.failed(call, f"Tool not found: {name}", rfc3339(clock()))
-    if (call.get("provider_metadata") or {}).get(MALFORMED):
-        return results.failed(call, "Invalid arguments: they are not valid JSON, or were cut short.", rfc3339(clock()))
-    try:
-        outcome = await tool.run(tool.arguments.model_validate(call.get("args") or {}), context)
-        return results.succeeded(call, outcome, rfc3339(clock()))
-    except ValidationError as wrong:
-        problems = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in wrong.errors()
+        toolbox = self._resources.tools
+        asked = [from_rest(call) for call in history.open_calls(opened.history)]
+        refused = calls.refused_together(toolbox, asked)
+        found: list[Ready | Part] = [*refused]
+        if not refused:
+            found = [calls.prepared(toolbox, opened.chat, call) for call in history.local(asked)]
+        ready: dict[int, Ready] = {}
+        for place, call in enumerate(found):
+            if isinstance(call, Ready):
+                ready[place] = call
+            else:
+                self._answer(attempt, place, call)
+        message = next(row for row in reversed(opened.history) if row["role"] == "assistant")
+        batch = Batch(
+            opened.chat,
+            message["id"],
+            tool_results.budget(message["context_limit"]),
+            Scribe(self._resources.database, opened.chat["id"], message["id"]),
         )
-        return results.failed(call, f"Invalid arguments: {problems}", rfc3339(clock()))
-    except ToolFailed as refused:
-        return results.failed(call, str(refused), rfc3339(clock()))
-    except Exception as bug:
-        log.exception("chat %s: tool %s failed unexpectedly", context.chat_id, name)
-        return results.failed(call, f"tool panicked: {bug}", rfc3339(clock()))
+        claims = await self._claimed(opened, batch, [each for each in ready.values() if _is_kept(each)])
+        self._resources.failpoints.hit("worker.after_claim")
+        await _together(
+            self._pursue(attempt, batch, place, each, claims.get(each.call["tool_call_id"], UNCLAIMED))
+            for place, each in ready.items()
+        )
+        rows = self.partial()
+        patience = self._resources.settings.requires_action_timeout
+        await attempt.shown()
+        return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, rows, patience=patience))
+
+    async def _claimed(self, opened: Opened, batch: Batch, kept: list[Ready]) -> dict[str, Claim]:
+        if not kept:
+            return {}
+        fence = opened.fence
+        intents = [Intent(call.call["tool_call_id"], call.tool.name, call.tool.policy) for call in kept]
+        async with self._resources.database.read() as session:
+            return await ledger.claim(
+                session,
+                fence.chat_id,
+                Episode(fence.history_version, fence.generation_attempt),
+                batch.message_id,
+                intents,
+            )
+
+    async def _pursue(self, attempt: Attempt, batch: Batch, place: int, ready: Ready, claim: Claim) -> None:
+        call_id = ready.call["tool_call_id"]
+        if claim.course is Course.ANSWER and claim.result is not None:
+            self._answer(attempt, place, claim.result)
+            return
+        chat = batch.chat
+        context = ToolContext(chat["id"], batch.message_id, chat["owner_id"], call_id, self._resources.settings)
+        with self._traced(attempt, ready) as mark:
+            outcome = await calls.pursued(ready, context, claim.course, batch.most)
+            if outcome.standing is not Standing.SUCCEEDED:
+                mark.fail(outcome.standing)
+        self._resources.failpoints.hit("worker.after_effect")
+        if claim is not UNCLAIMED:
+            await batch.scribe.write(Ending(call_id, claim.attempt, outcome.standing, outcome.result))
+            self._resources.failpoints.hit("worker.after_result")
+        self._count(ready, outcome)
+        self._answer(attempt, place, outcome.result)
+
+    def _answer(self, attempt: Attempt, place: int, result: Part) -> None:
+        self._results[place] = result
+        attempt.show("tool", result)
+
+    def _traced(self, attempt: Attempt, ready: Ready) -> AbstractContextManager[Mark]:
+        tracing = self._resources.tracing
+        attributes = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": ready.tool.name,
+            "gen_ai.tool.call.id": ready.call["tool_call_id"],
+            **tracing.said("gen_ai.tool.call.arguments", ready.call.get("args")),
+        }
+        return tracing.span(attempt.turn, f"execute_tool {ready.tool.name}", attributes)
+
+    def _count(self, ready: Ready, outcome: Outcome) -> None:
+        meters = self._resources.meters
+        meters.tool_calls.labels(ready.tool.name, outcome.standing).inc()
+        if outcome.standing is Standing.UNKNOWN:
+            meters.unknown_effects.labels(ready.tool.name).inc()
+
+
+def _is_kept(ready: Ready) -> bool:
+    """Is the call in the ledger? What changes nothing is not: to run it again costs less than to write it down."""
+    return ready.tool.policy is not Policy.PURE
+
+
+async def _together(pursuits: Any) -> None:
+    """Await all; when one raises, the others are stopped before its exception goes on."""
+    tasks = [asyncio.create_task(each) for each in pursuits]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

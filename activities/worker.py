@@ -14,11 +14,14 @@ from temporalio.worker import (
     WorkerDeploymentConfig,
 )
 
+from activities.compact import Compaction
 from activities.generate import Generation
+from activities.housekeeping import Housekeeping
 from activities.interrupt import Interruption
 from activities.performs import performed
 from activities.resources import Resources
 from activities.sweep import Sweeping
+from activities.title import Titling
 from activities.use_tools import Tools
 from models.settings import Settings
 from workflows.effect import Queue
@@ -47,15 +50,23 @@ def performers(resources: Resources) -> list[Callable[..., Any]]:
     return [
         Generation(resources).generate,
         Tools(resources).use_tools,
+        Compaction(resources).compact,
         Interruption(resources).interrupt,
         Sweeping(resources).sweep,
+        Titling(resources).title,
+        Housekeeping(resources).housekeep,
     ]
 
 
 def make_workers(client: Client, settings: Settings, resources: Resources) -> list[Worker]:
     """One worker for each task queue; the model queue's runs the workflows too."""
     performing = performers(resources)
-    slots = {Queue.MODEL: settings.model_slots, Queue.TOOLS: settings.tool_slots}
+    slots = {
+        Queue.MODEL: settings.model_slots,
+        Queue.TOOLS: settings.tool_slots,
+        Queue.CONTROL: settings.control_slots,
+        Queue.ASIDE: settings.aside_slots,
+    }
     return [
         Worker(
             client,

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection, cookie_parser
 from starlette.types import Scope
 
 from api.resources import Resources
-from models.errors import Forbidden, Unauthenticated
+from models.errors import Forbidden, NotFound, Unauthenticated
 from models.principal import Principal
 from models.principal import Scope as Use
 from models.store import secrets
@@ -106,6 +106,13 @@ async def _deployment_reader(caller: Caller) -> Principal:
     return caller
 
 
+async def _insider(caller: Caller) -> Principal:
+    """May read the deployment's settings; to everybody else there is nothing to be found."""
+    if not caller.may_read_deployment():
+        raise NotFound
+    return caller
+
+
 async def _deployment_writer(caller: Caller) -> Principal:
     if not caller.may_update_deployment():
         raise Forbidden
@@ -119,6 +126,7 @@ async def _user_admin(caller: Caller) -> Principal:
 
 
 AccountHolder = Annotated[Principal, Depends(_account_holder)]
+Insider = Annotated[Principal, Depends(_insider)]
 DeploymentReader = Annotated[Principal, Depends(_deployment_reader)]
 DeploymentWriter = Annotated[Principal, Depends(_deployment_writer)]
 UserAdmin = Annotated[Principal, Depends(_user_admin)]

@@ -1,21 +1,28 @@
 """Which content a message may have, and how it is stored (wire-api.md 3.1.1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.schemas.parts import NO_ID, InputPart
 from models.errors import Invalid
 from models.parts import Part, text
+from models.principal import Principal
+from models.store import files
 
 
-def accept(content: Sequence[InputPart]) -> list[Part]:
-    """The parts to store; raises Invalid that names the first part at fault."""
+async def accept(session: AsyncSession, caller: Principal, content: Sequence[InputPart]) -> list[Part]:
+    """The parts to store; raises Invalid that names the first part at fault. Files stay until the session's end."""
     if not content:
         raise Invalid("Content is required.", "Content cannot be empty.")
-    return [_accept(part, f"content[{index}]") for index, part in enumerate(content)]
+    named = {part.file_id for part in content if _kind(part) == "file" and part.file_id}
+    known = await files.parts(session, caller, named)
+    return [_accept(part, f"content[{index}]", known) for index, part in enumerate(content)]
 
 
-def _accept(part: InputPart, where: str) -> Part:
-    match part.type.strip().lower():
+def _accept(part: InputPart, where: str, known: Mapping[UUID, Part]) -> Part:
+    match _kind(part):
         case "text":
             said = part.text.strip()
             if not said:
@@ -24,8 +31,9 @@ def _accept(part: InputPart, where: str) -> Part:
         case "file":
             if part.file_id is None or part.file_id == NO_ID:
                 raise _refused(f"{where}.file_id is required for file parts.")
-            # Nothing can be uploaded yet, so no id names a file.
-            raise _refused(f"{where}.file_id references a file that does not exist.")
+            if part.file_id not in known:
+                raise _refused(f"{where}.file_id references a file that does not exist.")
+            return known[part.file_id]
         case "file-reference":
             if not part.file_name:
                 raise _refused(f"{where}.file_name cannot be empty for file-reference.")
@@ -38,6 +46,10 @@ def _accept(part: InputPart, where: str) -> Part:
             }
         case _:
             raise _refused(f'{where}.type "{part.type}" is not supported.')
+
+
+def _kind(part: InputPart) -> str:
+    return part.type.strip().lower()
 
 
 def _refused(detail: str) -> Invalid:

@@ -3,6 +3,7 @@
 import logging
 import re
 from datetime import timedelta
+from time import monotonic
 from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
@@ -19,8 +20,8 @@ log = logging.getLogger(__name__)
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
-# Asked by load balancers, which carry no token and must always get an answer.
-_UNLIMITED = frozenset({"/healthz", "/readyz"})
+# Asked by load balancers and Prometheus, which carry no token and must always get an answer.
+_UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class Doorway:
@@ -35,11 +36,15 @@ class Doorway:
             return
         request_id = scope["state"]["request_id"] = _request_id(scope)
         begun = False
+        came = monotonic()
+        meters = scope["state"]["resources"].meters
 
         async def named(message: Message) -> None:
             nonlocal begun
             if message["type"] in _STARTS:
                 begun = True
+                if scope["type"] == "http":
+                    meters.answered(scope, message["status"], monotonic() - came)
                 MutableHeaders(scope=message).append("X-Request-Id", request_id)
             await send(message)
 

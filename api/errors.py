@@ -31,6 +31,7 @@ from models.errors import (
     Unauthenticated,
     Unavailable,
     Unprocessable,
+    UsageLimited,
     Validation,
 )
 
@@ -79,13 +80,15 @@ def envelope(
     detail: str = "",
     validations: Sequence[Validation] = (),
     headers: Mapping[str, str] | None = None,
+    **facts: object,
 ) -> Response:
-    """An error answer; empty keys are left out."""
+    """An error answer; empty keys are left out, `facts` are keys of their own."""
     body: dict[str, Any] = {"message": message}
     if detail:
         body["detail"] = detail
     if validations:
         body["validations"] = [{"field": each.field, "detail": each.detail} for each in validations]
+    body |= facts
     if status in RETRY_AFTER and "Retry-After" not in (headers or {}):
         headers = {**(headers or {}), "Retry-After": str(RETRY_AFTER[status])}
     return answer(body, status, headers)
@@ -97,7 +100,14 @@ def respond(error: TurnstoneError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Exhausted) and error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
-    return envelope(status, error.message, error.detail, error.validations, headers)
+    facts: dict[str, object] = {}
+    if isinstance(error, UsageLimited):
+        facts = {
+            "spent_micros": error.spent_micros,
+            "limit_micros": error.limit_micros,
+            "resets_at": error.resets_at,
+        }
+    return envelope(status, error.message, error.detail, error.validations, headers, **facts)
 
 
 def _field(location: Sequence[Any]) -> str:

@@ -18,8 +18,9 @@ from starlette.responses import Response
 from api.answers import MEDIA_TYPE
 from api.caller import Caller
 from api.requests import JsonRequest
-from api.resources import Opened
+from api.resources import Opened, Resources
 from models.errors import Conflict, Invalid, Validation
+from models.principal import Principal
 from models.store import idempotency
 
 HEADER = "Idempotency-Key"
@@ -62,26 +63,28 @@ class Once:
         return response
 
 
-async def _once(
-    request: Request,
-    caller: Caller,
-    resources: Opened,
-    key: Annotated[
-        str | None,
-        Header(
-            alias=HEADER,
-            description="1 to 255 printable ASCII characters. The same key with the same request replays its answer.",
-            examples=["5f0c9a2e-send-1"],
-        ),
-    ] = None,
-) -> Once:
+Key = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        description="1 to 255 printable ASCII characters. The same key with the same request replays its answer.",
+        examples=["5f0c9a2e-send-1"],
+    ),
+]
+
+
+async def _once(request: Request, caller: Caller, resources: Opened, key: Key = None) -> Once:
+    # A route that takes no body does not read one, whatever its size.
+    return once(request, caller, resources, key, await request.body() if isinstance(request, JsonRequest) else b"")
+
+
+def once(request: Request, caller: Principal, resources: Resources, key: str | None, body: bytes) -> Once:
+    """The request's key, for handlers that read the body themselves; raises Invalid for a malformed one."""
     if key is None:
         return Once(None)
     if not (1 <= len(key) <= MAX_LENGTH and all(" " <= character <= "~" for character in key)):
         detail = f"must be 1 to {MAX_LENGTH} printable ASCII characters"
         raise Invalid("Invalid Idempotency-Key.", validations=[Validation(HEADER, detail)])
-    # A route that takes no body does not read one, whatever its size.
-    body = await request.body() if isinstance(request, JsonRequest) else b""
     fingerprint, *older = resources.cipher.fingerprints(_asked(request, body))
     ttl = resources.settings.idempotency_ttl
     return Once(idempotency.Claim(caller.user_id, key, fingerprint, ttl, tuple(older)))

@@ -2,6 +2,7 @@
 
 from api.resources import Resources
 from models.rules.states import Status
+from models.store.database import Row
 from models.store.moves import Moved
 
 
@@ -13,6 +14,9 @@ def nudge(resources: Resources, moved: Moved, signal: str) -> None:
     chat = moved.chat
     if chat["status"] == Status.INTERRUPTING:
         signal = "interrupt_requested"
-    resources.errands.start(
-        resources.temporal.nudge(chat["id"], chat["owner_id"], chat["snapshot_version"], signal=signal)
-    )
+    resources.errands.start(_nudge(resources, chat, signal))
+
+
+async def _nudge(resources: Resources, chat: Row, signal: str) -> None:
+    taken = await resources.temporal.nudged(chat["id"], chat["owner_id"], chat["snapshot_version"], signal=signal)
+    resources.meters.nudges.labels("yes" if taken else "no").inc()

@@ -14,7 +14,7 @@ SECURITY_SCHEMES: dict[str, dict[str, str]] = {
     "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
     "query": {"type": "apiKey", "in": "query", "name": COOKIE},
 }
-PUBLIC = frozenset({"healthz", "readyz", "buildinfo", "first_user_exists", "create_first_user", "login"})
+PUBLIC = frozenset({"healthz", "readyz", "metrics", "buildinfo", "first_user_exists", "create_first_user", "login"})
 _NEVER = ("HTTPValidationError", "ValidationError")
 
 

@@ -35,6 +35,8 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, value: Any) -> Any:
+        if isinstance(value, Malformed):  # else it would be read as an object without any of the fields
+            raise ValueError(value.reason)  # noqa: TRY004 - pydantic would let a TypeError through
         if isinstance(value, dict) and None in value.values():
             return {key: each for key, each in value.items() if each is not None}
         return value

@@ -13,6 +13,8 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.live.hub import Hub
+from api.meters import Meters
+from api.price_list import PriceList
 from api.principals import Principals
 from api.ratelimit import RateLimit
 from models.failpoints import Failpoints
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 60  # seconds that a starting process waits for its database
 DRAIN = 2.0  # seconds that errands may take when the process ends
 LOGINS_PER_MINUTE = 60  # a client address
+UPLOADS_AT_ONCE = 20
 GUESSES_PER_MINUTE = 10  # an account
 
 
@@ -67,7 +70,10 @@ class Resources:
     failpoints: Failpoints
     rate_limit: RateLimit
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
+    meters: Meters = field(default_factory=Meters)
+    prices: PriceList = field(default_factory=PriceList)
     guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE, 5))
+    uploads: RateLimit = field(default_factory=lambda: RateLimit(0))
     errands: Errands = field(default_factory=Errands)
     # Set when the process begins to stop: live streams end themselves then.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -124,6 +130,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             live=live,
             failpoints=Failpoints(settings.failpoints),
             rate_limit=RateLimit(settings.rate_limit_per_minute),
+            uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),
         )
         stack.push_async_callback(resources.errands.drain)
         stack.callback(resources.stopping.set)

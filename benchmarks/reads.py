@@ -10,6 +10,7 @@ from benchmarks.bench import Bench
 from benchmarks.chats import CHATS
 from benchmarks.figures import Figure, percentile, under
 from benchmarks.wire import Connection
+from models.store import prompts
 
 BATCH = 100
 PAGE = 50
@@ -30,6 +31,18 @@ SELECT c.id, CASE n %% 2 WHEN 1 THEN 'user' ELSE 'assistant' END,
 FROM generate_series(%(first)s::int, %(last)s::int) AS n, chats AS c
 WHERE c.title LIKE 'bench-seeded %%'
 ORDER BY n, c.id
+"""
+PROMPT_CHATS, PROMPT_MESSAGES = 51, 5000
+# A conversation after the other: short questions, answers of some lines.
+SEED_CONVERSATIONS = """
+WITH made AS (
+    INSERT INTO chats (id, owner_id, organization_id, title, last_model_config_id, archived)
+    SELECT gen_random_uuid(), %(owner)s, %(organization)s, 'bench-prompts ' || n, %(model)s, true
+    FROM generate_series(1, %(count)s) AS n RETURNING id)
+INSERT INTO chat_messages (chat_id, role, content, revision)
+SELECT made.id, CASE n %% 2 WHEN 1 THEN 'user' ELSE 'assistant' END, jsonb_build_array(jsonb_build_object(
+    'type', 'text', 'text', n || left(%(text)s::text, CASE n %% 2 WHEN 1 THEN 60 ELSE 400 END))), n
+FROM made, generate_series(1, %(messages)s::int) AS n ORDER BY made.id, n
 """
 LIST = """
 SELECT * FROM chats WHERE owner_id = %s AND parent_chat_id IS NULL AND NOT archived
@@ -66,6 +79,38 @@ async def reads(bench: Bench) -> None:
                 budgets=under(10, 5),
             )
         )
+    async with await psycopg.AsyncConnection.connect(bench.stack.facts["database_url"], autocommit=True) as database:
+        buffers = await _prompt_buffers(bench, database, owner)
+    bench.report.add(
+        Figure(
+            f"prompts of a chat, the newest {PAGE}, buffers",
+            "pages",
+            buffers,
+            samples=1,
+            note=f"{PROMPT_CHATS} chats × {PROMPT_MESSAGES:,} messages, one chat after the other; EXPLAIN (BUFFERS)",
+            budgets=under(40, 40),
+        )
+    )
+
+
+async def _prompt_buffers(bench: Bench, database: psycopg.AsyncConnection[Any], owner: str) -> float:
+    """The pages that Postgres touches for the newest prompts of one chat among many long ones."""
+    values = {
+        "owner": owner,
+        "organization": bench.service.organization_id,
+        "model": bench.service.model_config_id,
+        "count": PROMPT_CHATS,
+        "messages": PROMPT_MESSAGES,
+        "text": TEXT,
+    }
+    await database.execute(SEED_CONVERSATIONS, values)
+    await database.execute("VACUUM ANALYZE chats, chat_messages")
+    found = await (await database.execute("SELECT id FROM chats WHERE title = 'bench-prompts 25'")).fetchone()
+    query = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {prompts.PROMPTS}"
+    chosen = {"chat": found[0] if found else None, "limit": PAGE}
+    explained = await (await database.execute(query, chosen)).fetchone()
+    plan = explained[0][0]["Plan"] if explained else {}
+    return float(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
 async def _seed(bench: Bench, database: psycopg.AsyncConnection[Any], owner: str) -> None:

@@ -20,7 +20,7 @@ TurnstoneError
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,15 @@ class IllegalMove(Conflict):
 
 
 class UsageLimited(Conflict):
+    """The owner has spent what they may spend in this period; amounts are micro-dollars."""
+
     default_message = "Chat usage limit exceeded."
+
+    def __init__(self, spent_micros: int, limit_micros: int, resets_at: datetime) -> None:
+        self.spent_micros = spent_micros
+        self.limit_micros = limit_micros
+        self.resets_at = resets_at
+        super().__init__()
 
 
 class Precondition(TurnstoneError):

@@ -7,6 +7,9 @@ NAMES = frozenset(
     {
         "api.before_nudge",  # committed, Temporal not told
         "worker.after_open",  # an attempt is open, the provider not called
+        "worker.after_claim",  # a batch of tool calls is claimed, none has begun
+        "worker.after_effect",  # a tool has done its work, the ledger does not know
+        "worker.after_result",  # the ledger knows what came of a call, the chat does not
         "worker.before_commit",  # the whole answer is here, nothing committed
         "worker.after_commit",  # committed, Temporal not told
         "worker.before_interrupt_commit",  # the stream is cut, the partial not committed

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
+import orjson
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 Part = dict[str, Any]
@@ -146,7 +147,7 @@ def tool_result(call: Mapping[str, Any], result: Any, *, is_error: bool = False,
     """The result part that answers `call`."""
     made: Part = {
         "type": "tool-result",
-        "tool_call_id": call["tool_call_id"],
+        "tool_call_id": call.get("tool_call_id", ""),
         "tool_name": call.get("tool_name", ""),
         "result": result,
     }
@@ -160,6 +161,15 @@ def tool_result(call: Mapping[str, Any], result: Any, *, is_error: bool = False,
 def wire(parts: Iterable[Part]) -> list[Part]:
     """The parts as a client sees them: decoded, without internal keys."""
     return [{key: from_rest(value) for key, value in part.items() if key not in INTERNAL_KEYS} for part in parts]
+
+
+def can_rest(value: Any) -> bool:
+    """Is it a JSON value that is not nested too deep to be written inside a part, wherever that part is written?"""
+    try:
+        orjson.dumps([[[[[[value]]]]]])
+    except orjson.JSONEncodeError:
+        return False
+    return True
 
 
 def to_rest(value: Any) -> Any:

@@ -46,6 +46,7 @@ class Principal:
     groups: frozenset[UUID] = frozenset()
     scopes: frozenset[str] = frozenset({Scope.ALL})
     token_id: str = ""
+    spends_freely: bool = True  # no spend limits are on; with them, the store says what is left
 
     @property
     def is_owner(self) -> bool:

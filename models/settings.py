@@ -35,7 +35,8 @@ class Settings(BaseSettings):
     )
     task_queue: str = Field(
         default="turnstone",
-        description="Temporal task queue of workflows and model steps; tool calls use `<name>-tools`.",
+        description="Temporal task queue of workflows and model steps; tool calls use `<name>-tools`, "
+        "stops and sweeps `<name>-control`, titles `<name>-aside`.",
     )
     secret_keys: SecretStr = Field(
         default=SecretStr(""),
@@ -51,7 +52,27 @@ class Settings(BaseSettings):
     model_slots: int = Field(
         default=200, ge=1, le=1000, description="Model steps that one worker process runs at once."
     )
-    tool_slots: int = Field(default=100, ge=1, le=5000, description="Tool calls that one worker process runs at once.")
+    tool_slots: int = Field(
+        default=100, ge=1, le=5000, description="Batches of tool calls that one worker process runs at once."
+    )
+    control_slots: int = Field(
+        default=50, ge=1, le=1000, description="Stops, sweeps and other short work of one worker at once."
+    )
+    aside_slots: int = Field(
+        default=4, ge=1, le=1000, description="Searches for titles and labels that one worker process does at once."
+    )
+    automatic_titles: bool = Field(
+        default=True, description="Whether a model gives a chat its title once its first answer begins."
+    )
+    turn_summaries: Literal["plain", "small", "any"] = Field(
+        default="small",
+        description="Who labels a finished turn: nobody (`plain` words), a small model or the one chosen for titles, "
+        "or if there is none `any`, the chat's own.",
+    )
+    fetch_url: bool = Field(default=True, description="Whether models may read public web pages (`fetch_url`).")
+    fetch_url_allow_private: bool = Field(
+        default=False, description="Whether `fetch_url` may read internal addresses too; for tests only."
+    )
     stream_flush_interval: timedelta = Field(
         default=timedelta(milliseconds=30),
         description="Longest time that a delta waits for others before it is published.",
@@ -77,6 +98,13 @@ class Settings(BaseSettings):
         default=timedelta(seconds=1), description="Back-off after the first failed attempt; doubles each time."
     )
     retry_cap: timedelta = Field(default=timedelta(seconds=60), description="Longest back-off between two attempts.")
+    requires_action_timeout: timedelta = Field(
+        default=timedelta(hours=24),
+        description="Time a client may take to answer its own tool calls before they are answered with an error.",
+    )
+    compaction_timeout: timedelta = Field(
+        default=timedelta(minutes=3), description="Time a model may take to summarise a chat that is too long for it."
+    )
     first_byte_timeout: timedelta = Field(
         default=timedelta(minutes=5), description="Time a provider may take to start its answer."
     )
@@ -86,16 +114,37 @@ class Settings(BaseSettings):
     idempotency_ttl: timedelta = Field(
         default=timedelta(hours=24), description="Time an Idempotency-Key's answer is kept."
     )
+    debug_logging: bool = Field(
+        default=False, description="Record every chat's model calls for debugging, whatever its owner chose."
+    )
     session_ttl: timedelta = Field(default=timedelta(days=7), description="Life of a login session.")
     max_body_bytes: int = Field(default=262144, ge=1024, description="Largest JSON request body.")
     rate_limit_per_minute: int = Field(
         default=6000, ge=0, description="Requests a caller may make a minute to one API process; 0 is unlimited."
     )
+    upload_limit_per_minute: int = Field(
+        default=60, ge=0, description="Files a person may upload a minute to one API process; 0 is unlimited."
+    )
     sweep_interval: timedelta = Field(
         default=timedelta(seconds=10), description="Time between two sweeps for work that lost its nudge."
     )
+    housekeeping_interval: timedelta = Field(
+        default=timedelta(minutes=10), description="Time between two rounds of archiving and deleting what is over."
+    )
     shutdown_grace: timedelta = Field(
         default=timedelta(seconds=10), description="Time a stopping process takes to hand its work over."
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port at which a worker serves Prometheus /metrics; 0 takes a free one, unset serves none.",
+    )
+    otlp_endpoint: str = Field(
+        default="", description="OTLP/HTTP endpoint that gets a trace of each turn (…/v1/traces); empty sends none."
+    )
+    trace_content: bool = Field(
+        default=False, description="Whether traces hold what was said, besides models, tokens and times."
     )
     failpoints: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),

@@ -5,6 +5,8 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from models.log_context import subjects
+
 # What every record has; the rest was given as `extra` and belongs into the line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 # These tell a line for each request or retry: their own business unless somebody debugs.
@@ -24,7 +26,8 @@ def configure(level: str, shape: str) -> None:
 
 
 def _extras(record: logging.LogRecord) -> dict[str, object]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    return {**subjects(), **given}
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -111,6 +111,10 @@ class Stack:
             "temporal_namespace": embedded_temporal.NAMESPACE,
             "temporal_ui_url": self.temporal_ui_url,
             "database_url": self.postgres.url,
+            "metrics_urls": [
+                *(f"{url}/metrics" for url in self.api_urls),
+                *(f"http://{self._reachable}:{port}/metrics" for port in self._worker_ports),
+            ],
             "pids": {
                 "supervisor": os.getpid(),
                 **{role: self.supervisor.pids(role) for role in ("api", "worker", "temporal", "postgres")},
@@ -144,14 +148,16 @@ class Stack:
             ports.Wish("--temporal-port", local, options.temporal_port),
             ports.Wish("--temporal-ui-port", local, options.temporal_ui_port),
             ports.Wish("(metrics)", local, 0),
+            *[ports.Wish("(metrics)", local, 0)] * options.workers,
         ]
         api_ports = [options.port + index if options.port else 0 for index in range(options.apis)]
         wishes += [ports.Wish("--port", options.host, port) for port in api_ports]
         try:
-            temporal, ui, metrics, *apis = await ports.choose(wishes)
+            temporal, ui, metrics, *others = await ports.choose(wishes)
         except ports.PortTaken as taken:
             raise StartFailed(str(taken)) from taken
-        self._temporal_port, self._temporal_ui_port, self._metrics_port, self._api_ports = temporal, ui, metrics, apis
+        self._temporal_port, self._temporal_ui_port, self._metrics_port = temporal, ui, metrics
+        self._worker_ports, self._api_ports = others[: options.workers], others[options.workers :]
         self._temporal_address = f"{local}:{temporal}"
         self._reachable = WILDCARDS.get(options.host, options.host)
 
@@ -208,7 +214,7 @@ class Stack:
         async def ready(_: int) -> bool:
             return said.exists()
 
-        return self._own_command("worker", index, {}, ready)
+        return self._own_command("worker", index, {"TURNSTONE_METRICS_PORT": str(self._worker_ports[index])}, ready)
 
     def _own_command(
         self, role: str, index: int, env: dict[str, str], ready: Callable[[int], Awaitable[bool]]

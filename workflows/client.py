@@ -24,22 +24,36 @@ from temporalio.client import (
     ScheduleUpdateInput,
     WorkflowExecutionDescription,
     WorkflowExecutionStatus,
+    WorkflowFailureError,
     WorkflowHandle,
 )
-from temporalio.common import Priority, SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.common import (
+    Priority,
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+)
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from models.errors import Unavailable
 from models.settings import Settings
-from models.steps import TurnInput
+from models.steps import Naming, TitleOutcome, TitleReply, TitleRequest, TurnInput
+from workflows.housekeeping import Housekeeping
 from workflows.sweep import Sweep
+from workflows.title import ChatTitle
 from workflows.turn import ChatTurn, TurnState
 
 log = logging.getLogger(__name__)
 
 RPC_TIMEOUT = timedelta(seconds=5)
 QUERY_TIMEOUT = timedelta(seconds=1)
+TITLE_LIFE = timedelta(minutes=10)  # of a search that nobody waits for
+TITLE_PATIENCE = timedelta(seconds=45)  # of a person; less than a title stays locked
+LAST = 5  # Temporal's lowest priority
 SWEEP = "turnstone-sweep"
+HOUSEKEEPING = "turnstone-housekeeping"
 AWAY = "Temporal is away."
 
 CHAT = SearchAttributeKey.for_keyword("ChatId")
@@ -53,6 +67,11 @@ SIGNALS = frozenset(
 def workflow_id(chat_id: UUID) -> str:
     """The one workflow id of a chat: Temporal runs at most one workflow under it."""
     return f"chat-{chat_id}"
+
+
+def title_workflow_id(chat_id: UUID, naming: Naming) -> str:
+    """Under which id words for a chat are sought: one search for its title at a time, and one for its label."""
+    return f"{'label' if naming is Naming.LABEL else 'title'}-{chat_id}"
 
 
 class Temporal:
@@ -112,6 +131,47 @@ class Temporal:
                 static_summary=f"a turn of chat {chat_id}",
                 search_attributes=TypedSearchAttributes(attributes) if self._attributes else None,
                 priority=Priority(fairness_key=str(owner_id)),
+                rpc_timeout=RPC_TIMEOUT,
+            )
+
+    async def start_title(self, request: TitleRequest, owner_id: UUID) -> bool:
+        """Have words sought for a chat beside its turns, unless that goes on already. A failure is logged, no more."""
+        try:
+            await self._start_title(request, owner_id, WorkflowIDConflictPolicy.USE_EXISTING, TITLE_LIFE)
+        except (RPCError, RuntimeError, TimeoutError) as away:
+            log.info("chat %s: no %s words are sought: %s", request.chat_id, request.naming.value, away)
+            return False
+        return True
+
+    async def title(self, request: TitleRequest, owner_id: UUID) -> TitleReply:
+        """Have a title sought that a person waits for, instead of any sought by itself; raises Unavailable."""
+        try:
+            handle = await self._start_title(
+                request, owner_id, WorkflowIDConflictPolicy.TERMINATE_EXISTING, TITLE_PATIENCE
+            )
+        except (RPCError, RuntimeError, TimeoutError) as away:
+            raise Unavailable("Chat processor is unavailable.", AWAY) from away
+        try:
+            async with asyncio.timeout(TITLE_PATIENCE.total_seconds() + 1):
+                return await handle.result()
+        except (WorkflowFailureError, RPCError, RuntimeError, TimeoutError) as failed:
+            log.warning("chat %s: its title was not found: %s", request.chat_id, failed)
+            return TitleReply(TitleOutcome.FAILED, note="No worker answered in time.")
+
+    async def _start_title(
+        self, request: TitleRequest, owner_id: UUID, conflict: WorkflowIDConflictPolicy, life: timedelta
+    ) -> WorkflowHandle[ChatTitle, TitleReply]:
+        async with asyncio.timeout(RPC_TIMEOUT.total_seconds() + 1):
+            return await self.client.start_workflow(
+                ChatTitle.run,
+                request,
+                id=title_workflow_id(request.chat_id, request.naming),
+                task_queue=self._settings.task_queue,
+                id_conflict_policy=conflict,
+                execution_timeout=life,
+                static_summary=f"{request.naming.value}: words for chat {request.chat_id}",
+                # A title that a person waits for goes as a turn does, the others after everything else.
+                priority=Priority(priority_key=None if request.lock else LAST, fairness_key=str(owner_id)),
                 rpc_timeout=RPC_TIMEOUT,
             )
 
@@ -184,21 +244,35 @@ class Temporal:
             spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=self._settings.sweep_interval)]),
             policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
         )
+        made = await self._ensure(SWEEP, wanted, begin=now)
+        if now and not made:
+            await self.client.get_schedule_handle(SWEEP).trigger(rpc_timeout=RPC_TIMEOUT)
+
+    async def ensure_housekeeping(self) -> None:
+        """The housekeeping's schedule exists and has the configured interval; a new one begins at once."""
+        every = self._settings.housekeeping_interval
+        wanted = Schedule(
+            action=ScheduleActionStartWorkflow(
+                Housekeeping.run, "every few minutes", id=HOUSEKEEPING, task_queue=self._settings.task_queue
+            ),
+            spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)], jitter=every / 10),
+            policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=timedelta(minutes=1)),
+        )
+        await self._ensure(HOUSEKEEPING, wanted)
+
+    async def _ensure(self, schedule_id: str, wanted: Schedule, *, begin: bool = True) -> bool:
+        """The schedule exists as wanted, one that is new with its first run. Was it made just now?"""
         try:
-            await self.client.create_schedule(SWEEP, wanted, trigger_immediately=now, rpc_timeout=RPC_TIMEOUT)
+            await self.client.create_schedule(schedule_id, wanted, trigger_immediately=begin, rpc_timeout=RPC_TIMEOUT)
         except ScheduleAlreadyRunningError:
-            handle = self.client.get_schedule_handle(SWEEP)
 
             def update(found: ScheduleUpdateInput) -> ScheduleUpdate | None:
-                return (
-                    None
-                    if found.description.schedule.spec.intervals == wanted.spec.intervals
-                    else ScheduleUpdate(wanted)
-                )
+                same = found.description.schedule.spec.intervals == wanted.spec.intervals
+                return None if same else ScheduleUpdate(wanted)
 
-            await handle.update(update, rpc_timeout=RPC_TIMEOUT)
-            if now:
-                await handle.trigger(rpc_timeout=RPC_TIMEOUT)
+            await self.client.get_schedule_handle(schedule_id).update(update, rpc_timeout=RPC_TIMEOUT)
+            return False
+        return True
 
     async def ensure_search_attributes(self) -> None:
         """Register what the UI filters by, where the server lets us; without them the turns run all the same."""

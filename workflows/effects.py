@@ -2,7 +2,15 @@
 
 from datetime import timedelta
 
-from models.steps import StepReply, StepRequest, SweepReply
+from models.steps import (
+    HousekeepingReply,
+    HousekeepingRequest,
+    StepReply,
+    StepRequest,
+    SweepReply,
+    TitleReply,
+    TitleRequest,
+)
 from workflows.effect import Effect, Queue, effect
 
 HEARTBEAT = timedelta(seconds=5)  # a dead worker is noticed after this long
@@ -19,15 +27,46 @@ async def use_tools(request: StepRequest) -> StepReply:
     """Run the open tool calls of the last assistant message side by side and commit their results together."""
 
 
-# On the tools queue: a stop must not wait for a free model slot.
-@effect(timeout=timedelta(minutes=5), heartbeat=HEARTBEAT, queue=Queue.TOOLS)
+@effect(timeout=timedelta(hours=1), heartbeat=HEARTBEAT)
+async def compact(request: StepRequest) -> StepReply:
+    """Summarise the history that the model sees, and commit the summary; if there is no need, only say what is next."""
+
+
+# On a queue of its own: a stop must wait neither for a free model slot nor for a free tool slot.
+@effect(timeout=timedelta(minutes=5), heartbeat=HEARTBEAT, queue=Queue.CONTROL)
 async def interrupt(request: StepRequest) -> StepReply:
     """Commit what a stopped step had streamed; without a stop to perform, only say what the chat needs next."""
 
 
-@effect(timeout=timedelta(minutes=1), heartbeat=HEARTBEAT, attempts=3, queue=Queue.TOOLS)
+@effect(timeout=timedelta(minutes=1), heartbeat=HEARTBEAT, attempts=3, queue=Queue.CONTROL)
 async def sweep(reason: str) -> SweepReply:
     """Nudge the runnable chats that nobody drives, and purge what has expired."""
 
 
-EFFECTS: tuple[Effect[StepRequest, StepReply] | Effect[str, SweepReply], ...] = (generate, use_tools, interrupt, sweep)
+# Asked three times only if workers die: what a provider refuses is not asked again.
+@effect(timeout=timedelta(minutes=2), heartbeat=HEARTBEAT, attempts=3, queue=Queue.ASIDE)
+async def title(request: TitleRequest) -> TitleReply:
+    """Ask a small model for a chat's title, or for a label of its latest turn, and save it if it is still wanted."""
+
+
+# A job that fails is tried again in the next round anyway.
+@effect(timeout=timedelta(minutes=9), heartbeat=HEARTBEAT, attempts=3, queue=Queue.ASIDE)
+async def housekeep(request: HousekeepingRequest) -> HousekeepingReply:
+    """Archive or delete what is over, a bounded number at once; what is left is found again."""
+
+
+EFFECTS: tuple[
+    Effect[StepRequest, StepReply]
+    | Effect[str, SweepReply]
+    | Effect[TitleRequest, TitleReply]
+    | Effect[HousekeepingRequest, HousekeepingReply],
+    ...,
+] = (
+    generate,
+    use_tools,
+    compact,
+    interrupt,
+    sweep,
+    title,
+    housekeep,
+)

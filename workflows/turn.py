@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import assert_never
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+from temporalio.exceptions import ActivityError, CancelledError
 
 from models.steps import StepReply, StepRequest, Then, TurnInput
 from workflows import effects
@@ -57,10 +57,11 @@ class ChatTurn:
                 case Then.BACK_OFF:
                     reply = await self._back_off(reply)
                 case Then.COMPACT:
-                    raise ApplicationError("this version of the workflow cannot compact", non_retryable=True)
+                    self._rotate_if_long()
+                    reply = await self._do(effects.compact, "compact")
                 case Then.NEXT_TURN:
                     self._continue()
-                case Then.REST:
+                case Then.REST | Then.AWAIT_CLIENT:
                     if self._heard <= self._known:
                         return reply.note or "rest"
                     reply = await self._do(effects.generate, "look again")

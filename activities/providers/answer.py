@@ -1,10 +1,19 @@
 """One answer as it unfolds: events made into chunks, calls numbered, a whole answer told from a cut one."""
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from activities.providers.provider import Chunk, Finished, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from activities.providers.provider import (
+    Chunk,
+    Finished,
+    ProviderResult,
+    ReasoningDelta,
+    SourceDelta,
+    TextDelta,
+    ToolCallDelta,
+    Usage,
+)
 from models.errors import FailureFacts, ProviderFailed
 
 Parse = Callable[[dict[str, Any]], Any]
@@ -15,8 +24,9 @@ ENDINGS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 class Answer:
     """What has been said so far: enough to number tool calls and to know a whole answer from a cut one."""
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, family: str = "") -> None:
         self._provider = provider
+        self._family = family
         self.done = False
         self.reason = ""
         self._said = False
@@ -24,6 +34,7 @@ class Answer:
         self._usage: Usage | None = None
         self._calls: dict[int, tuple[int, str]] = {}
         self._count = 0
+        self._run_by_provider: set[str] = set()
 
     def read(self, event: dict[str, Any], parse: Parse) -> list[Chunk]:
         """The chunks of one event of the provider's stream."""
@@ -39,6 +50,8 @@ class Answer:
         if kind == "message_stop":
             self.done = True
             return []
+        if (aside := self._aside(event)) is not None:
+            return aside
         try:
             parsed = parse(event)
         except Exception as error:
@@ -68,9 +81,9 @@ class Answer:
             chunks.append(ReasoningDelta(thought))
         for block in getattr(delta, "thinking_blocks", None) or ():
             if signature := block.get("signature"):
-                chunks.append(ReasoningDelta(signature=signature))
+                chunks.append(ReasoningDelta(signature=signature, family=self._family))
             if redacted := block.get("data"):
-                chunks.append(ReasoningDelta(redacted=redacted))
+                chunks.append(ReasoningDelta(redacted=redacted, family=self._family))
         if text := getattr(delta, "content", None):
             chunks.append(TextDelta(text))
         chunks.extend(self._call(call) for call in getattr(delta, "tool_calls", None) or ())
@@ -86,6 +99,23 @@ class Answer:
             self.reason = "tool_calls" if self._calls else "stop"
         return [self._usage or Usage(), Finished(self.reason, self._response_id)]
 
+    def _aside(self, event: dict[str, Any]) -> list[Chunk] | None:
+        """What litellm's reading has no place for: tools that the provider runs itself, and what it cites."""
+        block = event.get("content_block")
+        if isinstance(block, dict):
+            kind = str(block.get("type", ""))
+            if kind == "server_tool_use":
+                self._run_by_provider.add(str(block.get("id", "")))
+            if not kind.endswith("_tool_result"):
+                return None
+            return [ProviderResult(str(block.get("tool_use_id", "")), kind, block.get("content"), self._family)]
+        delta = event.get("delta")
+        if isinstance(delta, dict) and delta.get("type") == "citations_delta":
+            return _sources([delta.get("citation")])
+        choices = event.get("choices")
+        cited = (choices[0].get("delta") or {}).get("annotations") if choices else None
+        return _sources([each.get("url_citation") for each in cited]) if cited else None
+
     def _call(self, call: Any) -> ToolCallDelta:
         """Number calls ourselves: some imitators give every call the index 0, or repeat the id with each piece."""
         given, call_id = call.index or 0, call.id or ""
@@ -96,7 +126,16 @@ class Answer:
         index, self._count = self._count, self._count + 1
         call_id = call_id or f"call_{uuid.uuid4().hex}"
         self._calls[given] = (index, call_id)
-        return ToolCallDelta(index, call_id, function.name or "", function.arguments or "")
+        run_by = self._family if call_id in self._run_by_provider else ""
+        return ToolCallDelta(index, call_id, function.name or "", function.arguments or "", run_by)
+
+
+def _sources(cited: Sequence[Any]) -> list[Chunk]:
+    return [
+        SourceDelta(str(each["url"]), str(each.get("title") or ""))
+        for each in cited
+        if isinstance(each, dict) and each.get("url")
+    ]
 
 
 def _plain_text(event: dict[str, Any]) -> str | None:

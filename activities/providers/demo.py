@@ -20,6 +20,7 @@ from typing import Any
 
 from activities.providers.provider import Chunk, Finished, ModelRequest, ReasoningDelta, TextDelta, ToolCallDelta, Usage
 from models.errors import FailureFacts, ProviderFailed
+from models.rules import summaries, titles
 
 FAST = "demo-fast"
 PACE = 50.0
@@ -28,6 +29,7 @@ FILLER = (
     "Every word here was made up by the demo provider and streamed through the same durable turn that a real model "
     "would take; add a provider and a model to talk to one."
 )
+LABEL = "Answered by the demo"
 CALL = re.compile(r"\bcall\s+([A-Za-z0-9_-]+)\s*(\{)?", re.IGNORECASE)
 FAIL = re.compile(r"\bfail\s+(\d{3})(\s+once)?\b", re.IGNORECASE)
 LONG = re.compile(r"\blong\s+(\d+)\b", re.IGNORECASE)
@@ -44,12 +46,20 @@ class DemoProvider:
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Chunk, None]:
         """Yield the answer's chunks; see `provider.Provider`."""
         asked = _last_user_text(request.messages)
+        aside = _words_aside(request.messages, asked)
+        if aside is not None:
+            yield TextDelta(aside)
+            heard, said = len(asked.split()), len(aside.split())
+            yield Usage(heard, said, heard + said)
+            yield Finished("stop", "demo-aside")
+            return
         self._fail_if_asked(request, asked)
         pause = 0.0 if request.model == FAST else 1 / PACE
         if (slow := SLOW.search(asked)) and float(slow[1]) > 0:
             pause = 1 / float(slow[1])
         results = _results_of_this_step(request.messages)
-        calls = [] if results else _calls(asked, {str(tool["function"]["name"]) for tool in request.tools})
+        may_call = not results and request.tool_choice != "none"
+        calls = _calls(asked, {str(tool["function"]["name"]) for tool in request.tools}) if may_call else []
         thoughts = (
             ["The ", "user ", "asks ", "for ", "thought, ", "so ", "I ", "show ", "some. "]
             if THINK.search(asked)
@@ -84,6 +94,16 @@ class DemoProvider:
         raise ProviderFailed(
             FailureFacts("demo", int(wish[1]), text="The demo fails because it was asked to.", structured=True)
         )
+
+
+def _words_aside(messages: Sequence[Mapping[str, Any]], asked: str) -> str | None:
+    """The title or the label, if that is what is asked for: a title is the first words of what it is about."""
+    match messages[0].get("content") if messages else None:
+        case titles.INSTRUCTIONS:
+            return " ".join(titles.subject(asked).split()[: titles.WORDS]).rstrip(".,:;!?")
+        case summaries.INSTRUCTIONS:
+            return LABEL
+    return None
 
 
 def _text(content: Any) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import orjson
 
+from activities.providers.tape import Tape
 from models.errors import FailureFacts, ProviderFailed
 
 MAX_BODY = 64 * 1024
@@ -38,11 +39,13 @@ class Exchange:
         secrets: tuple[str, ...] = (),
         first_byte_timeout: float,
         silence_timeout: float,
+        tape: Tape | None = None,
     ) -> None:
         self._client = client
         self._provider = provider
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)
         self._silence = silence_timeout
+        self._tape = tape
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + first_byte_timeout
         self._response: httpx.Response | None = None
@@ -62,10 +65,14 @@ class Exchange:
         request = self._client.build_request(
             "POST", url, headers={**headers, "accept-encoding": "identity"}, content=content
         )
+        if self._tape is not None:
+            self._tape.asked("POST", url, request.headers, content)
         try:
             async with asyncio.timeout_at(self._deadline):
                 self.asked = True
                 self._response = await self._client.send(request, stream=True)
+                if self._tape is not None:
+                    self._tape.answered(self._response.status_code, self._response.headers)
                 if self._response.is_success:
                     return self._response
                 body = await self._error_body(self._response)
@@ -91,6 +98,8 @@ class Exchange:
         try:
             async with asyncio.timeout_at(self._deadline):
                 data: bytes = await anext(self._bytes)
+                if self._tape is not None:
+                    self._tape.heard(data)
                 return data
         except StopAsyncIteration:
             self._ended = True
@@ -128,6 +137,8 @@ class Exchange:
     async def close(self) -> None:
         """Give the connection back after a whole answer, or close it at once."""
         response, self._response = self._response, None
+        if self._tape is not None:
+            self._tape.ended()
         if response is None:
             return
         try:
@@ -148,6 +159,8 @@ class Exchange:
         self.failure = ProviderFailed(
             facts or FailureFacts(provider=self._provider, text=self.clean(text), signal=signal)
         )
+        if self._tape is not None:
+            self._tape.failed(self.failure.facts.text)
         return self.failure
 
     def clean(self, text: str) -> str:
@@ -179,6 +192,8 @@ class Exchange:
             body += data
             if len(body) > MAX_BODY:
                 break
+        if self._tape is not None:
+            self._tape.heard(body)
         return body
 
     def _refused(self, response: httpx.Response, body: bytes) -> FailureFacts:

@@ -21,9 +21,11 @@ import orjson
 
 from activities.providers.answer import Answer, Parse
 from activities.providers.http import DONE, Exchange, open_client
-from activities.providers.options import PROVIDERS, Options, options_for
+from activities.providers.options import PROVIDERS, Options, options_for, searches
 from activities.providers.provider import Chunk, ModelRequest
 from models.errors import FailureFacts, ProviderFailed
+from models.rules.profiles import profile_for
+from models.rules.prompt import thinks_from_the_start
 
 # Without it the import fetches a price list over the network.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
@@ -88,8 +90,9 @@ class LitellmProvider:
             secrets=(request.api_key, *(each for each in request.provider_settings.values() if isinstance(each, str))),
             first_byte_timeout=request.first_byte_timeout,
             silence_timeout=request.silence_timeout,
+            tape=request.tape,
         )
-        answer = Answer(request.provider)
+        answer = Answer(request.provider, profile_for(request.provider, request.model).family)
         try:
             try:
                 source = await self._open(request, route, exchange)
@@ -119,8 +122,13 @@ class LitellmProvider:
             request.call_config,
             tools=bool(request.tools),
             output_limit=_output_limit(route, request.model),
+            most=request.max_tokens,
         )
+        if request.provider_tools:
+            searches(options, request)
         messages = _copied(request, options.replay_reasoning and route.replays_reasoning)
+        if "thinking" in options.params and not thinks_from_the_start(messages):
+            del options.params["thinking"]
         if request.provider in SENT_BY_LITELLM:
             return await _through_litellm(request, route, exchange, options, messages)
         url, headers, body, parse = await _translated(request, route, options, messages)
@@ -158,18 +166,33 @@ def _output_limit(route: Route, model: str) -> int | None:
 
 def _copied(request: ModelRequest, replay_reasoning: bool) -> list[dict[str, Any]]:
     """A deep copy, since litellm rewrites messages in place; thoughts only for those who take them back."""
-    messages = cast("list[dict[str, Any]]", orjson.loads(orjson.dumps(request.messages, default=list)))
+    messages: list[dict[str, Any]]
+    if any(isinstance(message.get("content"), list) for message in request.messages):
+        messages = _tree(request.messages)
+    else:
+        messages = orjson.loads(orjson.dumps(request.messages, default=list))
     if not replay_reasoning:
         for message in messages:
             message.pop("thinking_blocks", None)
             message.pop("reasoning_content", None)
+            if isinstance(message.get("content"), list):
+                message["content"] = [block for block in message["content"] if block.get("type") != "thinking"]
     return messages
+
+
+def _tree(value: Any) -> Any:
+    """A copy of all but the texts: they may be files of megabytes, which JSON would copy twice."""
+    if isinstance(value, Mapping):
+        return {key: _tree(each) for key, each in value.items()}
+    return [_tree(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _asked(request: ModelRequest, options: Options) -> dict[str, Any]:
     asked: dict[str, Any] = {**options.params, "stream": True, "stream_options": {"include_usage": True}}
     if request.tools:
         asked["tools"] = orjson.loads(orjson.dumps(request.tools, default=list))
+        if request.tool_choice:
+            asked["tool_choice"] = request.tool_choice
     return asked
 
 
@@ -189,6 +212,8 @@ async def _translated(
     url, headers = _address(request, base_url, config, params, messages)
     body = await config.async_transform_request(request.model, cast("Any", messages), params, {}, headers)
     body |= body.pop("extra_body", None) or {}
+    if options.tools:
+        body["tools"] = [*(body.get("tools") or ()), *options.tools]
     for name, value in options.body.items():
         if name == "thinking":  # a detail of it, where there is any
             value = {**body[name], **value} if name in body else None

@@ -4,25 +4,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from activities.providers.provider import ModelRequest
+
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
+WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
+SEARCH_MODEL = "-search"
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 GOOGLE_CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 
 
 @dataclass(slots=True)
 class Options:
-    """`params` are OpenAI's words, for litellm to translate; `body` is merged into the request unseen."""
+    """`params` are OpenAI's words, for litellm to translate; `body` is merged into the request unseen.
+
+    `tools` are the provider's own, in its own words, to stand beside ours.
+    """
 
     params: dict[str, Any] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
+    tools: list[dict[str, Any]] = field(default_factory=list)
     replay_reasoning: bool = True
 
 
-def options_for(provider: str, call_config: Mapping[str, Any], *, tools: bool, output_limit: int | None) -> Options:
-    """The options of one call; `output_limit` is what the model can write at most, where that is known."""
+def options_for(
+    provider: str, call_config: Mapping[str, Any], *, tools: bool, output_limit: int | None, most: int = 0
+) -> Options:
+    """The options of one call; `output_limit` is what the model can write at most, where that is known.
+
+    `most` is what this call may write at most, whatever the model's options say.
+    """
     options = Options()
     chosen = call_config.get("max_output_tokens")
     options.params["max_tokens"] = chosen or min(DEFAULT_MAX_OUTPUT_TOKENS, output_limit or DEFAULT_MAX_OUTPUT_TOKENS)
+    if most:
+        options.params["max_tokens"] = min(options.params["max_tokens"], most)
     for name in SAMPLING:
         if call_config.get(name) is not None:
             options.params[name] = call_config[name]
@@ -33,6 +48,25 @@ def options_for(provider: str, call_config: Mapping[str, Any], *, tools: bool, o
     given = (call_config.get("provider_options") or {}).get(section) or {}
     apply(options, {key: value for key, value in given.items() if value is not None}, tools)
     return options
+
+
+def searches(options: Options, request: ModelRequest) -> None:
+    """Let the provider search the web, if the call config says so and it can where we ask it.
+
+    Anthropic runs the search as a tool of its own. OpenAI does so at this address for its search models alone.
+    """
+    section, _ = PROVIDERS[request.provider]
+    given = (request.call_config.get("provider_options") or {}).get(section) or {}
+    if not given.get("web_search_enabled"):
+        return
+    if request.provider == "anthropic":
+        taken = any(tool["function"]["name"] == WEB_SEARCH["name"] for tool in request.tools)
+        domains = {key: given[key] for key in ("allowed_domains", "blocked_domains") if given.get(key)}
+        if not taken:  # a tool of ours has that name: names must differ
+            options.tools.append({**WEB_SEARCH, **dict([*domains.items()][:1])})
+    elif section == "openai" and SEARCH_MODEL in request.model:
+        size = given.get("search_context_size")
+        options.body["web_search_options"] = {"search_context_size": size} if size else {}
 
 
 def _copy(options: Options, given: Mapping[str, Any], names: Mapping[str, str]) -> None:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field
 
 from activities.tools.tool import ToolContext, ToolFailed, tool
+from models.rules.executions import Policy
 
 
 class Arguments(BaseModel):
@@ -15,7 +16,7 @@ class Arguments(BaseModel):
     timezone: str = Field(default="UTC", description="IANA name of a time zone, for example Europe/Berlin.")
 
 
-@tool
+@tool(policy=Policy.PURE, in_plan_mode=True)
 async def current_time(arguments: Arguments, _context: ToolContext) -> dict[str, Any]:
     try:
         zone = UTC if arguments.timezone == "UTC" else ZoneInfo(arguments.timezone)

@@ -1,11 +1,14 @@
 """The tools there are, by name, in the order in which models are told of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from activities.tools.current_time import current_time
+from activities.tools.fetch_url import fetch_url
 from activities.tools.tool import Tool
+from models.settings import Settings
 
-TOOLS: tuple[Tool, ...] = (current_time,)
+TOOLS: tuple[Tool, ...] = (current_time, fetch_url)
 
 
 class Toolbox:
@@ -13,8 +16,22 @@ class Toolbox:
 
     def __init__(self, tools: Sequence[Tool] = TOOLS) -> None:
         self._by_name = {each.name: each for each in tools}
-        self.declarations = tuple(each.declaration() for each in tools)
+        self._declared = {each.name: each.declaration() for each in tools}
 
     def find(self, name: str) -> Tool | None:
         """The tool of that name."""
         return self._by_name.get(name)
+
+    def offered(self, chat: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What the chat's model is told of the tools that it may call."""
+        return [self._declared[name] for name, tool in self._by_name.items() if active(tool, chat)]
+
+
+def active(tool: Tool, chat: Mapping[str, Any]) -> bool:
+    """May the chat's model call the tool in this turn?"""
+    return tool.in_plan_mode or chat.get("plan_mode") != "plan"
+
+
+def configured(settings: Settings) -> Toolbox:
+    """The built-in tools, without those that the deployment has switched off."""
+    return Toolbox([tool for tool in TOOLS if tool is not fetch_url or settings.fetch_url])

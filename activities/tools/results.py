@@ -1,29 +1,24 @@
 """A tool's outcome in the shape in which it is stored and read by the model (runtime.md 1.3)."""
 
+import base64
+from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
+from activities.tools.tool import Media
 from models.parts import Part, tool_result
+from models.rules import tool_results
 
 
-def succeeded(call: Part, outcome: Any, at: str) -> Part:
-    """The result part of a call that went well: JSON as it is, other text as `{"output": …}`."""
-    return tool_result(call, normalised(outcome), created_at=at)
+def succeeded(call: Mapping[str, Any], outcome: Any, at: str, most: int) -> Part:
+    """The result part of a call that went well, in at most `most` bytes unless it is media."""
+    if isinstance(outcome, Media):
+        data = base64.b64encode(outcome.data).decode()
+        shown = {"data": data, "mime_type": outcome.mime_type, "text": tool_results.legible(outcome.text)}
+        return tool_result(call, shown, created_at=at) | {"is_media": True}
+    return tool_result(call, tool_results.fitted(tool_results.normalised(outcome), most), created_at=at)
 
 
-def failed(call: Part, why: str, at: str) -> Part:
+def failed(call: Mapping[str, Any], why: str, at: str, most: int = tool_results.FLOOR) -> Part:
     """The result part of a call that did not."""
-    return tool_result(call, {"error": why}, is_error=True, created_at=at)
-
-
-def normalised(outcome: Any) -> Any:
-    """A JSON value; text that is JSON is taken at its word, bytes are read as UTF-8 as far as they are."""
-    if isinstance(outcome, bytes):
-        outcome = outcome.decode("utf-8", "replace")
-    if isinstance(outcome, str):
-        try:
-            return orjson.loads(outcome)
-        except orjson.JSONDecodeError:
-            return {"output": outcome}
-    return orjson.loads(orjson.dumps(outcome, default=str))
+    error = tool_results.fitted({"error": tool_results.legible(why)}, most)
+    return tool_result(call, error, is_error=True, created_at=at)

@@ -2,12 +2,16 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
-from uuid import UUID
+from datetime import timedelta
+from typing import Any, get_type_hints
+from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
-Function = TypeVar("Function", bound=Callable[..., Awaitable[Any]])
+from models.rules.executions import Policy
+from models.settings import Settings
+
+TIMEOUT = timedelta(minutes=1)
 
 
 class ToolFailed(Exception):
@@ -15,21 +19,71 @@ class ToolFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Media:
+    """An outcome that is a picture, a sound or a file, with what can be said of it in words."""
+
+    data: bytes
+    mime_type: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a probe says of a call that happened: its outcome."""
+
+    outcome: Any
+
+
+class NotDone:
+    """What a probe says of a call that did not happen, and will not."""
+
+
+class Unsure:
+    """What a probe says of a call of which it cannot tell."""
+
+
+Probed = Done | NotDone | Unsure
+
+
+@dataclass(frozen=True, slots=True)
 class ToolContext:
-    """For whom a tool runs."""
+    """For whom a tool runs, and under which name the world may remember the call."""
 
     chat_id: UUID
+    message_id: int
     owner_id: UUID
     tool_call_id: str
+    settings: Settings
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every run of one call, and of no other call."""
+        return str(uuid5(self.chat_id, f"{self.message_id}:{self.tool_call_id}"))
+
+
+Run = Callable[[Any, ToolContext], Awaitable[Any]]
+Probe = Callable[[Any, ToolContext], Awaitable[Probed]]
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool as the registry holds it; its name is its module's."""
+    """A tool as the registry holds it; its name is its module's.
+
+    `probe` finds out what became of a call whose worker died. An `exclusive` tool must be the only call of its step.
+    """
 
     name: str
     arguments: type[BaseModel]
-    run: Callable[[Any, ToolContext], Awaitable[Any]]
+    run: Run
+    policy: Policy = Policy.ONCE
+    probe: Probe | None = None
+    exclusive: bool = False
+    in_plan_mode: bool = False
+    timeout: timedelta = TIMEOUT
+
+    def __post_init__(self) -> None:
+        if (self.policy is Policy.PROBE) != (self.probe is not None):
+            raise TypeError(f"{self.name}: a probe, and the policy that asks it, need each other")
 
     def declaration(self) -> dict[str, Any]:
         """The tool as the model is told of it, in chat-completions form."""
@@ -42,7 +96,19 @@ class Tool:
         return {"type": "function", "function": {"name": self.name, "description": description, "parameters": schema}}
 
 
-def tool(run: Callable[[Any, ToolContext], Awaitable[Any]]) -> Tool:
+def tool(
+    *,
+    policy: Policy,
+    probe: Probe | None = None,
+    exclusive: bool = False,
+    in_plan_mode: bool = False,
+    timeout: timedelta = TIMEOUT,
+) -> Callable[[Run], Tool]:
     """Make a tool of the one public function of its module: `async def run(arguments: Arguments, context)`."""
-    arguments = next(iter(get_type_hints(run).values()))
-    return Tool(run.__module__.rpartition(".")[2], arguments, run)
+
+    def made(run: Run) -> Tool:
+        arguments = next(iter(get_type_hints(run).values()))
+        name = run.__module__.rpartition(".")[2]
+        return Tool(name, arguments, run, policy, probe, exclusive, in_plan_mode, timeout)
+
+    return made

@@ -55,6 +55,10 @@ class Feed:
     def deserted(self) -> bool:
         return not self._members
 
+    @property
+    def watchers(self) -> int:
+        return len(self._members)
+
     def join(self, joiner: Joiner) -> None:
         """Give the watcher a snapshot and then everything after it, without a gap or a repeat."""
         self._members.add(joiner.watcher)

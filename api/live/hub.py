@@ -65,6 +65,11 @@ class Hub:
         """How many chats are watched here."""
         return len(self._feeds)
 
+    @property
+    def watchers(self) -> int:
+        """How many live streams of chats are open here."""
+        return sum(feed.watchers for feed in self._feeds.values())
+
     @contextmanager
     def watch(self, chat_id: UUID, cursor: Cursor | None = None, after_id: int = 0) -> Iterator[Watcher]:
         """A watcher of the chat: a snapshot (what is new since `cursor`, messages after `after_id`), then the rest."""

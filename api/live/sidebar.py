@@ -84,6 +84,8 @@ class Sidebars:
         for kind in notice.watch:
             body: dict[str, object] = {"kind": kind, "chat": shown}
             if kind == "action_required":
+                if not calls:
+                    continue  # they have been answered meanwhile
                 body["tool_calls"] = tool_calls(wire(calls))
             told = Event(kind, orjson.dumps(body))
             for watcher, owner in watchers.items():

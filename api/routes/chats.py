@@ -1,9 +1,11 @@
 """Chats: create one, list one's own, look at one."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
+from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
 from api.answers import answer
@@ -18,11 +20,11 @@ from api.requests import Router
 from api.resources import Opened
 from api.schemas.chats import Chat, CreateChat, DynamicTool
 from api.schemas.parts import NO_ID
-from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
-from models.parts import to_rest
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, UsageLimited, Validation
+from models.parts import Part, can_rest, to_rest
 from models.principal import Principal
-from models.rules import labels, pages, titles
-from models.store import catalog, chats, moves
+from models.rules import instructions, labels, pages, titles
+from models.store import catalog, chats, files, limits, moves
 
 router = Router(tags=["chats"])
 
@@ -35,7 +37,7 @@ CLIENT_TYPES = ("api", "ui")
     "",
     status_code=201,
     response_model=Chat,
-    responses=raises(Invalid, Forbidden, Conflict, Unprocessable),
+    responses=raises(Invalid, Forbidden, Conflict, UsageLimited, Unprocessable),
     openapi_extra=REQUIRED,
     summary="Create a chat",
 )
@@ -46,27 +48,28 @@ async def create_chat(
     asked = body.read()
     _require_creation(caller, asked.organization_id)
     _require_short(asked.system_prompt)
-    content = accept(asked.content)
-    if asked.workspace_id is not None and asked.workspace_id != NO_ID:
-        raise Invalid("Workspace not found or you do not have access to this resource")
     async with resources.database.begin() as session:
         earlier = await once.replay(session)
         if earlier is not None:
             return earlier
+        content = await accept(session, caller, asked.content)
+        require_no_workspace(asked.workspace_id)
         if asked.model_config_id == NO_ID:
             raise Invalid("Invalid model config ID.")
-        model = asked.model_config_id or await catalog.default_model_config_id(session)
+        default, site = await catalog.for_new_chat(session, instructions.SYSTEM_PROMPT, instructions.INCLUDE_DEFAULT)
+        model = asked.model_config_id or default
         if model is None:
             raise Invalid("No default chat model config is configured.")
         require_plan_mode(asked.plan_mode)
         require_no_servers(asked.mcp_server_ids)
         labels.check(asked.labels)
-        _refuse_tools(asked.unsafe_dynamic_tools)
+        tools = _accept_tools(asked.unsafe_dynamic_tools)
         client_type = asked.client_type or "api"
         if client_type not in CLIENT_TYPES:
             raise Invalid("Invalid client_type.", f'got "{client_type}", want one of [api ui]')
         if asked.model_config_id is not None and not await catalog.exists(session, model):
             raise Invalid("Invalid model config ID.", f"There is no model config {model}.")
+        await limits.require(session, caller, asked.organization_id)
         moved = await moves.create(
             session,
             owner_id=caller.user_id,
@@ -75,12 +78,14 @@ async def create_chat(
             content=content,
             model_config_id=model,
             created_by=caller.user_id,
-            system=[asked.system_prompt] if asked.system_prompt else (),
+            system=instructions.stored(site, asked.system_prompt),
             labels=to_rest(asked.labels),
             plan_mode=asked.plan_mode or None,
             client_type=client_type,
+            dynamic_tools=tools,
         )
-        response = await once.keep(session, answer(chats.view(moved.chat), 201))
+        chat = chats.view(moved.chat) | await _linked(session, moved.chat["id"], content)
+        response = await once.keep(session, answer(chat, 201))
     nudge(resources, moved, "woken")
     return response
 
@@ -108,10 +113,7 @@ async def get_chat(chat: UUID, caller: Caller, resources: Opened) -> Response:
     """The chat, with its sub-agent chats if it is a root."""
     async with resources.database.read() as session:
         row = await chats.load(session, caller, chat)
-        if row["parent_chat_id"] is not None:
-            return answer(chats.view(row))
-        families = await chats.children(session, [chat], archived=row["archived"])
-    return answer(chats.view(row, children=families.get(chat, [])))
+        return answer(chats.view(row, **await chats.details(session, row)))
 
 
 def require_plan_mode(plan_mode: str | None) -> None:
@@ -125,6 +127,22 @@ def require_no_servers(mcp_server_ids: list[UUID]) -> None:
     if mcp_server_ids:
         named = ", ".join(str(server) for server in dict.fromkeys(mcp_server_ids))
         raise Invalid("One or more MCP server IDs are invalid.", f"Invalid IDs: {named}")
+
+
+def require_no_workspace(workspace_id: UUID | None) -> None:
+    """Raise Invalid for any id: no workspace exists yet."""
+    if workspace_id is not None and workspace_id != NO_ID:
+        raise Invalid("Workspace not found or you do not have access to this resource")
+
+
+async def _linked(session: AsyncSession, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:
+    """What a new chat's answer says about the files of its first message."""
+    if all(part["type"] != "file" for part in content):
+        return {}
+    warnings = await files.link(session, chat_id, content)
+    if warnings:
+        return {"warnings": warnings}
+    return {"files": await chats.files(session, chat_id)}
 
 
 def _require_creation(caller: Principal, organization_id: UUID) -> None:
@@ -145,8 +163,8 @@ def _require_short(system_prompt: str) -> None:
         )
 
 
-def _refuse_tools(tools: list[DynamicTool]) -> None:
-    """Raise Invalid for what is wrong with them, and, since nothing would run them yet, also when nothing is."""
+def _accept_tools(tools: list[DynamicTool]) -> list[dict[str, Any]] | None:
+    """The tools as they are stored; raises Invalid for what is wrong with them."""
     if len(tools) > MAX_DYNAMIC_TOOLS:
         raise Invalid("Too many dynamic tools.", f"Maximum {MAX_DYNAMIC_TOOLS} dynamic tools per chat.")
     seen: set[str] = set()
@@ -156,5 +174,6 @@ def _refuse_tools(tools: list[DynamicTool]) -> None:
         if tool.name in seen:
             raise Invalid("Duplicate dynamic tool name.", f'Tool "{tool.name}" appears more than once.')
         seen.add(tool.name)
-    if tools:
-        raise Invalid("Dynamic tools are not supported yet.")
+        if not can_rest(tool.input_schema):
+            raise Invalid("Invalid dynamic tool.", f'The input_schema of tool "{tool.name}" is nested too deep.')
+    return [to_rest(tool.model_dump(exclude_unset=True)) for tool in tools] or None

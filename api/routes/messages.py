@@ -1,5 +1,6 @@
 """Messages of a chat: read them, say something, take something back."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -19,10 +20,11 @@ from api.requests import Router
 from api.resources import Opened
 from api.routes.chats import require_no_servers, require_plan_mode
 from api.schemas.messages import ChatMessages, EditedMessage, EditMessage, SendMessage, SentMessage
-from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable
+from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable, UsageLimited
+from models.parts import Part
 from models.principal import Principal
 from models.rules import pages
-from models.store import catalog, chats, messages, moves, queue
+from models.store import catalog, chats, files, limits, messages, moves, queue
 from models.store.moves import Locked, Moved
 
 router = Router(tags=["messages"])
@@ -60,7 +62,7 @@ async def list_messages(
 @router.post(
     "/{chat}/messages",
     response_model=SentMessage,
-    responses=raises(Invalid, Forbidden, NotFound, Conflict, Unprocessable, Exhausted),
+    responses=raises(Invalid, Forbidden, NotFound, Conflict, UsageLimited, Unprocessable, Exhausted),
     openapi_extra=REQUIRED,
     summary="Send a message",
 )
@@ -79,12 +81,13 @@ async def send_message(
         locked = await moves.lock(session, chat)
         require_owner(caller, locked, "send messages", "Cannot send messages to an archived chat.")
         asked = body.read()
-        content = accept(asked.content)
+        content = await accept(session, caller, asked.content)
         require_no_servers(asked.mcp_server_ids)
         require_plan_mode(asked.plan_mode)
         if asked.busy_behavior not in ("", "queue", "interrupt"):
             raise Invalid("Invalid busy_behavior value.", 'Must be "queue" or "interrupt".')
         await _require_model(session, asked.model_config_id)
+        await limits.require(session, caller, locked.chat["organization_id"])
         moved = await moves.send(
             session,
             locked,
@@ -95,7 +98,8 @@ async def send_message(
             queue_limit=resources.settings.queue_limit,
             metadata=None if asked.plan_mode is None else {"plan_mode": asked.plan_mode or None},
         )
-        response = await once.keep(session, answer(_sent(moved)))
+        sent = _sent(moved) | await _linked(session, chat, content)
+        response = await once.keep(session, answer(sent))
     nudge(resources, moved, "woken" if moved.queued is None else "message_queued")
     return response
 
@@ -103,7 +107,7 @@ async def send_message(
 @router.patch(
     "/{chat}/messages/{message}",
     response_model=EditedMessage,
-    responses=raises(Invalid, Forbidden, NotFound, Conflict, Unprocessable),
+    responses=raises(Invalid, Forbidden, NotFound, Conflict, UsageLimited, Unprocessable),
     openapi_extra=REQUIRED,
     summary="Edit a user message",
 )
@@ -124,8 +128,9 @@ async def edit_message(
         require_owner(caller, locked, "edit messages", "Cannot edit messages in an archived chat.")
         message_id = row_id(message, "Invalid chat message ID.", "Message ID must be a positive integer.")
         asked = body.read()
-        content = accept(asked.content)
+        content = await accept(session, caller, asked.content)
         await _require_model(session, asked.model_config_id)
+        await limits.require(session, caller, locked.chat["organization_id"])
         moved = await moves.edit(
             session,
             locked,
@@ -134,7 +139,8 @@ async def edit_message(
             editor_id=caller.user_id,
             model_config_id=asked.model_config_id,
         )
-        response = await once.keep(session, answer({"message": messages.view(moved.messages[-1])}))
+        edited = {"message": messages.view(moved.messages[-1])} | await _linked(session, chat, content)
+        response = await once.keep(session, answer(edited))
     nudge(resources, moved, "history_edited")
     return response
 
@@ -154,6 +160,11 @@ def require_owner(caller: Principal, locked: Locked, verb: str, archived: str) -
 async def _require_model(session: AsyncSession, model_config_id: UUID | None) -> None:
     if model_config_id is not None and not await catalog.exists(session, model_config_id):
         raise Invalid("Invalid model config ID.", f"There is no model config {model_config_id}.")
+
+
+async def _linked(session: AsyncSession, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:
+    warnings = await files.link(session, chat_id, content)
+    return {"warnings": warnings} if warnings else {}
 
 
 def _sent(moved: Moved) -> dict[str, Any]:

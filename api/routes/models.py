@@ -76,9 +76,11 @@ def _entry(kind: str, available: bool, rows: list[Row]) -> dict[str, Any]:
 @router.get("/model-configs", response_model=list[ModelConfigView], summary="List model configurations")
 async def list_model_configs(caller: Caller, resources: Opened) -> Response:
     """All for those who may read the deployment's configuration, usable ones for everybody else."""
+    reads_all = caller.may_read_deployment()
     async with resources.database.read() as session:
-        rows = await catalog.models(session, usable_only=not caller.may_read_deployment())
-    return answer([view(row) for row in rows])
+        rows = await catalog.models(session, usable_only=not reads_all)
+    prices = await resources.prices.table() if reads_all else None
+    return answer([view(row, prices) for row in rows])
 
 
 @router.post(
@@ -94,6 +96,7 @@ async def create_model_config(
     """The first one becomes the default by itself; `is_default` takes it from the others."""
     if body.ai_provider_id in (None, NO_ID):
         raise Invalid("AI provider ID is required.")
+    prices = await resources.prices.table()
     async with resources.database.begin() as session:
         earlier = await once.replay(session)
         if earlier is not None:
@@ -119,7 +122,7 @@ async def create_model_config(
             options=_options(body.call_config) or {},
             created_by=caller.user_id,
         )
-        return await once.keep(session, answer(view(row), 201))
+        return await once.keep(session, answer(view(row, prices), 201))
 
 
 @router.patch(
@@ -133,6 +136,7 @@ async def update_model_config(
 ) -> Response:
     """What is absent or empty stays. Taking the default from a model gives it to another one, if there is one."""
     config_id = _id(model_config)
+    prices = await resources.prices.table()
     async with resources.database.begin() as session:
         earlier = await once.replay(session)
         if earlier is not None:
@@ -160,7 +164,7 @@ async def update_model_config(
             options=_options(body.call_config),
             updated_by=caller.user_id,
         )
-        return await once.keep(session, answer(view(row)))
+        return await once.keep(session, answer(view(row, prices)))
 
 
 @router.delete(

@@ -17,7 +17,7 @@ from models.errors import Conflict, NotFound, Unprocessable
 from models.parts import from_rest
 from models.rules.moments import rfc3339
 from models.rules.states import State, Status, classify
-from models.store import chats, moves, queue
+from models.store import chats, ledger, moves, queue
 from models.store.database import Row
 
 router = Router(tags=["turns"])
@@ -39,7 +39,10 @@ WAITS_FOR = {
     summary="Stop the running turn",
 )
 async def interrupt_chat(chat: UUID, caller: Caller, once: OnlyOnce, resources: Opened) -> Response:
-    """`interrupting` until the partial answer is stored, then the queue's head runs; an idle chat is unchanged."""
+    """`interrupting` until the partial answer is stored, then the queue's head runs; an idle chat is unchanged.
+
+    Calls that wait for the client are answered with an error, and the chat rests or goes on with its queue at once.
+    """
     async with resources.database.begin() as session:
         earlier = await once.replay(session)
         if earlier is not None:
@@ -48,7 +51,7 @@ async def interrupt_chat(chat: UUID, caller: Caller, once: OnlyOnce, resources: 
         chats.require_update(caller, locked.chat)
         moved = await moves.interrupt(session, locked)
         response = await once.keep(session, answer(chats.view(moved.chat)))
-    nudge(resources, moved, "interrupt_requested")
+    nudge(resources, moved, "queue_changed")  # for a chat that is not interrupting: only its queue's head is news
     return response
 
 
@@ -63,7 +66,9 @@ async def explain_chat(chat: UUID, caller: Caller, resources: Opened) -> Respons
     async with resources.database.read() as session:
         row = await chats.load(session, caller, chat)
         waiting = await queue.waiting(session, chat)
-    return answer(_explained(row, len(waiting)) | {"workflow": await resources.temporal.explain(chat)})
+        unsettled = await ledger.unsettled(session, row["id"])
+    told = _explained(row, len(waiting)) | {"tool_calls": [_tool_call(each) for each in unsettled]}
+    return answer(told | {"workflow": await resources.temporal.explain(chat)})
 
 
 def _explained(row: Row, queue_length: int) -> dict[str, Any]:
@@ -89,6 +94,21 @@ def _explained(row: Row, queue_length: int) -> dict[str, Any]:
         told["retry"] = from_rest(row["retry_state"])
     if row["requires_action_deadline_at"]:
         told["requires_action_deadline_at"] = rfc3339(row["requires_action_deadline_at"])
+    return told
+
+
+def _tool_call(row: Row) -> dict[str, Any]:
+    told = {
+        "message_id": row["message_id"],
+        "tool_call_id": from_rest(row["tool_call_id"]),
+        "tool_name": from_rest(row["tool_name"]),
+        "policy": row["policy"],
+        "state": row["state"],
+        "attempt": row["attempt"],
+        "claimed_at": rfc3339(row["claimed_at"]),
+    }
+    if row["finished_at"]:
+        told["finished_at"] = rfc3339(row["finished_at"])
     return told
 
 

@@ -7,7 +7,9 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, Field
 
 from api.requests import Body
-from api.schemas.call_config import CallConfig, Int64
+from api.schemas.call_config import CallConfig, Int64, ModelCost
+from models.rules import suggestions
+from models.rules.suggestions import Table
 from models.store.database import Row
 
 Text = Annotated[str, AfterValidator(lambda value: value.replace("\x00", "").strip())]
@@ -97,6 +99,9 @@ class ModelConfigView(BaseModel):
     context_limit: int
     compression_threshold: int
     call_config: CallConfig | None = Field(default=None, alias="model_config")
+    suggested_cost: ModelCost | None = Field(
+        default=None, description="for a model without prices: those of a public table; never used by itself"
+    )
     created_at: datetime
     updated_at: datetime
 
@@ -149,9 +154,13 @@ class Catalog(BaseModel):
     providers: list[CatalogProvider]
 
 
-def model_config(row: Row) -> dict[str, Any]:
-    """ModelConfigView of a row of `catalog.get`."""
+def model_config(row: Row, prices: Table | None = None) -> dict[str, Any]:
+    """ModelConfigView of a row of `catalog.get`; with `prices`, also what an unpriced model probably costs."""
     shown = {key: value for key, value in row.items() if key != "options"}
     if row["options"]:
         shown["model_config"] = row["options"]
+    if prices and not row["options"].get("cost"):
+        suggested = suggestions.suggest(prices, row["provider"], row["model"])
+        if suggested is not None:
+            shown["suggested_cost"] = suggested
     return shown

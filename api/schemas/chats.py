@@ -116,11 +116,24 @@ class Chat(BaseModel):
 
 
 class DynamicTool(Body):
-    """A tool that the client itself will run."""
+    """A tool that the client itself will run. One that has the name of a built-in tool is not offered."""
 
-    name: str = ""
+    model_config = ConfigDict(
+        json_schema_extra={
+            "required": ["name"],
+            "examples": [
+                {
+                    "name": "get_weather",
+                    "description": "The weather in a city.",
+                    "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}},
+                }
+            ],
+        }
+    )
+
+    name: str = Field(default="", description="Unique in the list.", json_schema_extra={"minLength": 1})
     description: str = ""
-    input_schema: Any = None
+    input_schema: Any = Field(default=None, description="JSON schema of the arguments, an object.")
 
 
 class CreateChat(Body):
@@ -145,7 +158,11 @@ class CreateChat(Body):
     model_config_id: UUID | None = Field(default=None, description="Else the default model.")
     mcp_server_ids: list[UUID] = Field(default_factory=list)
     labels: dict[str, str] = Field(default_factory=dict, examples=[{"team": "storage"}])
-    unsafe_dynamic_tools: list[DynamicTool] = Field(default_factory=list, description="Not supported yet.")
+    unsafe_dynamic_tools: list[DynamicTool] = Field(
+        default_factory=list,
+        description="Tools that the client itself will run: their calls are answered through `tool-results`.",
+        json_schema_extra={"maxItems": 250},
+    )
     plan_mode: str = Field(default="", json_schema_extra={"enum": ["plan", ""]})
     client_type: str = Field(default="", json_schema_extra={"enum": ["ui", "api", ""]})
 
@@ -187,6 +204,21 @@ class ChatVersions(BaseModel):
     generation_attempt: int
 
 
+class UnsettledToolCall(BaseModel):
+    """A tool call that may be running now, or of which nobody knows whether it happened."""
+
+    message_id: int = Field(description="The assistant message that made it.")
+    tool_call_id: str
+    tool_name: str
+    policy: Literal["pure", "idempotent", "probe", "once"] = Field(
+        description="What is done if its worker dies: run again, run again under the same key, ask, or nothing."
+    )
+    state: Literal["claimed", "unknown"]
+    attempt: int = Field(description="How often a worker has taken it up.")
+    claimed_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+
+
 class ChatExplanation(BaseModel):
     """Why a chat is where it is: its state here, the workflow that drives it, and what it waits for."""
 
@@ -200,4 +232,7 @@ class ChatExplanation(BaseModel):
     last_error: ChatError | None = None
     retry: dict[str, Any] | None = Field(default=None, description="The back-off in progress.")
     requires_action_deadline_at: AwareDatetime | None = None
+    tool_calls: list[UnsettledToolCall] = Field(
+        description="Tool calls with effects that have not settled, newest first, at most 100."
+    )
     workflow: WorkflowState

@@ -1,5 +1,7 @@
 """The one shape of everything that is not a success."""
 
+from datetime import datetime
+
 from pydantic import BaseModel, Field
 
 
@@ -16,3 +18,6 @@ class Error(BaseModel):
     message: str = Field(examples=["Resource not found or you do not have access to this resource"])
     detail: str | None = None
     validations: list[FieldError] | None = None
+    spent_micros: int | None = Field(default=None, description="with a usage limit: spent in this period")
+    limit_micros: int | None = Field(default=None, description="with a usage limit: what may be spent in it")
+    resets_at: datetime | None = Field(default=None, description="with a usage limit: when the next period begins")

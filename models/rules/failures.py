@@ -141,6 +141,13 @@ CONFIG = _words(
     r"(malformed|invalid)[ _]config",
 )
 SERVER_ERROR = _words(r"server[ _]error")
+OVERFLOW = _words(
+    r"context[ _](length|window|size|limit)",
+    r"maximum context",
+    r"(prompt|input) (is )?too long",
+    r"request_too_large",
+    r"token count[^\n]{0,80}exceed",
+)
 
 RULES = (
     # What we saw ourselves needs no reading of text.
@@ -283,6 +290,12 @@ def classify(facts: FailureFacts, name: str = "") -> Verdict:
         status_code=evidence.status,
         retry_after=facts.retry_after,
     )
+
+
+def is_overflow(facts: FailureFacts) -> bool:
+    """Did the provider refuse the request because the conversation is too long for the model?"""
+    text = f"{facts.text} {facts.code}".lower()
+    return not facts.signal and facts.status in (None, 400, 413, 422) and OVERFLOW.search(text) is not None
 
 
 def _is_request_error(evidence: Evidence) -> bool:

@@ -1,6 +1,7 @@
 """Questions about a transcript: which tool calls are open, is it complete, how far is the turn."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from models.parts import Part
@@ -15,6 +16,14 @@ CANCELLED_BY_USER = "Tool execution interrupted by user"
 CANCELLED_BEFORE_RESULT = "tool call was interrupted before it produced a result"
 CANCELLED_INVALID = "Tool execution canceled due to invalid chat state"
 CANCELLED_TIMEOUT = "Tool execution timed out"
+
+
+DYNAMIC = "dynamic"
+"""Internal mark of a call that the chat's client answers, not a worker."""
+STEPS = "steps"
+"""Internal mark of a summary: how many steps of the turn that goes on after it are within it."""
+ASKED = "asked"
+"""Internal mark of a summary: the id and the moment of the user message that was being answered."""
 
 
 def calls(parts: Iterable[Part]) -> list[Part]:
@@ -43,18 +52,60 @@ def open_calls(rows: Sequence[Row]) -> list[Part]:
     return []
 
 
+def is_dynamic(call: Part) -> bool:
+    """Was it said, when the call was committed, that the client answers it?"""
+    return bool((call.get("provider_metadata") or {}).get(DYNAMIC))
+
+
+def local(opened: Iterable[Part]) -> list[Part]:
+    """The calls among `opened` that a worker answers."""
+    return [call for call in opened if not is_dynamic(call)]
+
+
 def visible_to_model(row: Row) -> bool:
     return row.get("visibility", "both") != "user" and not row.get("deleted", False)
 
 
+def is_summary(row: Row) -> bool:
+    """Does it stand for what came before it? Only the model sees it."""
+    return row["role"] == "user" and bool(row.get("compressed")) and row.get("visibility") == "model"
+
+
 def steps_since_user(rows: Sequence[Row]) -> int:
-    """Assistant messages since the last user message: the steps of the current turn."""
+    """Assistant messages since the last user message: the steps of the current turn, those summarised included."""
     count = 0
     for row in reversed(rows):
+        if is_summary(row):
+            return count + int(_marked(row, STEPS) or 0)
         if row["role"] == "user":
             break
         count += row["role"] == "assistant"
     return count
+
+
+def last_asked(rows: Sequence[Row]) -> tuple[int, datetime] | None:
+    """The id and the moment of the newest message that people saw a user send, also when it was summarised."""
+    for row in reversed(rows):
+        if is_summary(row) and (asked := _marked(row, ASKED)):
+            return asked[0], datetime.fromisoformat(asked[1])
+        if row["role"] == "user" and row.get("visibility", "both") != "model":
+            return row["id"], row["created_at"]
+    return None
+
+
+def _marked(row: Row, mark: str) -> Any:
+    return next((found for part in row["content"] if (found := (part.get("provider_metadata") or {}).get(mark))), None)
+
+
+def succeeded_since_user(rows: Sequence[Row], tools: Collection[str]) -> bool:
+    """Has one of these tools succeeded since the last user message?"""
+    for row in reversed(rows) if tools else ():
+        if row["role"] == "user":
+            break
+        for part in row["content"]:
+            if part.get("type") == "tool-result" and part.get("tool_name") in tools and not part.get("is_error"):
+                return True
+    return False
 
 
 def is_complete(rows: Sequence[Row]) -> bool:

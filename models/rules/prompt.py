@@ -1,96 +1,288 @@
 """Transcript → provider messages, in the OpenAI chat-completions form that the provider door takes (runtime.md 1.7)."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from models.parts import Part, from_rest
-from models.rules.repair import repaired, safe_id, safe_name
+import orjson
+
+from models.parts import NUL, NUL_AT_REST, Part
+from models.rules import attachments
+from models.rules.history import visible_to_model
+from models.rules.profiles import Profile, profile_for
+from models.rules.repair import SIGNATURE, repaired, safe_name
 
 Message = dict[str, Any]
 
 NOTHING = "(no text)"  # a message of white space alone would be refused
-
-KEEPS_THINKING = frozenset({"anthropic", "bedrock"})
-"""Providers that sign their reasoning and want it back, unchanged, before the tool calls it led to."""
-
-
-def build(rows: Sequence[Mapping[str, Any]], *, provider: str) -> list[Message]:
-    """The messages to send: `rows` in order, those hidden from the model left out, every call answered once."""
-    visible = [row for row in rows if row.get("visibility", "both") != "user" and not row.get("deleted", False)]
-    made = [_message(row, provider) for row in repaired(visible)]
-    return [message for message in made if message is not None]
+BEGINNING = "(the conversation goes on)"
+CACHED = {"type": "ephemeral"}
+NOT_AGAIN = "its content is not shown again"
+THOUGHTS = ("thinking", "redacted_thinking")
+_NUL_IN_JSON = "\\u0000"
 
 
-def _message(row: Mapping[str, Any], provider: str) -> Message | None:
-    parts = [from_rest(part) for part in row["content"]]
-    match row["role"]:
-        case "system":
-            return {"role": "system", "content": _text(parts)}
-        case "user":
-            return {"role": "user", "content": "\n\n".join(filter(str.strip, map(_said, parts))) or NOTHING}
-        case "assistant":
-            return _assistant(parts, provider)
-        case _:
-            [result] = parts
-            return {
-                "role": "tool",
-                "tool_call_id": safe_id(result.get("tool_call_id", "")),
-                "content": json.dumps(result.get("result"), ensure_ascii=False),
-            }
+def build(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    provider: str,
+    model: str = "",
+    tools: Collection[str] = (),
+    instructions: Sequence[str] = (),
+    files: Mapping[str, attachments.File] | None = None,
+    gone: Collection[str] = (),
+) -> list[Message]:
+    """The messages to send: `rows` in order, those hidden from the model left out, every call answered once.
+
+    `instructions` follow the stored system messages. `files` has what users' files hold, by id; those in `gone` are
+    not stored any more. `tools` are the names of the tools that there are.
+    """
+    profile = profile_for(provider, model)
+    writer = _Writer(profile, files or {}, frozenset(gone))
+    visible = [row for row in rows if visible_to_model(row)]
+    system = [text for row in visible if row["role"] == "system" for text in _first_text(row["content"])]
+    system += [text for text in instructions if text.strip()]
+    family = profile.family if profile.runs_tools else ""
+    rest = repaired([row for row in visible if row["role"] != "system"], tools=tools, family=family)
+    talk = [message for row in rest if (message := writer.message(row)) is not None]
+    if profile.alternates:
+        talk = list(_alternating(talk))
+    if not talk:
+        talk = [{"role": "user", "content": BEGINNING}]
+    if profile.joins_system and system:
+        system = ["\n\n".join(system)]
+    made: list[Message] = [{"role": "system", "content": text} for text in system]
+    if profile.caches:
+        for message in (*made[-1:], *talk[-2:]):
+            _mark(message, on_calls=profile.family == "anthropic")
+    return made + talk
 
 
-def _assistant(parts: Sequence[Part], provider: str) -> Message | None:
-    text = _text(parts)
-    if not text.strip():
-        text = ""  # Anthropic refuses text that is only white space
-    calls = [_call(part) for part in parts if part["type"] == "tool-call" and not part.get("provider_executed")]
-    if not text and not calls:
-        return None  # reasoning alone says nothing to the next step, and providers refuse an empty message
-    message: Message = {"role": "assistant", "content": text or None}
-    if calls:
-        message["tool_calls"] = calls
-    thinking = [block for part in parts if part["type"] == "reasoning" for block in _thinking(part)]
-    if thinking and provider in KEEPS_THINKING:
-        message["thinking_blocks"] = thinking
-    return message
+def thinks_from_the_start(messages: Sequence[Mapping[str, Any]]) -> bool:
+    """May a model of Anthropic's think while it goes on with this? Not where its turn began without a signed thought.
+
+    A turn that has come as far as tool results must begin with the thought that led to its first call.
+    """
+    if not messages or messages[-1].get("role") != "tool":
+        return True
+    first: Mapping[str, Any] = {}
+    for message in reversed(messages):
+        if message.get("role") not in ("assistant", "tool"):
+            break
+        if message["role"] == "assistant":
+            first = message
+    content = first.get("content")
+    begins = content[0].get("type") if isinstance(content, list) and content else ""
+    return bool(first.get("thinking_blocks")) or begins == "thinking"
 
 
-def _thinking(part: Part) -> list[dict[str, str]]:
+class _Writer:
+    """Writes one row at a time, for one profile."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        files: Mapping[str, attachments.File],
+        gone: frozenset[str],
+    ) -> None:
+        self._profile = profile
+        self._files = files
+        self._gone = gone
+
+    def message(self, row: Mapping[str, Any]) -> Message | None:
+        parts: list[Part] = row["content"]
+        match row["role"]:
+            case "user":
+                return {"role": "user", "content": self._user(parts)}
+            case "assistant":
+                return self._assistant(parts)
+            case _:
+                return {"role": "tool", "tool_call_id": parts[0]["tool_call_id"], "content": _result(parts[0])}
+
+    def _user(self, parts: Sequence[Part]) -> str | list[Message]:
+        said: list[Message] = []
+        texts: list[str] = []
+        for part in parts:
+            piece = self._said(part)
+            if isinstance(piece, str):
+                if piece.strip():
+                    texts.append(piece)
+                continue
+            if texts:
+                said.append(_text_block(texts))
+                texts = []
+            said.append(piece)
+        if not said:
+            return "\n\n".join(texts) or NOTHING
+        return [*said, _text_block(texts)] if texts else said
+
+    def _said(self, part: Part) -> str | Message:
+        match part["type"]:
+            case "text":
+                return _decoded(part.get("text") or "")
+            case "file-reference":
+                name, content = _decoded(part.get("file_name") or ""), _decoded(part.get("content") or "")
+                return f"[file {name}, lines {part.get('start_line', 0)}-{part.get('end_line', 0)}]\n{content}"
+            case "file":
+                decoded = {**part, "name": _decoded(part.get("name") or "")}
+                return attachments.shown(decoded, self._files, str(part.get("file_id") or "") in self._gone)
+            case _:
+                return ""
+
+    def _assistant(self, parts: Sequence[Part]) -> Message | None:
+        """The message, if it says anything: thoughts alone say nothing to the next step, and are refused."""
+        blocks: list[Message] = []
+        calls: list[Message] = []
+        runs = False
+        for part in parts:
+            if part.get("provider_executed"):
+                runs = True
+                blocks.append(_run_by_provider(part))
+            elif part["type"] == "tool-call":
+                calls.append(self._call(part))
+            else:
+                blocks += self._blocks(part)
+        thoughts = [block for block in blocks if block["type"] in THOUGHTS]
+        if len(thoughts) == len(blocks) and not calls:
+            return None
+        message: Message = {"role": "assistant"}
+        if runs:  # in the order in which they came; a redacted thought has a place of its own only before all
+            redacted = any(block["type"] == "redacted_thinking" for block in thoughts)
+            message["content"] = [block for block in blocks if not (redacted and block in thoughts)]
+            if redacted:
+                message["thinking_blocks"] = thoughts
+        else:
+            message["content"] = "".join(block["text"] for block in blocks if block["type"] == "text") or None
+            if thoughts:
+                message["thinking_blocks"] = thoughts
+        if calls:
+            message["tool_calls"] = calls
+        return message
+
+    def _blocks(self, part: Part) -> list[Message]:
+        match part["type"]:
+            case "text":
+                text = _decoded(part.get("text") or "")
+                return [{"type": "text", "text": text}] if text.strip() else []  # Anthropic refuses white space alone
+            case "reasoning" if self._profile.keeps_thinking:
+                return _thinking(part, self._profile.family)
+            case "file":
+                return [{"type": "text", "text": f"[file {_decoded(part.get('name') or '')}: {NOT_AGAIN}]"}]
+            case _:
+                return []
+
+    def _call(self, part: Part) -> Message:
+        args = part.get("args")
+        call: Message = {
+            "id": part["tool_call_id"],
+            "type": "function",
+            "function": {
+                "name": safe_name(part.get("tool_name") or ""),
+                "arguments": _json(args) if isinstance(args, dict) else "{}",
+            },
+        }
+        if self._profile.family == "google":
+            signature = part.get("given_id", "").partition(SIGNATURE)[2]
+            if signature:
+                call["provider_specific_fields"] = {"thought_signature": signature}
+        return call
+
+
+def _first_text(parts: Sequence[Part]) -> list[str]:
+    text = next((_decoded(part.get("text") or "") for part in parts if part["type"] == "text"), "")
+    return [text] if text.strip() else []
+
+
+def _thinking(part: Part, family: str) -> list[Message]:
     metadata = part.get("provider_metadata") or {}
+    if metadata.get("family", family) != family:
+        return []
     if metadata.get("redacted"):
         return [{"type": "redacted_thinking", "data": metadata["redacted"]}]
     if metadata.get("signature"):
-        return [{"type": "thinking", "thinking": part.get("text", ""), "signature": metadata["signature"]}]
+        text = _decoded(part.get("text") or "")
+        return [{"type": "thinking", "thinking": text, "signature": metadata["signature"]}]
     return []  # unsigned thinking (an interrupted block) would be refused
 
 
-def _call(part: Part) -> dict[str, Any]:
-    args = part.get("args")
-    return {
-        "id": safe_id(part.get("tool_call_id", "")),
-        "type": "function",
-        "function": {
-            "name": safe_name(part.get("tool_name", "")),
-            "arguments": json.dumps(args if isinstance(args, dict) else {}, ensure_ascii=False),
-        },
-    }
+def _run_by_provider(part: Part) -> Message:
+    """The block that the provider sent, as it was."""
+    if part["type"] == "tool-call":
+        args = part.get("args")
+        return {
+            "type": "server_tool_use",
+            "id": part["tool_call_id"],
+            "name": safe_name(part.get("tool_name") or ""),
+            "input": args if isinstance(args, dict) else {},
+        }
+    metadata = part["provider_metadata"]
+    return {"type": metadata["kind"], "tool_use_id": part["tool_call_id"], "content": metadata["content"]}
 
 
-def _text(parts: Sequence[Part]) -> str:
-    return "".join(part.get("text", "") for part in parts if part["type"] == "text")
+def _result(part: Part) -> str:
+    result = part.get("result")
+    if part.get("is_media") and isinstance(result, dict):
+        result = {**{key: value for key, value in result.items() if key != "data"}, "note": f"[media: {NOT_AGAIN}]"}
+    return _json(result)
 
 
-def _said(part: Part) -> str:
-    match part["type"]:
-        case "text":
-            return str(part.get("text", ""))
-        case "file-reference":
-            return (
-                f"[file {part.get('file_name', '')}, lines {part.get('start_line', 0)}-{part.get('end_line', 0)}]\n"
-                f"{part.get('content', '')}"
-            )
-        case "file":
-            return f"[attached file {part.get('name') or part.get('file_id') or ''}]"
-        case _:
-            return ""
+def _alternating(messages: Sequence[Message]) -> Iterator[Message]:
+    """The messages, a user's first, neighbours of one role joined where they are plain."""
+    last: Message | None = None
+    if messages and messages[0]["role"] != "user":
+        last = {"role": "user", "content": BEGINNING}
+    for message in messages:
+        if last is not None and last["role"] == message["role"] and _joins(last, message):
+            last = {**last, **message, "content": _joined(last["content"], message["content"])}
+            continue
+        if last is not None:
+            yield last
+        last = message
+    if last is not None:
+        yield last
+
+
+def _joins(first: Message, second: Message) -> bool:
+    if first["role"] == "user":
+        return True
+    return not ({"thinking_blocks", "tool_calls"} & first.keys() or "thinking_blocks" in second) and (
+        first["role"] == "assistant" and isinstance(first["content"], str) and isinstance(second["content"], str | None)
+    )
+
+
+def _joined(first: Any, second: Any) -> Any:
+    if isinstance(first, str) and isinstance(second, str | None):
+        return "\n\n".join(filter(None, (first, second)))
+    return [*_blocks(first), *_blocks(second)]
+
+
+def _blocks(content: Any) -> list[Message]:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else list(content)
+
+
+def _mark(message: Message, *, on_calls: bool) -> None:
+    """Ask for a cache up to here; the mark goes onto the last block that may have one."""
+    if message.get("tool_calls"):
+        if on_calls:  # OpenAI's form has no place for it
+            message["tool_calls"][-1]["cache_control"] = CACHED
+    elif isinstance(message["content"], list):
+        marked = [block for block in message["content"] if block["type"] not in THOUGHTS]
+        marked[-1]["cache_control"] = CACHED
+    else:
+        message["cache_control"] = CACHED
+
+
+def _text_block(texts: Sequence[str]) -> Message:
+    return {"type": "text", "text": "\n\n".join(texts)}
+
+
+def _decoded(text: str) -> str:
+    return text.replace(NUL_AT_REST, NUL) if NUL_AT_REST in text else text
+
+
+def _json(value: Any) -> str:
+    try:
+        text = orjson.dumps(value).decode()
+    except TypeError:  # an integer beyond 64 bits
+        text = json.dumps(value, ensure_ascii=False)
+    return text.replace(NUL_AT_REST, _NUL_IN_JSON) if NUL_AT_REST in text else text

@@ -10,8 +10,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
-from models.store import notices
-from models.store.database import Row, fetch
+from models.store import notices, preferences
+from models.store.database import Row, fetch, fetch_together
 from models.store.people import is_unique_violation
 from models.store.secrets import Cipher
 
@@ -94,16 +94,15 @@ async def resolve(
     return ResolvedModel(**{**rows[0], "api_keys": tuple(rows[0]["api_keys"])})
 
 
-async def default_model_config_id(session: AsyncSession) -> UUID | None:
-    """The default model, if it is usable."""
-    rows = await fetch(
-        session,
-        """
-        SELECT c.id FROM chat_model_configs c JOIN ai_providers p ON p.id = c.ai_provider_id
-        WHERE c.is_default AND c.enabled AND NOT c.deleted AND p.enabled AND NOT p.deleted
-        """,
-    )
-    return rows[0]["id"] if rows else None
+_DEFAULT = """
+SELECT c.id FROM chat_model_configs c JOIN ai_providers p ON p.id = c.ai_provider_id
+WHERE c.is_default AND c.enabled AND NOT c.deleted AND p.enabled AND NOT p.deleted"""
+
+
+async def for_new_chat(session: AsyncSession, *keys: str) -> tuple[UUID | None, dict[str, str]]:
+    """The default model, if it is usable, and the deployment's values of `keys`, in one round trip."""
+    models, values = await fetch_together(session, [(_DEFAULT, None), (preferences.SITE, preferences.named(keys))])
+    return models[0]["id"] if models else None, {row["key"]: row["value"] for row in values}
 
 
 async def provider_types(session: AsyncSession) -> list[str]:

@@ -16,7 +16,7 @@ from models.parts import from_rest, to_rest
 from models.principal import OrgRole, Principal, Scope
 from models.rules.moments import rfc3339
 from models.rules.pages import ChatPage
-from models.store.database import Row, fetch
+from models.store.database import Row, fetch, fetch_together
 
 # A child has its root's ACL: computed, never copied.
 _ACL_AND_OWNER = """
@@ -33,7 +33,7 @@ _SHOWN = """
 
 _UNREAD = """
     EXISTS (SELECT 1 FROM chat_messages m
-              WHERE m.chat_id = c.id AND m.role = 'assistant' AND NOT m.deleted
+              WHERE m.chat_id = c.id AND m.role = 'assistant' AND NOT m.deleted AND m.visibility <> 'model'
                 AND m.id > coalesce(c.last_read_message_id, 0)) AS has_unread
 """
 
@@ -43,7 +43,7 @@ _FROM = """
     LEFT JOIN chats r ON r.id = coalesce(c.root_chat_id, c.parent_chat_id)
 """
 
-_VISIBLE = """
+VISIBLE = """
     (%(reads)s AND (
         %(governs_all)s
         OR c.organization_id = ANY(%(governs)s::uuid[])
@@ -54,7 +54,7 @@ _VISIBLE = """
     ))
 """
 
-_ONE = f"SELECT c.*, {_ACL_AND_OWNER} {_FROM} WHERE c.id = %(chat_id)s AND {_VISIBLE}"
+_ONE = f"SELECT c.*, {_ACL_AND_OWNER} {_FROM} WHERE c.id = %(chat_id)s AND {VISIBLE}"
 
 _CHILDREN = f"""
     SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD} {_FROM}
@@ -64,7 +64,7 @@ _CHILDREN = f"""
 
 _LIST = f"""
     SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD} {_FROM}
-    WHERE {_VISIBLE}
+    WHERE {VISIBLE}
       AND c.owner_id = %(caller)s AND c.parent_chat_id IS NULL AND c.archived = %(archived)s
       AND c.labels @> ALL(%(labels)s::jsonb[])
       AND (%(after_id)s::uuid IS NULL
@@ -74,6 +74,12 @@ _LIST = f"""
     ORDER BY c.pin_order > 0 DESC, -c.pin_order DESC, c.updated_at DESC, c.id DESC
     LIMIT %(limit)s OFFSET %(offset)s
 """  # noqa: S608 - fixed text
+
+_FILES = """
+    SELECT f.id, f.owner_id, f.organization_id, f.name, f.mimetype, f.created_at
+    FROM chat_file_links l JOIN chat_files f ON f.id = l.file_id
+    WHERE l.chat_id = %(chat)s ORDER BY l.created_at, f.id
+"""
 
 GENERIC_FAILURE = "The chat request failed unexpectedly."
 
@@ -153,6 +159,19 @@ async def children(
     return families
 
 
+async def files(session: AsyncSession, chat_id: UUID) -> list[dict[str, Any]]:
+    """The files that the chat uses, as ChatFileMetadata, in the order they came."""
+    return [_file(row) for row in await fetch(session, _FILES, {"chat": chat_id})]
+
+
+async def details(session: AsyncSession, row: Row) -> dict[str, Any]:
+    """What a single Chat shows beside its row: its files, if any, and its children; one round trip."""
+    parents = {"parents": [row["id"]], "archived": row["archived"]}
+    used, family = await fetch_together(session, [(_FILES, {"chat": row["id"]}), (_CHILDREN, parents)])
+    shown: dict[str, Any] = {"children": [_listed(child, []) for child in family]}
+    return shown | ({"files": [_file(each) for each in used]} if used else {})
+
+
 def view(row: Row, **more: Any) -> dict[str, Any]:
     """The chat as a Chat, with `more` keys of the answer at hand (children, diff_status, files, has_unread)."""
     shown: dict[str, Any] = {"id": row["id"], "organization_id": row["organization_id"], "owner_id": row["owner_id"]}
@@ -201,6 +220,17 @@ def error(stored: Mapping[str, Any]) -> dict[str, Any]:
         "message": shown.get("message") or GENERIC_FAILURE,
         "kind": shown.get("kind") or "generic",
         "retryable": bool(shown.get("retryable")),
+    }
+
+
+def _file(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "owner_id": row["owner_id"],
+        "organization_id": row["organization_id"],
+        "name": from_rest(row["name"]),
+        "mime_type": row["mimetype"],
+        "created_at": rfc3339(row["created_at"]),
     }
 
 

@@ -89,15 +89,17 @@ async def fetch(
     params: Mapping[str, Any] | None = None,
     *,
     prepare: bool | None = None,
+    binary: bool = False,
 ) -> list[Row]:
     """Run a plain statement on the session's own connection and transaction, at the driver's speed.
 
     For hot statements; parameters are psycopg's (`%(name)s`), rows come as dicts, JSONB decoded, uuid as UUID. The
-    driver prepares what it sees often; with `prepare` False the plan is made anew for the parameters at hand.
+    driver prepares what it sees often; with `prepare` False the plan is made anew for the parameters at hand. Large
+    bytea come in half the size with `binary`.
     """
     driver = await _driver(session)
     cursor = driver.cursor(row_factory=dict_row)
-    await cursor.execute(statement, params, prepare=prepare)
+    await cursor.execute(statement, params, prepare=prepare, binary=binary)
     return [] if cursor.rownumber is None else await cursor.fetchall()  # `description` would describe every column
 
 
@@ -112,7 +114,7 @@ async def fetch_together(
             cursor = driver.cursor(row_factory=dict_row)
             await cursor.execute(statement, params)
             cursors.append(cursor)
-    return [await cursor.fetchall() for cursor in cursors]
+    return [[] if cursor.rownumber is None else await cursor.fetchall() for cursor in cursors]
 
 
 async def _driver(session: AsyncSession) -> psycopg.AsyncConnection[Any]:

@@ -9,6 +9,7 @@ CHATS = "turnstone_chats"  # a chat changed: watchers re-read, workers check the
 PARTS = "turnstone_parts"  # stream-log rows were written
 PEOPLE = "turnstone_people"  # users, tokens, roles: drop cached principals
 CATALOG = "turnstone_catalog"  # providers, keys, models: drop cached configurations
+SWITCHES = "turnstone_switches"  # who has debug logging on: look again
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,15 +30,18 @@ async def create(
     icon: str = "",
     is_default: bool = False,
 ) -> Row:
-    """A new organization; raises Conflict when the name is taken."""
+    """A new organization, with its group Everyone; raises Conflict when the name is taken."""
     try:
         async with session.begin_nested():
             rows = await fetch(
                 session,
                 f"""
-                INSERT INTO organizations AS o (id, name, display_name, description, icon, is_default)
-                VALUES (%(id)s, %(name)s, %(display_name)s, %(description)s, %(icon)s, %(is_default)s)
-                RETURNING {_ORGANIZATION}
+                WITH o AS (
+                    INSERT INTO organizations (id, name, display_name, description, icon, is_default)
+                    VALUES (%(id)s, %(name)s, %(display_name)s, %(description)s, %(icon)s, %(is_default)s)
+                    RETURNING *),
+                everyone AS (INSERT INTO groups (id, organization_id, name) SELECT id, id, 'Everyone' FROM o)
+                SELECT {_ORGANIZATION} FROM o
                 """,  # noqa: S608 - fixed text
                 {
                     "id": uuid7(),
@@ -141,6 +144,9 @@ async def remove(session: AsyncSession, organization_id: UUID, user_id: UUID) ->
     rows = await fetch(
         session,
         """
+        WITH left_groups AS (
+            DELETE FROM group_members gm USING groups g
+            WHERE gm.group_id = g.id AND g.organization_id = %(organization)s AND gm.user_id = %(user)s)
         DELETE FROM organization_members WHERE organization_id = %(organization)s AND user_id = %(user)s
         RETURNING user_id
         """,

@@ -41,7 +41,9 @@ async def find_by_token(session: AsyncSession, digest: bytes) -> Found | None:
         SELECT k.id AS token_id, k.scopes, k.expires_at - now() AS expires_in, u.id, u.username, u.roles,
                k.last_used IS NULL OR k.last_used < now() - interval '1 minute' AS stale,
                (SELECT coalesce(jsonb_object_agg(m.organization_id, to_jsonb(m.roles)), '{}')
-                FROM organization_members m WHERE m.user_id = u.id) AS organizations
+                FROM organization_members m WHERE m.user_id = u.id) AS organizations,
+               ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = u.id) AS groups,
+               NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely
         FROM api_keys k JOIN users u ON u.id = k.user_id
         WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status = 'active'
         """,
@@ -58,9 +60,10 @@ async def find_by_token(session: AsyncSession, digest: bytes) -> Found | None:
         username=row["username"],
         site_roles=frozenset(row["roles"]),
         organizations=organizations,
-        groups=frozenset(organizations),
+        groups=frozenset((*organizations, *row["groups"])),
         scopes=frozenset(row["scopes"]) or frozenset({Scope.ALL}),
         token_id=row["token_id"],
+        spends_freely=row["spends_freely"],
     )
     return Found(principal, row["expires_in"])
 
@@ -240,6 +243,7 @@ async def delete(session: AsyncSession, user_id: UUID) -> None:
     await fetch(session, "UPDATE users SET deleted = true, updated_at = now() WHERE id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM api_keys WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM organization_members WHERE user_id = %(id)s", {"id": user_id})
+    await fetch(session, "DELETE FROM group_members WHERE user_id = %(id)s", {"id": user_id})
     await changed(session, user_id)
 
 

@@ -1,13 +1,14 @@
 """Where chats stand, read without moving them: what the sweep, the control channel and an interrupt need to know."""
 
 from collections.abc import Collection
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from models.store.database import fetch
+from models.store.database import fetch, fetch_together
 
 
 class Standing(NamedTuple):
@@ -35,6 +36,45 @@ async def of(session: AsyncSession, chat_ids: Collection[UUID]) -> dict[UUID, St
         {"ids": list(chat_ids)},
     )
     return {row["id"]: Standing(**row) for row in rows}
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits: chats that are not at rest, by status, and messages in queues."""
+
+    chats: dict[str, int]
+    queued: int
+    oldest_pending_seconds: float
+
+
+_ACTIVE = ("pending", "running", "interrupting", "requires_action")
+ACTIVE_CHATS = """
+SELECT status, count(*) AS found, extract(epoch FROM now() - min(updated_at))::float AS age FROM chats
+WHERE status IN ('pending', 'running', 'interrupting') GROUP BY status
+UNION ALL SELECT 'requires_action', count(*), 0 FROM chats WHERE status = 'requires_action'"""
+_QUEUED = "SELECT count(*) AS found FROM chat_queued_messages"
+
+
+async def backlog(session: AsyncSession) -> Backlog:
+    """What waits in the whole deployment, by indexes that hold only what does."""
+    chats, queues = await fetch_together(session, [(ACTIVE_CHATS, {}), (_QUEUED, {})])
+    found = {row["status"]: row for row in chats}
+    return Backlog(
+        chats={status: int(found[status]["found"]) if status in found else 0 for status in _ACTIVE},
+        queued=int(queues[0]["found"]),
+        oldest_pending_seconds=max(0.0, found["pending"]["age"]) if "pending" in found else 0.0,
+    )
+
+
+async def turn(session: AsyncSession, chat_id: UUID) -> tuple[int, datetime] | None:
+    """The message that began the chat's turn, and when; None if there is none."""
+    rows = await fetch(
+        session,
+        "SELECT id, created_at FROM chat_messages WHERE chat_id = %(id)s AND role = 'user' AND NOT deleted "
+        "AND visibility IN ('user', 'both') ORDER BY id DESC LIMIT 1",
+        {"id": chat_id},
+    )
+    return (rows[0]["id"], rows[0]["created_at"]) if rows else None
 
 
 _RUNNABLE = "status IN ('pending', 'running', 'interrupting')"
@@ -70,3 +110,17 @@ async def stalled(session: AsyncSession, driven: Collection[UUID], *, age: timed
         {"driven": list(driven), "age": age, "limit": limit},
     )
     return [Standing(**row) for row in rows]
+
+
+# Two walks of one index: under an OR it would be read whole, and many chats may wait.
+_OVERDUE = """
+(SELECT id FROM chats WHERE status = 'requires_action' AND requires_action_deadline_at IS NULL LIMIT %(limit)s)
+UNION ALL
+(SELECT id FROM chats WHERE status = 'requires_action' AND requires_action_deadline_at <= now()
+ ORDER BY requires_action_deadline_at LIMIT %(limit)s)
+LIMIT %(limit)s"""
+
+
+async def overdue(session: AsyncSession, *, limit: int) -> list[UUID]:
+    """Chats whose client has not answered its calls in time, those without a deadline and the longest overdue first."""
+    return [row["id"] for row in await fetch(session, _OVERDUE, {"limit": limit})]

@@ -1,1 +1,1 @@
-"""SQLModel rows, one file an aggregate: people, catalog, chats, messages, requests. `rows` holds what they share."""
+"""SQLModel rows, one file an aggregate; `rows` holds what they share."""

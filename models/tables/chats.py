@@ -46,7 +46,18 @@ class Chat(SQLModel, table=True):
         Index(
             "ix_chats_runnable",
             "updated_at",
-            postgresql_where=text("status IN ('pending', 'running', 'interrupting', 'requires_action')"),
+            postgresql_where=text("status IN ('pending', 'running', 'interrupting')"),
+        ),
+        Index(
+            "ix_chats_deadline",
+            "requires_action_deadline_at",
+            postgresql_where=text("status = 'requires_action'"),
+        ),
+        Index("ix_chats_archived_at", "archived_at", postgresql_where=text("archived")),
+        Index(
+            "ix_chats_idle",  # what may be archived for its age
+            "created_at",
+            postgresql_where=text("NOT archived AND pin_order = 0 AND parent_chat_id IS NULL"),
         ),
     )
 
@@ -67,6 +78,7 @@ class Chat(SQLModel, table=True):
     pin_order: int = _zero(big=False)
     last_read_message_id: int | None = Field(default=None, sa_type=BigInteger)
     last_turn_summary: str | None = None
+    title_locked_at: datetime | None = moment()
     dynamic_tools: list[dict[str, Any]] | None = document()
     user_acl: dict[str, Any] = document("{}")
     group_acl: dict[str, Any] = document("{}")
@@ -75,6 +87,7 @@ class Chat(SQLModel, table=True):
 
     status: str = Field(default="waiting", sa_column_kwargs={"server_default": "waiting"})
     archived: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    archived_at: datetime | None = moment()
     last_error: dict[str, Any] | None = document()
     retry_state: dict[str, Any] | None = document()
     snapshot_version: int = _zero()
@@ -83,3 +96,9 @@ class Chat(SQLModel, table=True):
     retry_state_version: int = _zero()
     generation_attempt: int = _zero(big=False)
     requires_action_deadline_at: datetime | None = moment()
+    compaction_requested_at: datetime | None = moment()
+    compaction_rests: bool = Field(
+        default=False,
+        sa_column_kwargs={"server_default": text("false")},
+        description="asked for in a chat at rest: nothing is answered after it",
+    )

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Index, Text, func, text
+from sqlalchemy import BigInteger, Index, Text, UniqueConstraint, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import Field, SQLModel
 
@@ -36,6 +36,7 @@ class User(SQLModel, table=True):
     status: str = Field(default="active", sa_column_kwargs={"server_default": "active"})
     roles: list[str] = _words()
     deleted: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    chat_spend_limit_micros: int | None = Field(default=None, sa_type=BigInteger)
     created_at: datetime = now()
     updated_at: datetime = now()
     last_seen_at: datetime | None = moment()
@@ -62,6 +63,42 @@ class Member(SQLModel, table=True):
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
     roles: list[str] = _words()
     created_at: datetime = now()
+    updated_at: datetime = now()
+
+
+class Group(SQLModel, table=True):
+    """Members of an organization. The group Everyone has its organization's id, and no rows of members."""
+
+    __tablename__ = "groups"
+    __table_args__ = (UniqueConstraint("organization_id", "name", name="uq_groups_organization_id_name"),)
+
+    id: UUID = identity()
+    organization_id: UUID = Field(foreign_key="organizations.id", ondelete="CASCADE")
+    name: str
+    display_name: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    avatar_url: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    source: str = Field(default="user", sa_column_kwargs={"server_default": "user"})
+    chat_spend_limit_micros: int | None = Field(default=None, sa_type=BigInteger)
+    created_at: datetime = now()
+    updated_at: datetime = now()
+
+
+class GroupMember(SQLModel, table=True):
+    __tablename__ = "group_members"
+    __table_args__ = (Index("ix_group_members_user_id", "user_id"),)
+
+    group_id: UUID = Field(foreign_key="groups.id", ondelete="CASCADE", primary_key=True)
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
+
+
+class UserConfig(SQLModel, table=True):
+    """A person's own setting."""
+
+    __tablename__ = "user_configs"
+
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
+    key: str = Field(primary_key=True)
+    value: str
     updated_at: datetime = now()
 
 

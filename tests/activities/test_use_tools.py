@@ -2,16 +2,25 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
+import orjson
 import pytest
 from pydantic import BaseModel
 
-from activities.tools import results
 from activities.tools.current_time import current_time
-from activities.tools.registry import TOOLS, Toolbox
-from activities.tools.tool import Tool, ToolContext, ToolFailed
+from activities.tools.fetch_url import fetch_url
+from activities.tools.registry import TOOLS, Toolbox, configured
+from activities.tools.tool import Media, Tool, ToolContext, ToolFailed
+from models.parts import from_rest
+from models.rules import tool_results
+from models.rules.executions import Policy
 from models.rules.history import CANCELLED_BEFORE_RESULT
+from models.settings import Settings
+from models.store import moves
+from models.store.database import fetch
 from tests.activities.stack import Stack, words_of, worker
 from tests.fakes.behaviour import Behaviour
 
@@ -28,7 +37,7 @@ class Gate:
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.open: dict[str, asyncio.Event] = {}
-        self.tool = Tool("wait", Wait, self.run)
+        self.tool = Tool("wait", Wait, self.run, Policy.PURE)
 
     async def run(self, arguments: Wait, _context: ToolContext) -> Any:
         self.begun.append(arguments.name)
@@ -74,7 +83,7 @@ async def test_a_call_is_run_and_its_result_goes_back_to_the_model(stack: Stack)
     assert result.content[0]["result"]["timezone"] == "Asia/Tokyo"
     assert words_of(answer.content) == "It is late."
     first, second = stack.fake.received
-    assert [tool["function"]["name"] for tool in first.body["tools"]] == ["current_time"]
+    assert [tool["function"]["name"] for tool in first.body["tools"]] == ["current_time", "fetch_url"]
     assert [message["role"] for message in second.body["messages"]] == ["user", "assistant", "tool"]
 
 
@@ -132,7 +141,7 @@ async def test_a_tool_that_cancels_itself_is_answered_for_and_not_run_again(stac
         await stack.rest(chat_id)
     parts = [row.content[0] for row in await stack.messages(chat_id) if row.role == "tool"]
     assert [part["tool_call_id"] for part in parts] == ["c0", "c1"]
-    assert parts[0]["result"] == {"error": CANCELLED_BEFORE_RESULT}
+    assert parts[0]["result"]["outcome"] == "unknown"
 
 
 async def test_a_stop_during_tools_keeps_what_is_done_and_answers_the_rest(stack: Stack) -> None:
@@ -168,21 +177,6 @@ async def test_a_worker_that_stops_during_tools_hands_them_over(stack: Stack) ->
     assert [role for role, _ in await stack.said(chat_id)] == ["user", "assistant", "tool", "assistant"]
 
 
-@pytest.mark.parametrize(
-    ("outcome", "stored"),
-    [
-        ('{"a": 1}', {"a": 1}),
-        ("[1, 2]", [1, 2]),
-        ("plain words", {"output": "plain words"}),
-        (b"\xff raw", {"output": "\ufffd raw"}),
-        ({"a": 1}, {"a": 1}),
-        ("", {"output": ""}),
-    ],
-)
-def test_outcomes_are_stored_as_json(outcome: Any, stored: Any) -> None:
-    assert results.normalised(outcome) == stored
-
-
 async def test_the_clock_knows_time_zones_and_refuses_others() -> None:
     context = ToolContext.__new__(ToolContext)
     told = await current_time.run(current_time.arguments(timezone="Europe/Berlin"), context)
@@ -193,9 +187,186 @@ async def test_the_clock_knows_time_zones_and_refuses_others() -> None:
 
 
 def test_a_tool_is_declared_by_its_modules_name_and_its_arguments_words() -> None:
-    [declaration] = Toolbox(TOOLS).declarations
+    [declaration, _] = Toolbox(TOOLS).offered({"plan_mode": None})
     function = declaration["function"]
     assert function["name"] == "current_time"
     assert function["description"].startswith("Tell the current date and time.")
     assert function["parameters"]["properties"]["timezone"]["description"]
     assert "required" not in function["parameters"], "some providers refuse an empty list"
+
+
+def test_a_deployment_can_do_without_the_web(settings: Settings) -> None:
+    assert configured(settings).find("fetch_url") is fetch_url
+    assert configured(settings.model_copy(update={"fetch_url": False})).find("fetch_url") is None
+
+
+def test_a_tool_that_is_asked_what_happened_needs_something_that_answers() -> None:
+    with pytest.raises(TypeError, match="probe"):
+        Tool("wait", Wait, refuse, Policy.PROBE)
+
+
+async def say(arguments: Wait, _context: ToolContext) -> Any:
+    return arguments.name
+
+
+async def test_an_exclusive_tool_among_others_keeps_all_from_running(stack: Stack) -> None:
+    stack.fake.script(calls(("alone", {}), ("say", {"name": "a"}), ("current_time", {})), Behaviour(text="I see."))
+    async with worker(stack, Tool("alone", Wait, break_down, exclusive=True), Tool("say", Wait, say)):
+        chat_id = await stack.create("go")
+        await stack.rest(chat_id)
+    parts = [row.content[0] for row in await stack.messages(chat_id) if row.role == "tool"]
+    assert [part["result"]["error"] for part in parts] == [
+        "alone must be called alone",
+        "skipped because alone must run alone",
+        "skipped because alone must run alone",
+    ]
+
+
+async def test_an_exclusive_tool_alone_runs(stack: Stack) -> None:
+    stack.fake.script(calls(("alone", {"name": "quiet"})), Behaviour(text="I see."))
+    async with worker(stack, Tool("alone", Wait, say, exclusive=True)):
+        chat_id = await stack.create("go")
+        await stack.rest(chat_id)
+    [part] = [row.content[0] for row in await stack.messages(chat_id) if row.role == "tool"]
+    assert part["result"] == {"output": "quiet"}
+
+
+async def test_a_client_that_must_answer_a_call_is_not_asked_when_an_exclusive_tool_rejects_all(stack: Stack) -> None:
+    stack.fake.script(calls(("alone", {}), ("theirs", {})), Behaviour(text="I see."))
+    declared = [{"name": "theirs", "description": "x", "input_schema": {"type": "object", "properties": {}}}]
+    async with worker(stack, Tool("alone", Wait, break_down, exclusive=True)):
+        chat_id = await stack.create("go", dynamic_tools=declared)
+        await stack.rest(chat_id)
+    parts = [row.content[0] for row in await stack.messages(chat_id) if row.role == "tool"]
+    assert [part["result"]["error"] for part in parts][:2] == [
+        "alone must be called alone",
+        "skipped because alone must run alone",
+    ]
+
+
+async def test_a_tool_that_is_filtered_out_says_so(stack: Stack) -> None:
+    stack.fake.script(calls(("say", {"name": "a"}), ("current_time", {})), Behaviour(text="I see."))
+    async with worker(stack, Tool("say", Wait, say)):
+        chat_id = await stack.create("go", plan_mode="plan")
+        await stack.rest(chat_id)
+    first, second = [row.content[0] for row in await stack.messages(chat_id) if row.role == "tool"]
+    assert first["result"] == {"error": "Tool not active in this turn: say"}
+    assert not second.get("is_error")
+    offered = [tool["function"]["name"] for tool in stack.fake.received[0].body["tools"]]
+    assert "say" not in offered
+
+
+async def test_a_tool_that_takes_too_long_is_cut_short_and_what_may_have_happened_is_said(stack: Stack) -> None:
+    gate, slow = Gate(), Gate()
+    tools = [
+        Tool(name, Wait, each.run, policy, timeout=timedelta(milliseconds=30))
+        for name, each, policy in (("look", gate, Policy.PURE), ("act", slow, Policy.ONCE))
+    ]
+    stack.fake.script(calls(("look", {}), ("act", {})), Behaviour(text="I see."))
+    async with worker(stack, *tools):
+        chat_id = await stack.create("go")
+        await stack.rest(chat_id)
+    looked, acted = [row.content[0]["result"] for row in await stack.messages(chat_id) if row.role == "tool"]
+    assert looked == {"error": "The tool call timed out after 0.03 s."}
+    assert acted == {
+        "error": f"The tool call timed out after 0.03 s. {tool_results.MAY_HAVE_HAPPENED}",
+        "outcome": "unknown",
+    }
+
+
+async def paint(_arguments: Wait, _context: ToolContext) -> Any:
+    return Media(b"\x89PNG" * 500_000, "image/png", "a picture")
+
+
+async def flood(_arguments: Wait, _context: ToolContext) -> Any:
+    return "äb\x00\n" * 400_000
+
+
+async def test_a_result_of_two_megabytes_breaks_no_limit(stack: Stack) -> None:
+    stack.fake.script(calls(("flood", {}), ("paint", {})), Behaviour(text="That is a lot."))
+    async with worker(stack, Tool("flood", Wait, flood), Tool("paint", Wait, paint)):
+        chat_id = await stack.create("go")
+        chat = await stack.rest(chat_id)
+    assert chat.status == "waiting", chat.last_error
+    *_, text, media, answer = await stack.messages(chat_id)
+    assert words_of(answer.content) == "That is a lot."
+    output = from_rest(text.content[0]["result"]["output"])
+    assert re.search(r"\d+ bytes were removed", output)
+    assert len(orjson.dumps(text.content[0]["result"])) <= tool_results.budget(100_000)
+    assert output.startswith("äb\x00\n")
+    assert media.content[0]["is_media"] is True
+    assert len(media.content[0]["result"]["data"]) > 2_000_000, "media is untouched"
+
+
+async def test_a_stop_is_served_although_tools_hold_every_slot(stack: Stack) -> None:
+    gate = Gate()
+    stack.settings = stack.settings.model_copy(update={"tool_slots": 1})
+    stack.fake.script(calls(("wait", {"name": "a"})))
+    async with worker(stack, gate.tool):
+        busy = await stack.create("go")
+        await gate.all_begun(1)
+        stopped = await stack.create("stop me", signal="")
+        async with stack.database.begin() as session:
+            await moves.open_attempt(session, stopped, max_attempts=25, max_steps=1200)
+        await stack.interrupt(stopped, signal="woken")
+        assert (await stack.rest(stopped)).status == "waiting"
+        assert (await stack.chat(busy)).status == "running"
+        gate.open["a"].set()
+
+
+async def results_of(stack: Stack, chat_id: UUID) -> list[Any]:
+    return [row.content[0]["result"] for row in await stack.messages(chat_id) if row.role == "tool"]
+
+
+async def test_a_stop_during_a_call_that_may_have_happened_says_so(stack: Stack) -> None:
+    gate, look = Gate(), Gate()
+    stack.fake.script(calls(("act", {"name": "a"}), ("look", {"name": "b"})))
+    async with worker(stack, Tool("act", Wait, gate.run), Tool("look", Wait, look.run, Policy.PURE)):
+        chat_id = await stack.create("go")
+        await gate.all_begun(1)
+        await look.all_begun(1)
+        await stack.interrupt(chat_id)
+        assert (await stack.rest(chat_id)).status == "waiting"
+    acted, looked = await results_of(stack, chat_id)
+    assert acted == {"error": tool_results.UNKNOWN_AFTER_STOP, "outcome": "unknown"}
+    assert looked == {"error": CANCELLED_BEFORE_RESULT}
+
+
+async def test_what_a_stopping_worker_hands_over_is_taken_up_by_each_tools_policy(stack: Stack) -> None:
+    """What was done is not done again, what may have happened is not either, and what bears it is run again."""
+
+    def tools(done: Gate, once: Gate, again: Gate) -> list[Tool]:
+        return [
+            Tool("done", Wait, done.run),
+            Tool("once", Wait, once.run),
+            Tool("again", Wait, again.run, Policy.IDEMPOTENT),
+        ]
+
+    first, second = [Gate(), Gate(), Gate()], [Gate(), Gate(), Gate()]
+    for gate in (first[0], second[2]):
+        gate.open["x"] = asyncio.Event()
+        gate.open["x"].set()
+    stack.fake.script(calls(*((name, {"name": "x"}) for name in ("done", "once", "again"))), Behaviour(text="I see."))
+    async with worker(stack, *tools(*first)):
+        chat_id = await stack.create("go")
+        for gate in first:
+            await gate.all_begun(1)
+        await succeeded(stack, chat_id)
+    async with worker(stack, *tools(*second)) as resources:
+        await stack.rest(chat_id)
+        unknown = resources.meters.registry.get_sample_value("turnstone_unknown_effects_total", {"tool": "once"})
+    done, once, again = await results_of(stack, chat_id)
+    assert (done, again) == ({"output": "x is done"}, {"output": "x is done"})
+    assert once == {"error": tool_results.UNKNOWN_AFTER_CRASH, "outcome": "unknown"}
+    assert [gate.begun for gate in second] == [[], [], ["x"]]
+    assert unknown == 1
+
+
+async def succeeded(stack: Stack, chat_id: UUID) -> None:
+    """Wait until the ledger knows of a call that succeeded."""
+    query = "SELECT FROM tool_executions WHERE chat_id = %(chat)s AND state = 'succeeded'"
+    while True:
+        async with stack.database.read() as session:
+            if await fetch(session, query, {"chat": chat_id}):
+                return
+        await asyncio.sleep(0.01)

@@ -91,7 +91,8 @@ class Api:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"temporal_address": NO_TEMPORAL, "rate_limit_per_minute": 0})
+    unlimited = {"rate_limit_per_minute": 0, "upload_limit_per_minute": 0}
+    return settings.model_copy(update={"temporal_address": NO_TEMPORAL, **unlimited})
 
 
 @pytest.fixture

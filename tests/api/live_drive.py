@@ -12,11 +12,11 @@ from uuid import UUID
 from activities.publish import Episode, Publisher
 from models.events import assemble
 from models.parts import Part
+from models.rules.history import DYNAMIC
 from models.settings import Settings
 from models.store import moves
-from models.store.database import Database, fetch
+from models.store.database import Database
 from models.store.moves import Fence, StepRow
-from models.store.notices import CHATS, ChatNotice
 
 
 def text(value: str) -> Part:
@@ -131,24 +131,12 @@ class Drive:
             await moves.finish_interruption(session, self.chat_id, list(rows), episode=episode)
 
     async def require_action(self) -> None:
-        """No move leads there yet: what it will write."""
+        """The model calls a tool of the chat's client."""
+        await self.commit(StepRow("assistant", [{**CALL, "provider_metadata": {DYNAMIC: True}}]))
+
+    async def submit(self, *results: moves.ClientResult) -> None:
         async with self.database.begin() as session:
-            [chat] = await fetch(
-                session,
-                "UPDATE chats SET status = 'requires_action', snapshot_version = snapshot_version + 1 "
-                "WHERE id = %(id)s RETURNING *",
-                {"id": self.chat_id},
-            )
-            told = ChatNotice(
-                self.chat_id,
-                self.owner_id,
-                chat["snapshot_version"],
-                chat["history_version"],
-                chat["generation_attempt"],
-                chat["status"],
-                watch=("action_required", "status_change"),
-            )
-            await fetch(session, "SELECT pg_notify(%(c)s, %(p)s)", {"c": CHATS, "p": told.encode()})
+            await moves.complete_action(session, await moves.lock(session, self.chat_id), results)
 
     def _note(self, moved: moves.Moved) -> None:
         self.user_messages += [row["id"] for row in moved.messages if row["role"] == "user"]

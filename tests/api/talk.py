@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 
 from models.store import moves
+from models.store.database import fetch
 from models.store.moves import Fence, Opened, StepRow
 from tests.api.conftest import Api, Person
 
@@ -78,8 +79,15 @@ class Talk:
             await moves.finish_error(session, fence, error or {"message": "no", "kind": "auth", "retryable": False})
 
     async def archive(self, chat: UUID) -> None:
-        """An archived chat, as a later issue's route will make it."""
-        async with self.api.resources.database.begin() as session:
-            from models.store.database import fetch
+        """Put the chat away, with its sub-agent chats."""
+        response = await self.client.patch(f"{CHATS}/{chat}", json={"archived": True})
+        assert response.status_code == 204, response.text
 
-            await fetch(session, "UPDATE chats SET archived = true WHERE id = %(id)s", {"id": chat})
+    async def share(self, chat: UUID, reader: Person) -> None:
+        """Let somebody else read the chat, as sharing will."""
+        async with self.api.resources.database.begin() as session:
+            await fetch(
+                session,
+                "UPDATE chats SET user_acl = user_acl || %(acl)s::jsonb WHERE id = %(id)s",
+                {"id": chat, "acl": f'{{"{reader.id}": {{"permissions": ["read"]}}}}'},
+            )

@@ -1,5 +1,6 @@
 """Laws of the live feed: what is told, once, in which order, and to whom."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -9,14 +10,17 @@ import pytest
 from pydantic import TypeAdapter
 
 from api.live.hub import Hub
+from api.live.sidebar import Sidebars
 from api.live.watcher import Ended
 from models.errors import Unavailable
 from models.events import StreamEvent, assemble
+from models.principal import Principal, SiteRole
 from models.rules import cursors
 from models.settings import Settings
 from models.store.database import Database, fetch
-from models.store.moves import StepRow
-from tests.api.live_drive import CALL, Drive, Screen, publishing, text
+from models.store.moves import ClientResult, StepRow
+from models.store.notices import ChatNotice
+from tests.api.live_drive import Drive, Screen, publishing, text
 from tests.api.live_hubs import catch_up, fresh, hub_of, notice, record, take, take_until
 from tests.seeds import World
 
@@ -144,16 +148,42 @@ async def test_a_call_for_action_is_told_once_with_the_open_calls(hub: Hub, driv
     screen = Screen()
     with hub.watch(drive.chat_id) as watcher:
         await drive.open()
-        await drive.commit(StepRow("assistant", [CALL]))
         await drive.require_action()
-        await _bump(drive)
         told = await take_until(watcher, screen, "action_required")
+        assert [event["type"] for event in told][-3:] == ["message", "status", "action_required"]
+        await _bump(drive)
+        await drive.say("queued")
+        await catch_up(watcher, screen, drive)
         with hub.watch(drive.chat_id) as second:
             assert "action_required" in [event["type"] for event in await take(second)]
-    assert screen.types.count("action_required") == 1
+        assert screen.types.count("action_required") == 1
+        await drive.submit(ClientResult("c1", "rain"))
+        await drive.open()
+        await drive.require_action()
+        await catch_up(watcher, screen, drive)
+    assert screen.types.count("action_required") == 2
     assert told[-1]["action_required"] == {
         "tool_calls": [{"tool_call_id": "c1", "tool_name": "look", "args": '{"a":"é\\u0000"}'}]
     }
+
+
+async def test_a_sidebar_is_not_told_of_a_call_for_action_that_was_answered_meanwhile(
+    database: Database, drive: Drive
+) -> None:
+    await drive.open()
+    await drive.require_action()
+    await drive.submit(ClientResult("c1", 1))
+    sidebars = Sidebars(database)
+    owner = Principal(drive.owner_id, "ada", frozenset({SiteRole.OWNER}))
+    with sidebars.watch(owner, 65536) as watcher:
+        for kinds in (("status_change", "action_required"), ("title_change",)):
+            sidebars.note(ChatNotice(drive.chat_id, drive.owner_id, 3, 3, 0, "requires_action", watch=kinds))
+        telling = asyncio.create_task(sidebars.run())
+        told: list[str] = []
+        while "title_change" not in told:
+            told += [event["kind"] for event in await take(watcher)]
+        telling.cancel()
+    assert told == ["status_change", "title_change"]
 
 
 async def test_who_arrives_during_a_back_off_is_told_of_it_and_who_arrives_later_is_not(hub: Hub, drive: Drive) -> None:

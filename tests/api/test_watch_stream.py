@@ -12,8 +12,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from models.events import WatchEvent
 from models.settings import Settings
 from models.store.database import Database, fetch
-from models.store.moves import StepRow
-from tests.api.live_drive import CALL, Drive, Screen
+from tests.api.live_drive import Drive, Screen
 from tests.api.live_stage import Stage, heard, last_read, people_beside, show_until, staged
 
 
@@ -41,17 +40,16 @@ async def test_watch_tells_the_owner_what_happens_to_their_chats_in_order(stage:
         told = [await _one(socket)]
         await drive.open()
         told.append(await _one(socket))
-        await drive.commit(StepRow("assistant", [CALL]))
         await drive.require_action()
         told += [await _one(socket), await _one(socket)]
-        assert [event["kind"] for event in told] == ["created", "status_change", "action_required", "status_change"]
+        assert [event["kind"] for event in told] == ["created", "status_change", "status_change", "action_required"]
         assert [(await asyncio.wait_for(records.take(), 20))["kind"] for _ in told] == [event["kind"] for event in told]
         for event in told:
             WatchEvent.model_validate(event)
             assert event["chat"]["id"] == str(drive.chat_id)
             assert event["chat"]["children"] == []
-        assert told[2]["chat"]["status"] == "requires_action"
-        assert told[2]["tool_calls"][0]["tool_call_id"] == "c1"
+        assert told[3]["chat"]["status"] == "requires_action"
+        assert told[3]["tool_calls"] == [{"tool_call_id": "c1", "tool_name": "look", "args": '{"a":"é\\u0000"}'}]
         theirs = Drive(drive.database, drive.publisher, friend, stage.organization_id, drive.model_config_id)
         await theirs.create()
         assert (await _one(other))["chat"]["owner_id"] == str(friend)

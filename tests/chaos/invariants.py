@@ -44,12 +44,27 @@ LAWS = {
                    AND result->>'tool_call_id' = part->>'tool_call_id'
                    AND r.id < coalesce((SELECT min(u.id) FROM chat_messages u WHERE u.chat_id = m.chat_id
                                          AND u.id > m.id AND u.role <> 'tool' AND NOT u.deleted), r.id + 1)) <> 1""",
+    "a client is asked for something, and for nothing of ours (I3)": """
+        SELECT c.id FROM chats c WHERE c.status = 'requires_action' AND (
+            SELECT count(*) = 0 OR NOT bool_and(coalesce((part->'provider_metadata'->'dynamic')::bool, false))
+              FROM chat_messages m, jsonb_array_elements(m.content) AS part
+             WHERE m.chat_id = c.id AND NOT m.deleted AND m.role = 'assistant' AND part->>'type' = 'tool-call'
+               AND part->>'provider_executed' IS DISTINCT FROM 'true'
+               AND m.id = (SELECT max(a.id) FROM chat_messages a
+                            WHERE a.chat_id = c.id AND NOT a.deleted AND a.role = 'assistant')
+               AND NOT EXISTS (SELECT FROM chat_messages r, jsonb_array_elements(r.content) AS result
+                                WHERE r.chat_id = c.id AND r.id > m.id AND NOT r.deleted
+                                  AND result->>'tool_call_id' = part->>'tool_call_id'))""",
     "a plain step is answered once (I9)": """
         SELECT id FROM (SELECT id, role, content, lag(role) OVER (PARTITION BY chat_id ORDER BY id) AS before
-                          FROM chat_messages WHERE NOT deleted AND visibility <> 'model') AS ordered
+                          FROM chat_messages WHERE NOT deleted AND NOT compressed AND visibility <> 'model') AS ordered
          WHERE role = 'assistant' AND before = 'assistant'""",
-    "what is void was voided by an edit alone": """
-        SELECT d.id FROM chat_messages d WHERE d.deleted AND NOT EXISTS
+    "a summary is shown with its call and its result, once": """
+        SELECT chat_id, revision FROM chat_messages WHERE compressed AND NOT deleted GROUP BY chat_id, revision
+        HAVING string_agg(role || '/' || visibility, ' ' ORDER BY id) <> 'user/model assistant/user tool/both'""",
+    "what is void was edited away, or is a title's price": """
+        SELECT d.id FROM chat_messages d
+         WHERE d.deleted AND NOT (d.role = 'assistant' AND d.visibility = 'model') AND NOT EXISTS
                (SELECT FROM chat_messages u WHERE u.chat_id = d.chat_id AND u.role = 'user' AND u.id > d.id)""",
 }
 VERSIONS = """SELECT id::text, snapshot_version, history_version, queue_version, retry_state_version FROM chats"""

@@ -26,7 +26,8 @@ async def test_the_sweep_runs_what_was_committed_and_never_nudged(stack: Stack) 
     assert (again.status_code, again.headers.get("Idempotency-Replayed")) == (201, "true")
     messages = await stack.rest(again.json()["id"])
     assert (said(messages, "user"), said(messages)) == ([text], [words(5)])
-    found = await stack.query("SELECT FROM chats WHERE title LIKE %(start)s", start=" ".join(text.split()[:3]) + "%")
+    asked = "SELECT DISTINCT chat_id FROM chat_messages WHERE role = 'user' AND content->0->>'text' = %(text)s"
+    found = await stack.query(asked, text=text)
     assert len(found) == 1
 
 

@@ -21,6 +21,7 @@ INSERT INTO chat_messages (chat_id, role, content, revision, queued_message_id) 
 """
 QUEUE = "INSERT INTO chat_queued_messages (chat_id, position, created_by) SELECT id, 1, owner_id FROM chats"
 SAME_AGAIN = "INSERT INTO chat_messages (chat_id, role, revision, queued_message_id) VALUES ('{chat}', 'user', 6, {id})"
+ASKS = "UPDATE chats SET status = 'requires_action', requires_action_deadline_at = now()"
 BREAKS = {
     "a waiting chat has no queue (I8)": QUEUE,
     "an archived chat does not run (I8)": "UPDATE chats SET archived = true, status = 'running'",
@@ -35,8 +36,11 @@ BREAKS = {
     + "; UPDATE chats SET status = 'running'; UPDATE chat_messages SET queued_message_id = 1 WHERE revision = 5",
     "the queue is first in, first out (I7)": SAME_AGAIN.format(chat=CHAT, id=6),
     "a call has exactly one result once the chat rests (I3)": "DELETE FROM chat_messages WHERE role = 'tool'",
+    "a client is asked for something, and for nothing of ours (I3)": ASKS,
     "a plain step is answered once (I9)": "UPDATE chat_messages SET role = 'assistant' WHERE revision = 5",
-    "what is void was voided by an edit alone": "UPDATE chat_messages SET deleted = true WHERE revision = 6",
+    "a summary is shown with its call and its result, once": "UPDATE chat_messages SET compressed = true "
+    "WHERE revision = 4",
+    "what is void was edited away, or is a title's price": "UPDATE chat_messages SET deleted = true WHERE revision = 6",
 }
 
 
@@ -66,3 +70,12 @@ async def test_a_sound_chat_breaks_no_law(database: Database, seed: World) -> No
 @pytest.mark.parametrize("law", LAWS)
 async def test_what_breaks_a_law_is_found(law: str, database: Database, seed: World) -> None:
     assert law in await broken_laws(database, seed, BREAKS[law])
+
+
+@pytest.mark.parametrize("whose", ["true", "false"])
+async def test_a_client_may_be_asked_for_its_own_calls_alone(database: Database, seed: World, whose: str) -> None:
+    mark = f'"provider_metadata": {{"dynamic": {whose}}}'
+    part = f'{{"type": "tool-call", "tool_call_id": "c9", "tool_name": "t", {mark}}}'
+    asked = f"{ASKS}; UPDATE chat_messages SET content = '[{part}]' WHERE revision = 6"
+    law = "a client is asked for something, and for nothing of ours (I3)"
+    assert await broken_laws(database, seed, asked) == (set() if whose == "true" else {law})

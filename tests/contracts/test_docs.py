@@ -55,3 +55,13 @@ def test_no_module_is_named_for_nothing() -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     numbers = sorted(int(Path(path).name[:4]) for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_every_test_that_the_documents_name_exists() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        text = path.read_text()
+        for name in re.findall(r"`(test_\w+)`", text):
+            assert f"def {name}(" in code, f"{path.name}: {name}"
+        for file in re.findall(r"`(tests/[\w/]+\.py)`", text):
+            assert (ROOT / file).exists(), f"{path.name}: {file}"

@@ -10,15 +10,18 @@ import pytest
 from mypy import api as mypy
 
 import activities
+from activities.compact import Compaction
 from activities.generate import Generation
+from activities.housekeeping import Housekeeping
 from activities.interrupt import Interruption
 from activities.performs import performed
 from activities.sweep import Sweeping
+from activities.title import Titling
 from activities.use_tools import Tools
 from workflows import effects
 from workflows.effect import Effect
 
-PERFORMERS = (Generation, Tools, Interruption, Sweeping)
+PERFORMERS = (Generation, Tools, Compaction, Interruption, Sweeping, Titling, Housekeeping)
 HEAVY = ("litellm", "sqlalchemy", "sqlmodel", "psycopg", "fastapi", "httpx", "uvicorn")
 
 

@@ -26,6 +26,8 @@ from models.store.bootstrap import bootstrap
 EXAMPLES = 12  # a request each; the whole suite stays well below a minute
 # They end the session that the others need, or never end.
 LEFT_OUT = frozenset({"logout", "stream_chat", "watch_chats"})
+# Their 503 is the truth here.
+NEED_TEMPORAL = frozenset({"readyz", "regenerate_title", "propose_title"})
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def test_no_request_that_the_document_allows_gets_a_500(service: Service) -> Non
                 continue
             for status in _try(operation, session, service):
                 answered[status] = answered.get(status, 0) + 1
-                assert status < 500 or name == "readyz", name
+                assert status < 500 or name in NEED_TEMPORAL, name
     assert {200, 400, 404} <= set(answered), answered
 
 

@@ -40,6 +40,9 @@ class Behaviour:
     cut_after_finish: bool = False  # hang up between the finish reason and the terminal event
     same_index: bool = False  # every tool call is number 0, as some imitators have it
     redacted: str = ""  # Anthropic: a redacted thought
+    search: str = ""  # Anthropic: a web search that it runs itself before the text, which cites what was found
+    search_fails: str = ""  # its error code
+    cites: str = ""  # OpenAI: an address that the answer cites
     empty: bool = False  # an ending without content
     empty_body: bool = False  # 200 and not one byte
     finish_reason: str = ""

@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from tests.fakes.behaviour import Behaviour
@@ -77,6 +78,9 @@ def openai(behaviour: Behaviour, model: str, answer_id: str, include_usage: bool
         yield Event(delta(text, behaviour.reasoning_key))
     for text in words(behaviour):
         yield Event(delta(text), COUNTED)
+    if behaviour.cites:
+        cited = {"type": "url_citation", "url_citation": {"url": behaviour.cites, "title": "Found"}}
+        yield Event(choice({"annotations": [cited]}))
     for index, call_id, name, pieces in calls(behaviour):
         index = 0 if behaviour.same_index else index
         first = {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
@@ -100,6 +104,33 @@ def openai(behaviour: Behaviour, model: str, answer_id: str, include_usage: bool
     yield Event(b"data: [DONE]\n\n")
 
 
+PAGE = {"url": "https://example.com/found", "title": "Found"}
+
+
+def _searched(behaviour: Behaviour, answer_id: str) -> Iterator[tuple[dict[str, Any], Sequence[str]]]:
+    """The blocks of a web search, with the pieces that its input comes in."""
+    if not behaviour.search:
+        return
+    search_id = f"srvtoolu_{answer_id.replace('-', '_')}"
+    query = ('{"query":', json.dumps(behaviour.search) + "}")
+    yield {"type": "server_tool_use", "id": search_id, "name": "web_search", "input": {}}, query
+    found: Any = [{"type": "web_search_result", **PAGE, "encrypted_content": "EqgfCioIARgB", "page_age": "1 day"}]
+    if behaviour.search_fails:
+        found = {"type": "web_search_tool_result_error", "error_code": behaviour.search_fails}
+    yield {"type": "web_search_tool_result", "tool_use_id": search_id, "content": found}, ()
+
+
+def _cited(behaviour: Behaviour) -> list[dict[str, Any]]:
+    if not behaviour.search or behaviour.search_fails:
+        return []
+    cited = {"type": "web_search_result_location", **PAGE, "encrypted_index": "Eo8B", "cited_text": "found"}
+    return [{"type": "citations_delta", "citation": cited}]
+
+
+def _input(pieces: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+
+
 def anthropic(behaviour: Behaviour, model: str, answer_id: str) -> Iterator[Event]:
     """A messages stream."""
 
@@ -117,35 +148,28 @@ def anthropic(behaviour: Behaviour, model: str, answer_id: str) -> Iterator[Even
     yield Event(event("ping"))
     block = 0
 
-    def opened(content: dict[str, Any]) -> Event:
-        return Event(event("content_block_start", index=block, content_block=content))
-
-    def delta(value: dict[str, Any]) -> bytes:
-        return event("content_block_delta", index=block, delta=value)
+    def whole(content: dict[str, Any], deltas: Iterable[dict[str, Any]], kind: str = PLAIN) -> Iterator[Event]:
+        nonlocal block
+        yield Event(event("content_block_start", index=block, content_block=content))
+        for value in deltas:
+            counted = kind if value["type"] == "text_delta" else PLAIN
+            yield Event(event("content_block_delta", index=block, delta=value), counted)
+        yield Event(event("content_block_stop", index=block))
+        block += 1
 
     if behaviour.redacted:
-        yield opened({"type": "redacted_thinking", "data": behaviour.redacted})
-        yield Event(event("content_block_stop", index=block))
-        block += 1
+        yield from whole({"type": "redacted_thinking", "data": behaviour.redacted}, ())
     if behaviour.reasoning:
-        yield opened({"type": "thinking", "thinking": "", "signature": ""})
-        for text in thoughts(behaviour):
-            yield Event(delta({"type": "thinking_delta", "thinking": text}))
-        yield Event(delta({"type": "signature_delta", "signature": f"sig-{answer_id}"}))
-        yield Event(event("content_block_stop", index=block))
-        block += 1
+        thought = [{"type": "thinking_delta", "thinking": text} for text in thoughts(behaviour)]
+        signed = {"type": "signature_delta", "signature": f"sig-{answer_id}"}
+        yield from whole({"type": "thinking", "thinking": "", "signature": ""}, [*thought, signed])
+    for content, pieces in _searched(behaviour, answer_id):
+        yield from whole(content, _input(pieces))
     if not behaviour.empty and (behaviour.tokens or behaviour.text):
-        yield opened({"type": "text", "text": ""})
-        for text in words(behaviour):
-            yield Event(delta({"type": "text_delta", "text": text}), COUNTED)
-        yield Event(event("content_block_stop", index=block))
-        block += 1
+        said = ({"type": "text_delta", "text": text} for text in words(behaviour))
+        yield from whole({"type": "text", "text": ""}, chain(said, _cited(behaviour)), COUNTED)
     for _, call_id, name, pieces in calls(behaviour):
-        yield opened({"type": "tool_use", "id": call_id, "name": name, "input": {}})
-        for piece in pieces:
-            yield Event(delta({"type": "input_json_delta", "partial_json": piece}))
-        yield Event(event("content_block_stop", index=block))
-        block += 1
+        yield from whole({"type": "tool_use", "id": call_id, "name": name, "input": {}}, _input(pieces))
     reason = behaviour.finish_reason or ("tool_use" if behaviour.tool_calls else "end_turn")
     final = {**usage, "output_tokens": output_tokens(behaviour)}
     yield Event(event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=final))

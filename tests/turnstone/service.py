@@ -16,6 +16,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from activities.publish import Episode, Publisher
+from models.rules.history import DYNAMIC
 from models.settings import Settings
 from models.store import moves
 from models.store.database import Database, fetch
@@ -103,6 +104,14 @@ class Turn:
         self.episode.close()
         async with self.worker.database.begin() as session:
             await moves.finish_error(session, self.fence, error)
+
+    async def ask(self, name: str, args: dict[str, Any]) -> None:
+        """The step calls a tool that the chat's client runs."""
+        self.episode.close()
+        call = {"type": "tool-call", "tool_call_id": "c1", "tool_name": name, "args": args}
+        row = StepRow("assistant", [call | {"provider_metadata": {DYNAMIC: True}}])
+        async with self.worker.database.begin() as session:
+            await moves.commit_step(session, self.fence, [row])
 
     async def stop(self) -> None:
         """Wait for the interruption that a client asks for, and commit the partial as a worker would."""

@@ -100,6 +100,12 @@ async def test_a_failed_turn_is_one_line_and_exit_code_1(run: Run, worker: Playe
     assert await client.end() == (1, "", "The model is overloaded. Try later.\n")
 
 
+async def test_a_turn_that_waits_for_its_client_exits_with_3(run: Run, worker: PlayedWorker) -> None:
+    client = await run("chat", "what is the weather?")
+    await (await worker.take()).ask("look", {"at": "sky"})
+    assert await client.end() == (3, "", "→ look(at: sky)\nwaiting for a client's result of look(at: sky), call c1\n")
+
+
 async def test_ctrl_c_interrupts_the_turn_and_keeps_the_partial(run: Run, worker: PlayedWorker) -> None:
     client = await run("chat", "tell me all")
     turn = await worker.take()

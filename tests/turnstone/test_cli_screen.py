@@ -214,3 +214,22 @@ def test_events_are_the_same_wherever_their_bytes_are_cut(cut: int) -> None:
         (None, '{"b":"\u2028\x85\u00e9"}'.encode()),
         (None, b"x\ny"),
     ]
+
+
+def test_the_calls_that_wait_for_a_client_are_named_once_with_their_arguments(played: Played) -> None:
+    waits = {"type": "status", "status": {"status": "requires_action"}}
+    calls = [
+        {"tool_call_id": "c1", "tool_name": "get_weather", "args": '{"city":"Köln"}'},
+        {"tool_call_id": "c2", "tool_name": "look", "args": "{}"},
+    ]
+    transcript = played.play(waits).conversation.transcript
+    settled = [transcript.is_settled]
+    action = {"type": "action_required", "action_required": {"tool_calls": calls}}
+    played.play(action, waits, action)
+    settled.append(transcript.is_settled)
+    assert settled == [False, True], "it is over once they are told"
+    assert played.notes.splitlines() == [
+        "waiting for a client's result of get_weather(city: Köln), call c1",
+        "waiting for a client's result of look(), call c2",
+    ]
+    assert played.answer == ""

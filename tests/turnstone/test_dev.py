@@ -90,6 +90,7 @@ def test_the_ready_file_tells_a_program_all_it_needs(running: Running) -> None:
         "temporal_namespace",
         "temporal_ui_url",
         "database_url",
+        "metrics_urls",
         "pids",
     }
     assert {role: len(facts["pids"][role]) for role in ROLES} == ROLES

@@ -3,6 +3,7 @@
 import json
 import logging
 
+from models.log_context import about
 from turnstone.logs import JsonLines, TextLines
 
 
@@ -26,3 +27,10 @@ def test_a_fact_cannot_replace_what_every_line_says() -> None:
 
 def test_a_text_line_ends_with_the_facts() -> None:
     assert TextLines().format(record("about %s", chat="c1")).endswith(" WARNING turnstone.test: about x chat=c1")
+
+
+def test_a_line_names_what_the_running_code_is_about() -> None:
+    with about(chat_id="c1", turn_id=7), about(attempt=2):
+        line = json.loads(JsonLines().format(record("about %s")))
+    assert (line["chat_id"], line["turn_id"], line["attempt"]) == ("c1", 7, 2)
+    assert "chat_id" not in json.loads(JsonLines().format(record("about %s")))

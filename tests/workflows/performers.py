@@ -7,9 +7,21 @@ from dataclasses import dataclass, field
 
 from temporalio import activity
 from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from models.steps import StepReply, StepRequest, SweepReply, Then
+from models.steps import (
+    HousekeepingReply,
+    HousekeepingRequest,
+    Job,
+    StepReply,
+    StepRequest,
+    SweepReply,
+    Then,
+    TitleOutcome,
+    TitleReply,
+    TitleRequest,
+)
 from workflows.effect import Queue
 from workflows.sandbox import WORKFLOWS, runner
 
@@ -22,9 +34,12 @@ class Script:
 
     generate: list[StepReply | Act] = field(default_factory=list)
     use_tools: list[StepReply | Act] = field(default_factory=list)
+    compact: list[StepReply | Act] = field(default_factory=list)
     interrupt: list[StepReply | Act] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     requests: list[StepRequest] = field(default_factory=list)
+    rounds: list[HousekeepingRequest] = field(default_factory=list)
+    broken: tuple[Job, ...] = ()
 
     async def play(self, effect: str, request: StepRequest) -> StepReply:
         self.calls.append(effect)
@@ -41,6 +56,10 @@ class Script:
     async def on_use_tools(self, request: StepRequest) -> StepReply:
         return await self.play("use_tools", request)
 
+    @activity.defn(name="compact")
+    async def on_compact(self, request: StepRequest) -> StepReply:
+        return await self.play("compact", request)
+
     @activity.defn(name="interrupt")
     async def on_interrupt(self, request: StepRequest) -> StepReply:
         return await self.play("interrupt", request)
@@ -49,6 +68,18 @@ class Script:
     async def on_sweep(self, reason: str) -> SweepReply:
         self.calls.append(f"sweep {reason}")
         return SweepReply(looked_at=0, nudged=0)
+
+    @activity.defn(name="housekeep")
+    async def on_housekeep(self, request: HousekeepingRequest) -> HousekeepingReply:
+        self.rounds.append(request)
+        if request.job in self.broken:
+            raise ApplicationError("broken", non_retryable=True)
+        return HousekeepingReply(1)
+
+    @activity.defn(name="title")
+    async def on_title(self, request: TitleRequest) -> TitleReply:
+        self.calls.append(f"title {request.naming}")
+        return TitleReply(TitleOutcome.SAVED, 7)
 
 
 def rest(version: int = 100, note: str = "turn finished") -> StepReply:
@@ -83,7 +114,15 @@ class Step:
 @asynccontextmanager
 async def worker(client: Client, task_queue: str, script: Script, *, tools: bool = True) -> AsyncIterator[None]:
     """A worker of each queue, with the script's performers, until the block ends."""
-    acts = [script.on_generate, script.on_use_tools, script.on_interrupt, script.on_sweep]
+    acts = [
+        script.on_generate,
+        script.on_use_tools,
+        script.on_compact,
+        script.on_interrupt,
+        script.on_sweep,
+        script.on_title,
+        script.on_housekeep,
+    ]
     model = Worker(
         client, task_queue=task_queue, workflows=WORKFLOWS, activities=acts, workflow_runner=runner(), build_id="test"
     )
@@ -91,5 +130,9 @@ async def worker(client: Client, task_queue: str, script: Script, *, tools: bool
         if not tools:
             yield
             return
-        async with Worker(client, task_queue=Queue.TOOLS.beside(task_queue), activities=acts, build_id="test"):
+        async with (
+            Worker(client, task_queue=Queue.TOOLS.beside(task_queue), activities=acts, build_id="test"),
+            Worker(client, task_queue=Queue.CONTROL.beside(task_queue), activities=acts, build_id="test"),
+            Worker(client, task_queue=Queue.ASIDE.beside(task_queue), activities=acts, build_id="test"),
+        ):
             yield

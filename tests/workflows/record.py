@@ -13,11 +13,13 @@ from uuid import UUID, uuid4
 
 from temporalio.client import Client, WorkflowHandle
 
-from models.steps import StepReply, Then, TurnInput
+from models.steps import Naming, StepReply, Then, TitleRequest, TurnInput
 from tests.temporal import Server
 from tests.workflows.performers import Script, Step, rest, worker
-from workflows.client import workflow_id
+from workflows.client import title_workflow_id, workflow_id
+from workflows.housekeeping import Housekeeping
 from workflows.sweep import Sweep
+from workflows.title import ChatTitle
 from workflows.turn import ChatTurn
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -85,6 +87,10 @@ def turns() -> dict[str, tuple[Script, Act]]:
             nothing,
         ),
         "edit": (Script(generate=[edited, rest(7)]), after(edited, ChatTurn.history_edited, 3)),
+        "compact": (
+            Script(generate=[StepReply(Then.COMPACT, 3), rest(7)], compact=[StepReply(Then.GENERATE, 5)]),
+            nothing,
+        ),
         "next_turn": (Script(generate=[queued, rest(6)]), after(queued, ChatTurn.message_queued, 3)),
         "look_again": (Script(generate=[heard, rest(6)]), after(heard, ChatTurn.woken, 5)),
     }
@@ -108,6 +114,21 @@ async def histories(client: Client) -> AsyncIterator[tuple[str, str]]:
         sweep = await client.start_workflow(Sweep.run, "recorded", id="turnstone-sweep", task_queue=queue)
         await sweep.result()
     yield "sweep", (await sweep.fetch_history()).to_json()
+    queue = f"record-{uuid4()}"
+    async with worker(client, queue, Script()):
+        request = TitleRequest(CHAT, Naming.AUTOMATIC)
+        title = await client.start_workflow(
+            ChatTitle.run, request, id=title_workflow_id(CHAT, request.naming), task_queue=queue
+        )
+        await title.result()
+    yield "title", (await title.fetch_history()).to_json()
+    queue = f"record-{uuid4()}"
+    async with worker(client, queue, Script()):
+        round_ = await client.start_workflow(
+            Housekeeping.run, "every few minutes", id="turnstone-housekeeping", task_queue=queue
+        )
+        await round_.result()
+    yield "housekeeping", (await round_.fetch_history()).to_json()
 
 
 async def record(wanted: set[str]) -> None:

@@ -83,8 +83,7 @@ class Conversation:
         await self._send(text)
         async for event in self._events():
             self._take(event)
-            # An error's sentence follows its status at once; it is told before we go.
-            if not self._is_busy and (self.transcript.status != "error" or self.transcript.failure):
+            if self._is_over:
                 return self._code()
         raise AssertionError  # a stream ends by an error only
 
@@ -120,9 +119,9 @@ class Conversation:
 
     async def _pump(self, happened: asyncio.Queue[Callable[[], Awaitable[None]]]) -> None:
         async def take(event: Event) -> None:
-            was_busy = self._is_busy
+            was_over = self._is_over
             self._take(event)
-            if was_busy and not self._is_busy:
+            if self._is_over and not was_over:
                 self._was_stopped = False
                 self.screen.prompt()
 
@@ -175,6 +174,10 @@ class Conversation:
     def _events(self) -> Any:
         assert self.chat_id is not None
         return follow(self.api, self.chat_id, after_id=self._after_id, lost=self._lost)
+
+    @property
+    def _is_over(self) -> bool:
+        return not self._is_busy and self.transcript.is_settled
 
     def _lost(self) -> None:
         if not self._is_away:

@@ -85,6 +85,7 @@ class Transcript:
     stored: set[int] = field(default_factory=set)
     status: str = ""
     failure: str = ""
+    pending: tuple[str, ...] | None = None
     _episode: tuple[int, int] = (0, 0)
     _seq: int = 0
     _parts: list[dict[str, Any]] = field(default_factory=list)
@@ -98,10 +99,7 @@ class Transcript:
             case "message":
                 return self._message(event["message"])
             case "status":
-                self.status = event["status"]["status"]
-                if self.status != "error":
-                    self.failure = ""
-                return [Status(self.status)]
+                return self._status(event["status"]["status"])
             case "queue_update":
                 return [Queue(tuple(plain(item.get("content")) for item in event.get("queued_messages") or ()))]
             case "preview_reset" | "resync":
@@ -118,9 +116,28 @@ class Transcript:
                 self.failure = line
                 return [Notice(line, is_error=True)]
             case "action_required":
-                names = ", ".join(call["tool_name"] for call in event["action_required"]["tool_calls"])
-                return [Notice(f"waiting for the results of {names}")]
+                return self._action(event["action_required"]["tool_calls"])
         return []
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the chat rests, and why has been told: an error, or calls that wait, follow their status at once."""
+        told = {"error": bool(self.failure), "requires_action": self.pending is not None}
+        return self.status in RESTING and told.get(self.status, True)
+
+    def _status(self, status: str) -> list[Shown]:
+        self.status = status
+        if status != "error":
+            self.failure = ""
+        if status != "requires_action":
+            self.pending = None
+        return [Status(status)]
+
+    def _action(self, calls: Sequence[Mapping[str, Any]]) -> list[Shown]:
+        if self.pending == (pending := tuple(call["tool_call_id"] for call in calls)):
+            return []
+        self.pending = pending
+        return [Notice(action_line(call)) for call in calls]
 
     def _drop_preview(self) -> None:
         self._parts, self._seq, self._episode = [], 0, (0, 0)
@@ -215,6 +232,15 @@ def compact(value: Any) -> str:
         name, only = next(iter(value.items()))
         return str(only) if name in ("output", "result", "error", "text") else f"{name}: {only}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+def action_line(call: Mapping[str, Any]) -> str:
+    """Which call waits for its client; its arguments come as text."""
+    try:
+        args = json.loads(call["args"])
+    except ValueError:
+        args = call["args"]
+    return f"waiting for a client's result of {call['tool_name']}({compact(args)}), call {call['tool_call_id']}"
 
 
 def retry_line(retry: Mapping[str, Any]) -> str:

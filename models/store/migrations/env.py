@@ -5,9 +5,13 @@ from sqlalchemy import create_engine, pool, text
 
 import models.tables.catalog
 import models.tables.chats
+import models.tables.debug
+import models.tables.files
+import models.tables.governance
 import models.tables.messages
 import models.tables.people
-import models.tables.requests  # noqa: F401
+import models.tables.requests
+import models.tables.tools  # noqa: F401
 from models.tables.rows import metadata
 
 MIGRATION_LOCK = 7_283_911_455  # any constant of our own

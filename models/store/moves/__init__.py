@@ -1,13 +1,19 @@
 """Every change of execution state: lock the row, classify, check the table, write, notify; one transaction a move.
 
 record   lock · Change · apply        user   what people do        worker   what the turn's effects do
+answers  for calls that will not be run
+action   a client's tool results      archive   whole families     compaction   asked for by the owner
 """
 
+from models.store.moves.action import NO_OUTPUT, ClientResult, cancel_action, complete_action
+from models.store.moves.archive import archive, hold_family, unarchive
+from models.store.moves.compaction import request_compaction
 from models.store.moves.record import Locked, Moved, StepRow, lock
 from models.store.moves.user import create, delete_queued, edit, interrupt, promote_queued, send
 from models.store.moves.worker import (
     Fence,
     Opened,
+    commit_compaction,
     commit_step,
     finish_error,
     finish_interruption,
@@ -18,23 +24,32 @@ from models.store.moves.worker import (
 )
 
 __all__ = [
+    "NO_OUTPUT",
+    "ClientResult",
     "Fence",
     "Locked",
     "Moved",
     "Opened",
     "StepRow",
+    "archive",
+    "cancel_action",
+    "commit_compaction",
     "commit_step",
+    "complete_action",
     "create",
     "delete_queued",
     "edit",
     "finish_error",
     "finish_interruption",
     "finish_turn",
+    "hold_family",
     "interrupt",
     "lock",
     "open_attempt",
     "promote_queued",
     "reconcile",
     "record_retry",
+    "request_compaction",
     "send",
+    "unarchive",
 ]

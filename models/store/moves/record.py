@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,12 +10,13 @@ import orjson
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.errors import NotFound
-from models.parts import Part, to_rest
-from models.rules import history
+from models.parts import Part, to_rest, tool_result
+from models.rules import history, summaries
 from models.rules.moves import Move, check, landings
-from models.rules.states import RUNNABLE, State, classify
+from models.rules.states import RUNNABLE, State, Status, classify
 from models.store.database import Row, fetch, fetch_together
 from models.store.notices import CHATS, ChatNotice
+from models.store.spending import SPEND, spent
 
 USAGE_COLUMNS = (
     "input_tokens",
@@ -24,8 +26,6 @@ USAGE_COLUMNS = (
     "cache_creation_tokens",
     "cache_read_tokens",
 )
-
-
 MOST_TOKENS = 2**63 - 1
 
 
@@ -43,6 +43,8 @@ class StepRow:
     context_limit: int | None = None
     provider_response_id: str | None = None
     queued_message_id: int | None = None
+    compressed: bool = False
+    total_cost_micros: int | None = None
 
 
 @dataclass(slots=True)
@@ -52,6 +54,7 @@ class Locked:
     chat: Row
     queue: list[Row]
     tail: list[Row]
+    own_prompt: str = ""
 
     @property
     def id(self) -> UUID:
@@ -69,7 +72,10 @@ class Locked:
 
 @dataclass(slots=True)
 class Change:
-    """What a move writes besides the versions. `attempt` None: as the versions imply (0 after a history change)."""
+    """What a move writes besides the versions. `attempt` None: as the versions imply (0 after a history change).
+
+    `new_history` begins a new epoch without a new message: what worked under the old fence cannot commit any more.
+    """
 
     status: str
     archived: bool | None = None
@@ -78,6 +84,7 @@ class Change:
     attempt: int | None = None
     deadline: Any = None
     columns: dict[str, Any] = field(default_factory=dict)
+    new_history: bool = False
     rows: list[StepRow] = field(default_factory=list)
     cut: int | None = None
     enqueue: StepRow | None = None
@@ -97,25 +104,34 @@ class Moved:
     nudge: bool = False
 
 
+# A turn that has come to its end, or to a halt, is called by a plain label until somebody finds a better one.
+_LABELLED = frozenset({Move.FINISH_TURN, Move.FINISH_ERROR, Move.ENTER_ACTION})
 METADATA_COLUMNS = frozenset({"plan_mode", "mcp_server_ids"})
 
 _LOCK = """
-SELECT c.*, u.username AS owner_username, u.name AS owner_name
+SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at
 FROM chats c JOIN users u ON u.id = c.owner_id
 WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"""
+_OWN_PROMPT = """
+SELECT k.value FROM chats c JOIN user_configs k ON k.user_id = c.owner_id AND k.key = 'chat_custom_prompt'
+WHERE c.id = %(id)s"""
 # Separate statements, after the lock: a subquery of the locking statement would see the queue as before the wait.
 _QUEUE = "SELECT * FROM chat_queued_messages WHERE chat_id = %(id)s ORDER BY position, id"
 _TAIL = """
-SELECT id, role, jsonb_path_query_array(content, '$[*] ? (@.type == "tool-call" || @.type == "tool-result")') AS content
+SELECT id, role, compressed, visibility,
+    jsonb_path_query_array(content, '$[*] ? (@.type == "tool-call" || @.type == "tool-result")') AS content
 FROM chat_messages
-WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND id >= coalesce(
+WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND NOT (compressed AND role = 'tool')
+    AND id >= coalesce(
     (SELECT id FROM chat_messages
      WHERE chat_id = %(id)s AND NOT deleted AND role = 'assistant' AND visibility <> 'user' ORDER BY id DESC LIMIT 1),
     9223372036854775807)
 ORDER BY id"""
+# Neither has the result that shows people a summary: the model was never told of its call.
 _PROMPT = """
 SELECT * FROM chat_messages
-WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND (role = 'system' OR id >= coalesce(
+WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND NOT (compressed AND role = 'tool')
+    AND (role = 'system' OR id >= coalesce(
     (SELECT id FROM chat_messages
      WHERE chat_id = %(id)s AND compressed AND visibility = 'model' AND NOT deleted ORDER BY id DESC LIMIT 1), 0))
 ORDER BY id"""
@@ -124,15 +140,26 @@ ORDER BY id"""
 async def lock(session: AsyncSession, chat_id: UUID, *, prompt: bool = False) -> Locked:
     """Lock a chat's row and read what decides about it, in one round trip; raises NotFound.
 
-    With `prompt`, `tail` holds the whole rows that the model is to see instead of the last tool parts.
+    With `prompt`, `tail` holds the whole rows that the model is to see instead of the last tool parts, and
+    `own_prompt` what the owner wants every model to be told.
     """
+    if not prompt:
+        return (await lock_all(session, [chat_id]))[0]
     params = {"id": chat_id}
-    chats, queue, tail = await fetch_together(
-        session, [(_LOCK, params), (_QUEUE, params), (_PROMPT if prompt else _TAIL, params)]
-    )
+    asked = [(statement, params) for statement in (_LOCK, _QUEUE, _PROMPT, _OWN_PROMPT)]
+    chats, queue, tail, own = await fetch_together(session, asked)
     if not chats:
         raise NotFound
-    return Locked(chats[0], queue, tail)
+    return Locked(chats[0], queue, tail, own[0]["value"] if own else "")
+
+
+async def lock_all(session: AsyncSession, chat_ids: Sequence[UUID]) -> list[Locked]:
+    """Lock these chats, in this order and still in one round trip; raises NotFound."""
+    statements = [(statement, {"id": chat_id}) for chat_id in chat_ids for statement in (_LOCK, _QUEUE, _TAIL)]
+    read = await fetch_together(session, statements)
+    if not all(read[::3]):
+        raise NotFound
+    return [Locked(chats[0], queue, tail) for chats, queue, tail in zip(read[::3], read[1::3], read[2::3], strict=True)]
 
 
 async def apply(session: AsyncSession, locked: Locked, change: Change, *moves: Move) -> Moved:
@@ -140,16 +167,20 @@ async def apply(session: AsyncSession, locked: Locked, change: Change, *moves: M
     chat = locked.chat
     landed = _check(locked, change, moves)
     version = chat["snapshot_version"] + 1
-    history_changed = bool(change.rows) or change.cut is not None
+    history_changed = bool(change.rows) or change.cut is not None or change.new_history
     queue_changed = bool(change.enqueue or change.dequeue or change.head is not None)
     attempt = change.attempt if change.attempt is not None else (0 if history_changed else chat["generation_attempt"])
     retry_changed = change.retry_state != chat["retry_state"]
     named = [row.model_config_id for row in change.rows if row.model_config_id and row.role == "user"]
     touched = change.status != chat["status"] or history_changed or queue_changed or change.archived is not None
+    archived = chat["archived"] if change.archived is None else change.archived
+    # A request to compact is good for one compaction: it is gone when the history changes or the turn is over.
+    holds = not history_changed and change.status in (Status.PENDING, Status.RUNNING)
     columns: dict[str, Any] = {
+        "compaction_requested_at": chat["compaction_requested_at"] if holds else None,
         **change.columns,
         "status": change.status,
-        "archived": chat["archived"] if change.archived is None else change.archived,
+        "archived": archived,
         "last_error": change.last_error,
         "retry_state": change.retry_state,
         "snapshot_version": version,
@@ -160,8 +191,11 @@ async def apply(session: AsyncSession, locked: Locked, change: Change, *moves: M
         "requires_action_deadline_at": change.deadline,
         "last_model_config_id": named[-1] if named else chat["last_model_config_id"],
     }
-    after: Row = {**chat, **columns}
     watch = change.watch or (("status_change",) if change.status != chat["status"] else ())
+    if moves[-1] in _LABELLED and (label := summaries.plain(change.status)) != chat["last_turn_summary"]:
+        columns["last_turn_summary"] = label
+        watch = (*watch, "summary_change")
+    after: Row = {**chat, **columns}
     records = [record(row, number) for number, row in enumerate(change.rows)]
     written = await _write(session, locked, change, columns, records, notice(after, watch), touched)
     if touched:
@@ -207,6 +241,11 @@ def keep(locked: Locked, **changes: Any) -> Change:
     return Change(**{**kept, **changes})
 
 
+def moment_after(locked: Locked, delay: timedelta) -> datetime:
+    """The moment `delay` from now, by the database's clock."""
+    return cast(datetime, locked.chat["locked_at"]) + delay
+
+
 def unchanged(locked: Locked) -> Moved:
     """A move that found nothing to do: no version, no notice."""
     return Moved(locked.chat, locked.state)
@@ -214,21 +253,7 @@ def unchanged(locked: Locked) -> Moved:
 
 def cancelled(calls: Sequence[Part], reason: str) -> list[StepRow]:
     """Error results for calls that will never run, one row each, in call order."""
-    return [
-        StepRow(
-            "tool",
-            [
-                {
-                    "type": "tool-result",
-                    "tool_call_id": call.get("tool_call_id", ""),
-                    "tool_name": call.get("tool_name", ""),
-                    "result": {"error": reason},
-                    "is_error": True,
-                }
-            ],
-        )
-        for call in calls
-    ]
+    return [StepRow("tool", [tool_result(call, {"error": reason}, is_error=True)]) for call in calls]
 
 
 def promoted(head: Row) -> StepRow:
@@ -255,6 +280,8 @@ def record(row: StepRow, number: int) -> dict[str, Any]:
         "runtime_ms": row.runtime_ms,
         "context_limit": row.context_limit,
         "provider_response_id": to_rest(row.provider_response_id),
+        "compressed": row.compressed,
+        "total_cost_micros": row.total_cost_micros,
     }
     for column in USAGE_COLUMNS:
         made[column] = _counted((row.usage or {}).get(column))
@@ -285,15 +312,17 @@ def _check(locked: Locked, change: Change, moves: Sequence[Move]) -> State:
 _RECORD = """jsonb_to_recordset(%(rows)s::jsonb) AS r(
     n int, role text, content jsonb, visibility text, created_by uuid, model_config_id uuid, queued_message_id bigint,
     runtime_ms bigint, context_limit bigint, provider_response_id text, input_tokens bigint, output_tokens bigint,
-    total_tokens bigint, reasoning_tokens bigint, cache_creation_tokens bigint, cache_read_tokens bigint)"""
+    total_tokens bigint, reasoning_tokens bigint, cache_creation_tokens bigint, cache_read_tokens bigint,
+    compressed boolean, total_cost_micros bigint)"""
 
 INSERT_ROWS = f"""added AS (
     INSERT INTO chat_messages (chat_id, revision, role, content, visibility, created_by, model_config_id,
         queued_message_id, runtime_ms, context_limit, provider_response_id, input_tokens, output_tokens, total_tokens,
-        reasoning_tokens, cache_creation_tokens, cache_read_tokens)
+        reasoning_tokens, cache_creation_tokens, cache_read_tokens, compressed, total_cost_micros)
     SELECT %(id)s, %(snapshot_version)s, r.role, r.content, r.visibility, r.created_by, r.model_config_id,
         r.queued_message_id, r.runtime_ms, r.context_limit, r.provider_response_id, r.input_tokens, r.output_tokens,
-        r.total_tokens, r.reasoning_tokens, r.cache_creation_tokens, r.cache_read_tokens
+        r.total_tokens, r.reasoning_tokens, r.cache_creation_tokens, r.cache_read_tokens, r.compressed,
+        r.total_cost_micros
     FROM {_RECORD} ORDER BY r.n
     RETURNING id)"""  # noqa: S608 - fixed text
 _DELETE_ROWS = """gone AS (
@@ -338,6 +367,9 @@ async def _write(
         pieces.append(INSERT_ROWS)
         select.append("ARRAY(SELECT id FROM added ORDER BY id) AS ids")
         params["rows"] = encode(records)
+    if cost := sum(made["total_cost_micros"] or 0 for made in records):
+        pieces.append(SPEND)
+        params |= spent(locked.chat, cost)
     if change.enqueue is not None:
         pieces.append(_ENQUEUE)
         select += ["(SELECT id FROM queued) AS queued", "%(last)s::bigint AS position"]
@@ -361,7 +393,6 @@ def inserted(records: Sequence[dict[str, Any]], chat_id: UUID, version: int, wri
             "chat_id": chat_id,
             "revision": version,
             "deleted": False,
-            "compressed": False,
             "created_at": written["at"],
         }
         for made in records

@@ -13,6 +13,7 @@ from models.rules import history
 from models.rules.moves import Move, check, landings
 from models.rules.states import BUSY, State, Status
 from models.store.database import fetch
+from models.store.moves.answers import answers
 from models.store.moves.record import (
     INSERT_ROWS,
     METADATA_COLUMNS,
@@ -134,10 +135,10 @@ async def send(
     if state in _BACKLOG:
         _require_room(locked, queue_limit)
         head = locked.queue[0]
-        rows = [*cancelled(locked.open_calls, history.CANCELLED_BY_PROMOTION), promoted(head)]
+        rows = [*await answers(session, locked.id, locked.tail, history.CANCELLED_BY_PROMOTION), promoted(head)]
         change = Change(Status.PENDING, rows=rows, enqueue=message, dequeue=[head["id"]], columns=columns)
         return await apply(session, locked, change, move)
-    rows = [*cancelled(locked.open_calls, history.CANCELLED_BY_MESSAGE), message]
+    rows = [*await answers(session, locked.id, locked.tail, history.CANCELLED_BY_MESSAGE), message]
     return await apply(session, locked, Change(Status.PENDING, rows=rows, columns=columns), move)
 
 
@@ -207,7 +208,7 @@ async def promote_queued(session: AsyncSession, locked: Locked, queued_id: int) 
         return await apply(session, locked, change, Move.PROMOTE_QUEUED)
     change = Change(
         Status.PENDING,
-        rows=[*cancelled(locked.open_calls, history.CANCELLED_BY_PROMOTION), promoted(head)],
+        rows=[*await answers(session, locked.id, locked.tail, history.CANCELLED_BY_PROMOTION), promoted(head)],
         dequeue=[queued_id],
     )
     return await apply(session, locked, change, Move.PROMOTE_QUEUED)
@@ -241,5 +242,5 @@ def _queued_while_busy(locked: Locked, interrupt: bool) -> Change:
     if not interrupt or state in (State.I0, State.I1):
         return keep(locked)
     if state in (State.A0, State.A1):
-        return Change(Status.RUNNING, rows=cancelled(locked.open_calls, history.CANCELLED_BY_SEND_INTERRUPT))
+        return Change(Status.PENDING, rows=cancelled(locked.open_calls, history.CANCELLED_BY_SEND_INTERRUPT))
     return keep(locked, status=Status.INTERRUPTING.value, retry_state=None)

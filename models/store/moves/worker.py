@@ -1,7 +1,7 @@
 """The moves that a turn's effects make. Each is fenced: it counts only while its attempt is the current one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,9 +13,20 @@ from models.rules import history, plan
 from models.rules.moments import rfc3339
 from models.rules.moves import Move, landings
 from models.rules.states import RUNNABLE, State, Status
-from models.steps import StepReply, Then
-from models.store.database import Row, fetch
-from models.store.moves.record import Change, Locked, Moved, StepRow, apply, cancelled, keep, lock, promoted
+from models.steps import Outcome, StepReply, Then
+from models.store.database import Row
+from models.store.moves.answers import answers
+from models.store.moves.record import (
+    Change,
+    Locked,
+    Moved,
+    StepRow,
+    apply,
+    keep,
+    lock,
+    moment_after,
+    promoted,
+)
 
 INVALID_STATE = {
     "message": "The chat was in an invalid state; send a new message or edit history to continue.",
@@ -28,6 +39,7 @@ TOO_MANY_ATTEMPTS = {
     "kind": "generic",
     "retryable": False,
 }
+CLIENT_PATIENCE = timedelta(hours=24)
 INTERRUPTED_TOOL = history.CANCELLED_BEFORE_RESULT
 
 
@@ -42,13 +54,18 @@ class Fence:
 
 @dataclass(slots=True)
 class Opened:
-    """What an attempt found. `reply` is set when there is nothing to do but answer the workflow."""
+    """What an attempt found. `reply` is set when there is nothing to do but answer the workflow.
+
+    `taken_over` says that the attempt before it came to nothing that was recorded.
+    """
 
     then: Then
     fence: Fence
     chat: Row
     history: list[Row] = field(default_factory=list)
     reply: StepReply | None = None
+    taken_over: bool = False
+    own_prompt: str = ""
 
     @property
     def model_config_id(self) -> UUID | None:
@@ -57,50 +74,96 @@ class Opened:
         return found
 
 
-async def open_attempt(session: AsyncSession, chat_id: UUID, *, max_attempts: int, max_steps: int) -> Opened:
-    """Look at the chat and, where it needs a model or tool step, open the next attempt: from now on it is the fence."""
+async def open_attempt(
+    session: AsyncSession,
+    chat_id: UUID,
+    *,
+    max_attempts: int,
+    max_steps: int,
+    patience: timedelta = CLIENT_PATIENCE,
+    stop_after: Collection[str] = (),
+    wanted: Then | None = None,
+) -> Opened:
+    """Look at the chat and, where it needs a step of ours, open the next attempt: from now on it is the fence.
+
+    `patience` is how long a client may take to answer its own tool calls. A step of another kind than `wanted` is not
+    opened: the reply names it.
+    """
     locked = await lock(session, chat_id, prompt=True)
     chat, state = locked.chat, locked.state
     if state is State.INVALID:
         await reconcile(session, locked)
         return _settled(locked, Then.REST, chat["snapshot_version"] + 1, "the chat was in an invalid state")
-    then = plan.next_step(state, locked.tail, max_steps=max_steps)
+    then = plan.next_step(
+        state,
+        locked.tail,
+        max_steps=max_steps,
+        compaction_requested=chat["compaction_requested_at"] is not None,
+        stop_after=stop_after,
+    )
     if then is Then.INTERRUPT or state not in RUNNABLE:
         return _settled(locked, then, chat["snapshot_version"], f"the chat is {chat['status']}")
+    if then is Then.AWAIT_CLIENT:
+        reply = await _await_client(session, locked, [], patience)
+        return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     if then is Then.REST:
         reply = await _finish(session, locked, [])
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
+    if wanted is not None and then is not wanted:
+        return _settled(locked, then, chat["snapshot_version"], f"the chat needs {then.value}")
     if chat["generation_attempt"] >= max_attempts:
         moved = await apply(session, locked, Change(Status.ERROR, last_error=TOO_MANY_ATTEMPTS), Move.FINISH_ERROR)
-        return _settled(locked, Then.REST, moved.chat["snapshot_version"], "too many attempts")
+        reply = _reply(moved, Then.REST, "too many attempts", Outcome.FAILED)
+        return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     change = Change(Status.RUNNING, attempt=chat["generation_attempt"] + 1)
     moved = await apply(session, locked, change, Move.OPEN_ATTEMPT)
-    return Opened(then, _fence(moved.chat), moved.chat, locked.tail)
+    # Whoever opened the last attempt neither committed it nor recorded why not: it is gone.
+    taken_over = chat["generation_attempt"] > 0 and chat["retry_state"] is None
+    return Opened(
+        then, _fence(moved.chat), moved.chat, locked.tail, taken_over=taken_over, own_prompt=locked.own_prompt
+    )
 
 
-async def commit_step(session: AsyncSession, fence: Fence, rows: Sequence[StepRow]) -> StepReply:
+async def commit_step(
+    session: AsyncSession, fence: Fence, rows: Sequence[StepRow], *, patience: timedelta = CLIENT_PATIENCE
+) -> StepReply:
     """Commit a step's messages and decide what comes next; a complete answer ends the turn in the same transaction.
 
-    Raises FenceLost, and then nothing is written.
+    Calls that only the client can answer end the run: the chat requires action until `patience` is over. Raises
+    FenceLost, and then nothing is written.
     """
     locked = await _fenced(session, fence)
-    if any(row.role == "tool" for row in rows):
+    opened = history.open_calls([*locked.tail, *({"role": row.role, "content": row.content} for row in rows)])
+    if opened and not history.local(opened):
+        return await _await_client(session, locked, list(rows), patience)
+    if opened or any(row.role == "tool" for row in rows):
         moved = await apply(session, locked, keep(locked, rows=list(rows), retry_state=None), Move.COMMIT_STEP)
-        return _reply(moved, Then.GENERATE, "tool results committed")
-    if any(history.calls(row.content) for row in rows if row.role == "assistant"):
+        if opened:
+            return _reply(moved, Then.USE_TOOLS, "tool calls committed", Outcome.COMMITTED)
+        return _reply(moved, Then.GENERATE, "tool results committed", Outcome.COMMITTED)
+    return await _finish(session, locked, list(rows))
+
+
+async def commit_compaction(session: AsyncSession, fence: Fence, rows: Sequence[StepRow]) -> StepReply:
+    """Commit a summary and what shows it; the turn goes on if the model still owes an answer. Raises FenceLost.
+
+    A chat that was at rest when its owner asked for the summary is at rest again, or goes on with its queue.
+    """
+    locked = await _fenced(session, fence)
+    rests = locked.chat["compaction_requested_at"] is not None and locked.chat["compaction_rests"]
+    if not rests and not history.is_complete(locked.tail):
         moved = await apply(session, locked, keep(locked, rows=list(rows), retry_state=None), Move.COMMIT_STEP)
-        return _reply(moved, Then.USE_TOOLS, "tool calls committed")
+        return _reply(moved, Then.GENERATE, "history compacted", Outcome.COMMITTED)
     return await _finish(session, locked, list(rows))
 
 
 async def record_retry(session: AsyncSession, fence: Fence, retry: dict[str, Any], delay_seconds: float) -> StepReply:
-    """Tell watchers that the attempt failed and when the next one begins, by our clock; raises FenceLost."""
+    """Tell watchers that the attempt failed and when the next one begins, by the database's clock; raises FenceLost."""
     locked = await _fenced(session, fence)
-    [clock] = await fetch(session, "SELECT clock_timestamp() AS now")
-    retry = {**retry, "retrying_at": rfc3339(clock["now"] + timedelta(seconds=delay_seconds))}
+    retry = {**retry, "retrying_at": rfc3339(moment_after(locked, timedelta(seconds=delay_seconds)))}
     moved = await apply(session, locked, keep(locked, retry_state=retry), Move.RECORD_RETRY)
-    reply = _reply(moved, Then.BACK_OFF, str(retry.get("error", "")))
-    return StepReply(reply.then, reply.snapshot_version, delay_seconds, reply.note)
+    reply = _reply(moved, Then.BACK_OFF, str(retry.get("error", "")), Outcome.RETRY)
+    return replace(reply, delay_seconds=delay_seconds)
 
 
 async def finish_turn(session: AsyncSession, fence: Fence) -> StepReply:
@@ -112,7 +175,7 @@ async def finish_error(session: AsyncSession, fence: Fence, error: dict[str, Any
     """End the turn with a structured error; the queue is kept and waits. Raises FenceLost."""
     locked = await _fenced(session, fence)
     moved = await apply(session, locked, Change(Status.ERROR, last_error=error), Move.FINISH_ERROR)
-    return _reply(moved, Then.REST, str(error.get("message", "")))
+    return _reply(moved, Then.REST, str(error.get("message", "")), Outcome.FAILED)
 
 
 async def finish_interruption(
@@ -129,20 +192,21 @@ async def finish_interruption(
         return StepReply(Then.GENERATE, chat["snapshot_version"], note="the chat was no longer interrupting")
     current = (chat["history_version"], chat["generation_attempt"])
     kept = [row for row in rows if row.content] if episode == current else []
-    opened = history.open_calls([*locked.tail, *({"role": row.role, "content": row.content} for row in kept)])
-    committed = _in_call_order(locked, [*kept, *cancelled(opened, INTERRUPTED_TOOL)])
+    transcript = [*locked.tail, *({"role": row.role, "content": row.content} for row in kept)]
+    unanswered = await answers(session, chat["id"], transcript, INTERRUPTED_TOOL)
+    committed = _in_call_order(transcript, [*kept, *unanswered])
     if not locked.queue or chat["archived"]:
         moved = await apply(session, locked, Change(Status.WAITING, rows=committed), Move.FINISH_INTERRUPTION)
-        return _reply(moved, Then.REST, "interrupted")
+        return _reply(moved, Then.REST, "interrupted", Outcome.INTERRUPTED)
     head = locked.queue[0]
     change = Change(Status.PENDING, rows=[*committed, promoted(head)], dequeue=[head["id"]])
     moved = await apply(session, locked, change, Move.FINISH_INTERRUPTION)
-    return _reply(moved, Then.NEXT_TURN, "interrupted; the queue's head is next")
+    return _reply(moved, Then.NEXT_TURN, "interrupted; the queue's head is next", Outcome.INTERRUPTED)
 
 
 async def reconcile(session: AsyncSession, locked: Locked) -> Moved:
     """Bring a chat in an invalid state to a visible error, with its queue kept."""
-    rows = cancelled(locked.open_calls, history.CANCELLED_INVALID)
+    rows = await answers(session, locked.id, locked.tail, history.CANCELLED_INVALID)
     change = Change(Status.ERROR, archived=False, last_error=INVALID_STATE, rows=rows)
     return await apply(session, locked, change, Move.RECONCILE)
 
@@ -159,17 +223,31 @@ async def _finish(session: AsyncSession, locked: Locked, rows: list[StepRow]) ->
     landings(locked.state, moves[0])
     if not locked.queue:
         moved = await apply(session, locked, Change(Status.WAITING, rows=rows), *moves)
-        return _reply(moved, Then.REST, "turn finished")
+        return _reply(moved, Then.REST, "turn finished", Outcome.FINISHED)
     head = locked.queue[0]
-    outstanding = [] if rows else cancelled(locked.open_calls, history.CANCELLED_BY_PROMOTION)
+    outstanding = [] if rows else await answers(session, locked.id, locked.tail, history.CANCELLED_BY_PROMOTION)
     change = Change(Status.PENDING, rows=[*rows, *outstanding, promoted(head)], dequeue=[head["id"]])
     moved = await apply(session, locked, change, *moves)
-    return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next")
+    return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next", Outcome.FINISHED)
 
 
-def _in_call_order(locked: Locked, rows: list[StepRow]) -> list[StepRow]:
+async def _await_client(session: AsyncSession, locked: Locked, rows: list[StepRow], patience: timedelta) -> StepReply:
+    moves = (Move.COMMIT_STEP, Move.ENTER_ACTION) if rows else (Move.ENTER_ACTION,)
+    landings(locked.state, moves[0])
+    change = Change(
+        Status.REQUIRES_ACTION,
+        rows=rows,
+        deadline=moment_after(locked, patience),
+        new_history=not rows,
+        watch=("status_change", "action_required"),
+    )
+    moved = await apply(session, locked, change, *moves)
+    return _reply(moved, Then.REST, "waiting for the client's tool results", Outcome.REQUIRES_ACTION)
+
+
+def _in_call_order(transcript: Sequence[history.Row], rows: list[StepRow]) -> list[StepRow]:
     """The assistant's row first, then the results in the order of the calls they answer (runtime.md I4)."""
-    said = [part for row in [*locked.tail, *({"content": row.content} for row in rows)] for part in row["content"]]
+    said = [part for row in transcript for part in row["content"]]
     places = {call.get("tool_call_id"): place for place, call in enumerate(history.calls(said))}
     return sorted(rows, key=lambda row: -1 if row.role != "tool" else places.get(row.content[0].get("tool_call_id"), 0))
 
@@ -182,5 +260,5 @@ def _settled(locked: Locked, then: Then, version: int, note: str) -> Opened:
     return Opened(then, _fence(locked.chat), locked.chat, locked.tail, StepReply(then, version, note=note))
 
 
-def _reply(moved: Moved, then: Then, note: str) -> StepReply:
-    return StepReply(then, moved.chat["snapshot_version"], note=note[:200])
+def _reply(moved: Moved, then: Then, note: str, outcome: Outcome) -> StepReply:
+    return StepReply(then, moved.chat["snapshot_version"], note=note[:200], outcome=outcome.value)

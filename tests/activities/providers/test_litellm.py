@@ -115,12 +115,16 @@ async def test_anthropics_signature_arrives_after_the_thought_it_signs(
     fake: FakeProvider, provider: LitellmProvider
 ) -> None:
     chunks = await answer(provider, request(fake, "anthropic", {"reasoning": 2, "tokens": 1}))
-    assert chunks[:3] == [ReasoningDelta("r0 "), ReasoningDelta("r1 "), ReasoningDelta(signature="sig-answer-1")]
+    assert chunks[:3] == [
+        ReasoningDelta("r0 "),
+        ReasoningDelta("r1 "),
+        ReasoningDelta(signature="sig-answer-1", family="anthropic"),
+    ]
 
 
 async def test_redacted_thoughts_are_kept(fake: FakeProvider, provider: LitellmProvider) -> None:
     chunks = await answer(provider, request(fake, "anthropic", {"redacted": "b64data", "tokens": 1}))
-    assert ReasoningDelta(redacted="b64data") in chunks
+    assert ReasoningDelta(redacted="b64data", family="anthropic") in chunks
 
 
 @pytest.mark.parametrize("kind", DIRECT)

@@ -58,7 +58,7 @@ async def test_the_paths_are_the_providers(fake: FakeProvider, provider: Litellm
 
 async def test_bedrocks_signature_is_kept(fake: FakeProvider, provider: LitellmProvider) -> None:
     chunks = await answer(provider, request(fake, "bedrock", {"reasoning": 1, "tokens": 1}))
-    assert ReasoningDelta(signature="signed") in chunks
+    assert ReasoningDelta(signature="signed", family="anthropic") in chunks
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,14 +1,23 @@
-"""Put a chat into any state of the table, by real moves where they exist and by SQL where they come later."""
+"""Put a chat into any state of the table, by real moves."""
 
 from uuid import UUID
 
 from models.parts import text
+from models.rules.history import DYNAMIC
 from models.rules.states import State
 from models.store import moves
 from models.store.database import Database, Row, fetch
 from tests.seeds import World
 
-CALL = {"type": "tool-call", "tool_call_id": "call_1", "tool_name": "ask", "args": {}}
+CALL = {"type": "tool-call", "tool_call_id": "call_1", "tool_name": "look", "args": {}}
+ASK = {
+    "type": "tool-call",
+    "tool_call_id": "ask_1",
+    "tool_name": "ask",
+    "args": {},
+    "provider_metadata": {DYNAMIC: True},
+}
+"""A call of ours, and one that the chat's client answers."""
 
 
 async def born(database: Database, world: World, words: str = "hello") -> UUID:
@@ -48,33 +57,40 @@ async def opened(database: Database, chat_id: UUID) -> moves.Opened:
 async def chat_in(database: Database, world: World, state: State) -> UUID:
     """A chat in this state, with history; its queue, where it has one, holds "queued"."""
     chat_id = await born(database, world)
-    with_calls = state in (State.A0, State.A1)
-    attempt = await opened(database, chat_id)
-    if with_calls:
-        async with database.begin() as session:
-            await moves.commit_step(session, attempt.fence, [moves.StepRow("assistant", [text("calling"), CALL])])
     if state.endswith("1"):
         await send(database, world, chat_id, "queued")
-    archived, status = (
-        state.startswith("X"),
-        {
-            "W": "waiting",
-            "E": "error",
-            "R": "running",
-            "I": "interrupting",
-            "A": "requires_action",
-        }[state.lstrip("X")[0]],
-    )
-    error = '{"message": "x", "retryable": false}' if status == "error" else None
+    kind = state.lstrip("X")[0]
+    await _bring(database, chat_id, kind, with_queue=state.endswith("1"))
     async with database.begin() as session:
-        await fetch(
-            session,
-            "UPDATE chats SET status = %(status)s::text, archived = %(archived)s, last_error = %(error)s::jsonb, "
-            "requires_action_deadline_at = CASE WHEN %(status)s::text = 'requires_action' THEN now() END "
-            "WHERE id = %(id)s",
-            {"status": status, "archived": archived, "error": error, "id": chat_id},
-        )
+        if kind == "I" and not state.startswith("X"):
+            await moves.interrupt(session, await moves.lock(session, chat_id))
+        elif state is State.W1:
+            await moves.unarchive(session, chat_id)
+        elif state.startswith("X") and state is not State.XW1:
+            await moves.archive(session, chat_id)
     return chat_id
+
+
+async def _bring(database: Database, chat_id: UUID, kind: str, *, with_queue: bool) -> None:
+    """To a running step, or to the end of it that `kind` names; a queue is kept from being drained by archiving."""
+    fence = (await opened(database, chat_id)).fence
+    async with database.begin() as session:
+        match kind:
+            case "A":
+                await moves.commit_step(session, fence, [moves.StepRow("assistant", [text("calling"), ASK])])
+            case "E":
+                await moves.commit_step(session, fence, [moves.StepRow("assistant", [text("calling"), CALL])])
+            case "W" if with_queue:
+                await moves.archive(session, chat_id)
+                partial = [moves.StepRow("assistant", [text("half an answer")])]
+                episode = (fence.history_version, fence.generation_attempt)
+                await moves.finish_interruption(session, chat_id, partial, episode=episode)
+            case "W":
+                await moves.commit_step(session, fence, [moves.StepRow("assistant", [text("an answer")])])
+    if kind == "E":
+        fence = (await opened(database, chat_id)).fence
+        async with database.begin() as session:
+            await moves.finish_error(session, fence, {"message": "x", "retryable": False})
 
 
 async def snapshot(database: Database, chat_id: UUID) -> tuple[Row, list[Row], list[Row]]:

@@ -13,7 +13,7 @@ from models.steps import Then
 from models.store import moves
 from models.store.database import Database, fetch
 from models.store.notices import CHATS, ChatNotice
-from tests.models.store.chats import CALL, born, chat_in, opened, send, snapshot
+from tests.models.store.chats import ASK, CALL, born, chat_in, opened, send, snapshot
 from tests.seeds import World
 
 
@@ -183,7 +183,7 @@ async def test_open_calls_are_answered_before_the_next_user_message(database: Da
         await moves.promote_queued(session, locked, locked.queue[0]["id"])
     _, messages, _ = await snapshot(database, chat_id)
     assert _roles(messages) == ["user", "assistant", "tool", "user"]
-    assert messages[2]["content"][0]["tool_call_id"] == CALL["tool_call_id"]
+    assert messages[2]["content"][0]["tool_call_id"] == ASK["tool_call_id"]
     assert messages[2]["content"][0]["is_error"]
 
 

@@ -16,21 +16,22 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from models.errors import FenceLost, QueueFull
+from models.errors import Conflict, FenceLost, IllegalMove, Invalid, QueueFull
 from models.parts import text
 from models.rules import history
 from models.rules.states import State, classify
 from models.steps import Then
 from models.store import moves
-from models.store.database import Database, Row
-from tests.models.store.chats import CALL, born, snapshot
+from models.store.database import Database, Row, fetch
+from tests.models.store.chats import ASK, CALL, born, snapshot
 from tests.seeds import World, plant
 
 LIMIT = 4
+_LATE = "requires_action_deadline_at = now() - interval '1 s'"
 
 
 class Life(RuleBasedStateMachine):
-    """The model: the words in history, the words in the queue, and the status that both imply."""
+    """The model: the words in history and in the queue, the status that they imply, and whether it is archived."""
 
     url = ""
 
@@ -42,6 +43,7 @@ class Life(RuleBasedStateMachine):
         self.chat_id: UUID = self._run(born(self.database, self.world, "0"))
         self.number = 0
         self.status = "pending"
+        self.archived = self.was_archived = False
         self.queue: list[str] = []
         self.said: list[str] = ["0"]
         self.fences: list[moves.Fence] = []
@@ -82,12 +84,13 @@ class Life(RuleBasedStateMachine):
         return self.status in ("waiting", "error")
 
     def _promote(self) -> None:
-        if self.queue:
+        if self.queue and not self.archived:
             self.said.append(self.queue.pop(0))
             self.status = "pending"
         else:
             self.status = "waiting"
 
+    @precondition(lambda self: not self.archived)
     @rule(interrupt=st.booleans())
     def send(self, interrupt: bool) -> None:
         words = self._next()
@@ -111,7 +114,7 @@ class Life(RuleBasedStateMachine):
         if not self.resting:
             self.queue.append(words)
             if interrupt:
-                self.status = "interrupting"
+                self.status = "pending" if self.status == "requires_action" else "interrupting"
         elif self.queue:
             self.said.append(self.queue.pop(0))
             self.queue.append(words)
@@ -120,32 +123,112 @@ class Life(RuleBasedStateMachine):
             self.said.append(words)
             self.status = "pending"
 
+    @precondition(lambda self: not self.archived)
     @rule()
     def interrupt(self) -> None:
         self._locked(lambda session, locked: moves.interrupt(session, locked))
+        if self.status == "requires_action":
+            self._promote()
+        elif not self.resting:
+            self.status = "interrupting"
+
+    @precondition(lambda self: self.status == "requires_action")
+    @rule()
+    def the_client_answers(self) -> None:
+        def act(session: Any, locked: moves.Locked) -> Any:
+            answered = [moves.ClientResult(call["tool_call_id"], 1) for call in locked.open_calls]
+            return moves.complete_action(session, locked, answered)
+
+        self._locked(act)
+        self.status = "pending"
+
+    @rule(results=st.lists(st.sampled_from(["ask_1", "call_1"]), max_size=2))
+    def the_client_answers_wrongly_or_out_of_turn(self, results: list[str]) -> None:
+        if self.status == "requires_action" and results == ["ask_1"]:
+            return
+        answered = [moves.ClientResult(call_id, 1) for call_id in results]
+        with pytest.raises((Invalid, IllegalMove)):
+            self._locked(lambda session, locked: moves.complete_action(session, locked, answered))
+
+    @rule(late=st.booleans())
+    def the_deadline_is_looked_at(self, late: bool) -> None:
+        async def act(session: Any) -> moves.Moved:
+            if late:
+                await fetch(session, f"UPDATE chats SET {_LATE} WHERE status = 'requires_action'")
+            return await moves.cancel_action(session, self.chat_id)
+
+        moved = self._do(act)
+        assert moved.nudge == (late and self.status == "requires_action")
+        if moved.nudge:
+            self.status = "pending"
+
+    @rule()
+    def archive(self) -> None:
+        if self.archived:
+            with pytest.raises(Invalid):
+                self._do(lambda session: moves.archive(session, self.chat_id))
+            return
+        self._do(lambda session: moves.archive(session, self.chat_id))
+        self.archived = True
         if not self.resting:
             self.status = "interrupting"
 
-    @precondition(lambda self: self.queue)
+    @rule()
+    def unarchive(self) -> None:
+        if not self.archived:
+            with pytest.raises(Invalid):
+                self._do(lambda session: moves.unarchive(session, self.chat_id))
+            return
+        self._do(lambda session: moves.unarchive(session, self.chat_id))
+        self.archived, self.was_archived = False, True
+
+    @precondition(lambda self: self.archived)
+    @rule(data=st.data())
+    def an_archived_chat_takes_no_orders(self, data: st.DataObject) -> None:
+        orders: list[Any] = [
+            lambda session, locked: moves.interrupt(session, locked),
+            lambda session, locked: moves.delete_queued(session, locked, 1),
+            lambda session, locked: moves.request_compaction(session, locked),
+            lambda session, locked: moves.edit(session, locked, 1, content=[text("no")], editor_id=self.world.owner_id),
+        ]
+        with pytest.raises(IllegalMove):
+            self._locked(data.draw(st.sampled_from(orders)))
+
+    @precondition(lambda self: self.resting and not self.archived)
+    @rule()
+    def request_compaction(self) -> None:
+        async def act(session: Any) -> moves.Moved:
+            return await moves.request_compaction(session, await moves.lock(session, self.chat_id, prompt=True))
+
+        _, messages, _ = self._run(snapshot(self.database, self.chat_id))
+        if all(row["role"] != "assistant" for row in messages):
+            with pytest.raises(Conflict):
+                self._do(act)
+            return
+        self._do(act)
+        self.status = "pending"
+
+    @precondition(lambda self: self.queue and not self.archived)
     @rule(data=st.data())
     def delete_queued(self, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.queue) - 1))
         self._locked(lambda session, locked: moves.delete_queued(session, locked, locked.queue[index]["id"]))
         del self.queue[index]
 
-    @precondition(lambda self: self.queue)
+    @precondition(lambda self: self.queue and not self.archived)
     @rule(data=st.data())
     def promote(self, data: st.DataObject) -> None:
         index = data.draw(st.integers(0, len(self.queue) - 1))
         self._locked(lambda session, locked: moves.promote_queued(session, locked, locked.queue[index]["id"]))
         head = self.queue.pop(index)
-        if self.resting:
+        if self.resting or self.status == "requires_action":
             self.said.append(head)
             self.status = "pending"
         else:
             self.queue.insert(0, head)
             self.status = "interrupting"
 
+    @precondition(lambda self: not self.archived)
     @rule(data=st.data())
     def edit(self, data: st.DataObject) -> None:
         words = self._next()
@@ -165,7 +248,7 @@ class Life(RuleBasedStateMachine):
     def open_attempt(self) -> None:
         found = self._do(lambda session: moves.open_attempt(session, self.chat_id, max_attempts=1000, max_steps=1200))
         if self.status in ("pending", "running"):
-            assert found.then in (Then.GENERATE, Then.USE_TOOLS)
+            assert found.then in (Then.GENERATE, Then.USE_TOOLS, Then.COMPACT)
             assert found.reply is None
             self.fences.append(found.fence)
             self.status = "running"
@@ -174,43 +257,50 @@ class Life(RuleBasedStateMachine):
             assert found.reply is not None
 
     @precondition(lambda self: self.fences)
-    @rule(data=st.data(), kind=st.sampled_from(["answer", "calls", "error", "retry", "empty"]))
+    @rule(data=st.data(), kind=st.sampled_from(["answer", "calls", "asks", "both", "error", "retry", "empty"]))
     def work_of_an_attempt_arrives(self, data: st.DataObject, kind: str) -> None:
         """Of any attempt ever opened, current or long obsolete, as often as it likes."""
         fence = data.draw(st.sampled_from(self.fences))
         words = self._next()
         chat, messages, _ = self._run(snapshot(self.database, self.chat_id))
         opened = history.open_calls(messages)
-        rows = [moves.StepRow("assistant", [text(words), *([CALL] if kind == "calls" else [])])]
+        called = {"calls": [CALL], "asks": [ASK], "both": [CALL, ASK]}.get(kind, [])
+        rows = [moves.StepRow("assistant", [text(words), *called])]
         if opened:
             rows = [moves.StepRow("tool", [{**CALL, "type": "tool-result", "result": 1}])]
         acts: dict[str, Any] = {
-            "answer": lambda session: moves.commit_step(session, fence, rows),
-            "calls": lambda session: moves.commit_step(session, fence, rows),
             "error": lambda session: moves.finish_error(session, fence, {"message": "no", "retryable": False}),
             "retry": lambda session: moves.record_retry(session, fence, {"attempt": fence.generation_attempt}, 1.0),
             "empty": lambda session: moves.finish_turn(session, fence),
         }
+        act = acts.get(kind, lambda session: moves.commit_step(session, fence, rows))
         current = (chat["history_version"], chat["generation_attempt"]) == (
             fence.history_version,
             fence.generation_attempt,
         )
         if not (current and self.status == "running"):
             with pytest.raises(FenceLost):
-                self._do(acts[kind])
+                self._do(act)
             return
         if kind == "empty" and opened:
             return  # an effect that found open calls runs them; it never ends the turn
-        self._do(acts[kind])
+        self._do(act)
         match kind:
             case "error":
                 self.status = "error"
             case "empty":
                 self._promote()
-            case "answer" | "calls" if not opened:
+            case "retry":
+                pass
+            case _ if opened:
+                if len(opened) > 1:
+                    self.status = "requires_action"
+            case _:
                 self.said.append(words)
                 if kind == "answer":
                     self._promote()
+                elif kind == "asks":
+                    self.status = "requires_action"
 
     @precondition(lambda self: self.status == "interrupting")
     @rule(partial=st.booleans(), call=st.booleans())
@@ -234,14 +324,17 @@ class Life(RuleBasedStateMachine):
         assert _words(queue) == self.queue
         assert _words(messages) == self.said
         state = classify(chat["status"], chat["archived"], bool(queue))
-        assert state not in (State.INVALID, State.W1)
+        assert chat["archived"] == self.archived
+        assert state is not State.INVALID
+        assert state is not State.W1 or self.was_archived
         assert chat["snapshot_version"] >= self.version
         self.version = chat["snapshot_version"]
         assert max(chat["history_version"], chat["queue_version"], chat["retry_state_version"]) <= self.version
         assert (chat["last_error"] is not None) == (self.status == "error")
-        _each_call_is_answered_once(
-            messages, open_allowed=self.status in ("pending", "running", "interrupting", "error")
-        )
+        assert (chat["requires_action_deadline_at"] is not None) == (self.status == "requires_action")
+        _each_call_is_answered_once(messages, open_allowed=self.status != "waiting")
+        if self.status == "requires_action":
+            assert [call["tool_call_id"] for call in history.open_calls(messages)] == ["ask_1"]
 
 
 def _words(rows: list[Row]) -> list[str]:
@@ -275,7 +368,7 @@ def test_no_random_life_breaks_the_store(database_url: str) -> None:
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=25,
+            max_examples=30,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],

@@ -1,0 +1,72 @@
+"""What a model step sends: the chat's history with its files, under the instructions that hold now."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from activities.catalog import ReadyModel
+from models.rules import attachments, instructions, prompt
+from models.rules.instructions import PLAN, PLAN_INSTRUCTIONS
+from models.rules.profiles import Profile, profile_for
+from models.store import files, preferences
+from models.store.database import Database, Row
+from models.store.files import StoredFile
+from models.store.moves import Opened
+
+LONG = 1000  # rows; building more would hold up the other turns of this process
+
+
+async def messages(
+    database: Database, opened: Opened, history: Sequence[Row], model: ReadyModel, tools: Sequence[Mapping[str, Any]]
+) -> list[prompt.Message]:
+    """The messages of the chat's next model step; `tools` are the declarations that go with them.
+
+    A plain chat needs nothing more from the database than what its attempt was opened with.
+    """
+    profile = profile_for(model.provider, model.model)
+    named = attachments.ids(history)
+    loaded: dict[str, StoredFile] = {}
+    gone: set[str] = set()
+    site: dict[str, str] = {}
+    if named or opened.chat["plan_mode"] == PLAN:
+        async with database.read() as session:
+            site = await preferences.site(session, PLAN_INSTRUCTIONS)
+            loaded, gone = await _files(session, history, named, profile)
+    said = instructions.for_turn(
+        site,
+        opened.own_prompt,
+        plan_mode=opened.chat["plan_mode"],
+        child=opened.chat["parent_chat_id"] is not None,
+    )
+    build = partial(
+        prompt.build,
+        history,
+        provider=model.provider,
+        model=model.model,
+        tools=frozenset(tool["function"]["name"] for tool in tools),
+        instructions=said,
+        files=loaded,
+        gone=gone,
+    )
+    return await asyncio.to_thread(build) if loaded or len(history) > LONG else build()
+
+
+def may_search(chat: Row) -> bool:
+    """May the provider run tools of its own in this turn, as far as the model's options have them?"""
+    return bool(chat["plan_mode"] != PLAN)
+
+
+async def _files(
+    session: AsyncSession, history: Sequence[Row], named: Collection[str], profile: Profile
+) -> tuple[dict[str, StoredFile], set[str]]:
+    """The files whose content is sent, and the ids of those that are not stored any more."""
+    if not named:
+        return {}, set()
+    known = {str(file_id): size for file_id, size in (await files.sizes(session, [*map(UUID, named)])).items()}
+    chosen = attachments.wanted(history, known, profile)
+    loaded = await files.contents(session, [UUID(each) for each in chosen])
+    return {str(file_id): file for file_id, file in loaded.items()}, set(named) - known.keys()

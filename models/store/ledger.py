@@ -1,0 +1,180 @@
+"""The effect ledger: no tool call that changes the world is run twice, whatever happens to whoever runs it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.errors import FenceLost
+from models.parts import Part, from_rest, to_rest
+from models.rules import executions, tool_results
+from models.rules.executions import Course, Policy, Standing
+from models.store.database import Row, fetch
+from models.store.stream import Episode
+
+MOST_SHOWN = 100
+PURGE_BATCH = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call that is about to be run."""
+
+    tool_call_id: str
+    tool_name: str
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the ledger said of a call when it was claimed; `attempt` is the number of this claim."""
+
+    attempt: int
+    course: Course
+    result: Part | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What came of a claim."""
+
+    tool_call_id: str
+    attempt: int
+    standing: Standing
+    result: Part
+
+
+# The row lock makes an attempt that has just been superseded wait, and then find itself superseded.
+_CLAIM = """
+WITH fence AS MATERIALIZED (
+    SELECT id FROM chats WHERE id = %(chat)s AND status = 'running'
+    AND history_version = %(history)s AND generation_attempt = %(attempt)s FOR SHARE)
+INSERT INTO tool_executions AS t
+    (chat_id, message_id, tool_call_id, tool_name, policy, state, attempt, claimed_at)
+SELECT fence.id, %(message)s, c.id, c.name, c.policy, 'claimed', 1, clock_timestamp()
+FROM fence, jsonb_to_recordset(%(calls)s::jsonb) AS c(id text, name text, policy text)
+ON CONFLICT (chat_id, message_id, tool_call_id) DO UPDATE SET
+    state = CASE WHEN t.state = 'planned' THEN 'claimed' ELSE t.state END,
+    attempt = CASE WHEN t.state IN ('planned', 'claimed') THEN t.attempt + 1 ELSE t.attempt END,
+    claimed_at = CASE WHEN t.state IN ('planned', 'claimed') THEN clock_timestamp() ELSE t.claimed_at END
+RETURNING tool_call_id, policy, state, attempt, result"""
+
+
+async def claim(
+    session: AsyncSession, chat_id: UUID, episode: Episode, message_id: int, calls: Iterable[Intent]
+) -> dict[str, Claim]:
+    """Plan and claim a batch under its attempt's fence, in one round trip; raises FenceLost, and then claims nothing.
+
+    Each claim takes the call over from whoever claimed it before: what that one says later is not heard.
+    """
+    records = {to_rest(call.tool_call_id): {"name": to_rest(call.tool_name), "policy": call.policy} for call in calls}
+    rows = await fetch(
+        session,
+        _CLAIM,
+        {
+            "chat": chat_id,
+            "history": episode.history_version,
+            "attempt": episode.generation_attempt,
+            "message": message_id,
+            "calls": _encode([{"id": call_id, **record} for call_id, record in records.items()]),
+        },
+    )
+    if not rows:
+        raise FenceLost
+    return {from_rest(row["tool_call_id"]): _claim(row) for row in rows}
+
+
+_FINISH = """
+UPDATE tool_executions t SET state = r.state, result = r.result, finished_at = clock_timestamp()
+FROM jsonb_to_recordset(%(endings)s::jsonb) AS r(id text, attempt int, state text, result jsonb)
+WHERE t.chat_id = %(chat)s AND t.message_id = %(message)s AND t.tool_call_id = r.id
+    AND t.attempt = r.attempt AND t.state = 'claimed'"""
+
+
+async def finish(session: AsyncSession, chat_id: UUID, message_id: int, endings: Sequence[Ending]) -> None:
+    """Write down what came of claims; of a claim that has passed to another, nothing. Bears being done twice."""
+    records = [
+        {
+            "id": to_rest(ending.tool_call_id),
+            "attempt": ending.attempt,
+            "state": ending.standing,
+            "result": to_rest(ending.result),
+        }
+        for ending in endings
+    ]
+    await fetch(session, _FINISH, {"chat": chat_id, "message": message_id, "endings": _encode(records)})
+
+
+async def stop(session: AsyncSession, chat_id: UUID, message_id: int, calls: Iterable[Part]) -> dict[str, Part]:
+    """The results of those of a stopped message's `calls` that the ledger knows of, by id.
+
+    What is claimed may have happened, and is from now on unknown. Needs the chat's row lock.
+    """
+    asked = {to_rest(call.get("tool_call_id", "")): call for call in calls}
+    results = {
+        call_id: {**to_rest(tool_results.unknown(call, tool_results.UNKNOWN_AFTER_STOP))}
+        for call_id, call in asked.items()
+    }
+    rows = await fetch(
+        session,
+        """
+        UPDATE tool_executions t SET
+            state = CASE WHEN t.state = 'claimed' THEN 'unknown' ELSE t.state END,
+            result = CASE WHEN t.state = 'claimed' THEN r.result ELSE t.result END,
+            finished_at = coalesce(t.finished_at, clock_timestamp())
+        FROM jsonb_each(%(results)s::jsonb) AS r(id, result)
+        WHERE t.chat_id = %(chat)s AND t.message_id = %(message)s AND t.tool_call_id = r.id AND t.state <> 'planned'
+        RETURNING t.tool_call_id, t.result""",
+        {"chat": chat_id, "message": message_id, "results": _encode(results)},
+    )
+    return {from_rest(row["tool_call_id"]): from_rest(row["result"]) for row in rows if row["result"]}
+
+
+async def unsettled(session: AsyncSession, chat_id: UUID) -> list[Row]:
+    """The calls of a chat that may be running or may have happened, newest first, at most MOST_SHOWN.
+
+    A claim on a message that was edited away is nobody's any more, so that it counts as unknown.
+    """
+    return await fetch(
+        session,
+        """
+        SELECT t.message_id, t.tool_call_id, t.tool_name, t.policy, t.attempt, t.claimed_at, t.finished_at,
+            CASE WHEN t.state = 'claimed' AND m.deleted IS DISTINCT FROM false THEN 'unknown' ELSE t.state END AS state
+        FROM tool_executions t LEFT JOIN chat_messages m ON m.id = t.message_id
+        WHERE t.chat_id = %(chat)s AND t.state IN ('claimed', 'unknown')
+        ORDER BY t.message_id DESC, t.tool_call_id LIMIT %(most)s""",
+        {"chat": chat_id, "most": MOST_SHOWN},
+    )
+
+
+async def purge(session: AsyncSession, older_than: timedelta) -> int:
+    """Delete what was settled that long ago and is in the transcript; returns how many, at most PURGE_BATCH.
+
+    What is unknown stays as long as its chat does. A chat that does not wait may still need what is settled.
+    """
+    [row] = await fetch(
+        session,
+        """
+        WITH old AS (
+            SELECT t.ctid FROM tool_executions t JOIN chats c ON c.id = t.chat_id
+            WHERE t.created_at < now() - %(age)s AND t.state IN ('succeeded', 'failed') AND c.status = 'waiting'
+            ORDER BY t.created_at LIMIT %(most)s),
+        gone AS (DELETE FROM tool_executions WHERE ctid = ANY(ARRAY(SELECT ctid FROM old)) RETURNING 1)
+        SELECT count(*) AS purged FROM gone""",
+        {"age": older_than, "most": PURGE_BATCH},
+    )
+    return int(row["purged"])
+
+
+def _claim(row: Mapping[str, Any]) -> Claim:
+    standing = Standing(row["state"])
+    result = from_rest(row["result"]) if row["result"] else None
+    return Claim(row["attempt"], executions.course(Policy(row["policy"]), standing, row["attempt"]), result)
+
+
+def _encode(value: object) -> str:
+    return orjson.dumps(value).decode()

@@ -1,0 +1,25 @@
+"""How open calls are answered that will not run any more: honestly, where the ledger has them."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.rules import history
+from models.store import ledger
+from models.store.moves.record import StepRow, cancelled
+
+
+async def answers(session: AsyncSession, chat_id: UUID, transcript: Sequence[history.Row], why: str) -> list[StepRow]:
+    """A result for each open call, in call order: what the ledger holds, that nobody knows, or an error that says why.
+
+    The chat is locked. Without open calls of ours nothing is asked.
+    """
+    opened = history.open_calls(transcript)
+    message = next((row.get("id") for row in reversed(transcript) if row["role"] == "assistant"), None)
+    local = history.local(opened) if message is not None else []
+    known = await ledger.stop(session, chat_id, message, local) if message is not None and local else {}
+    return [
+        StepRow("tool", [known[call["tool_call_id"]]]) if call.get("tool_call_id") in known else unrun
+        for call, unrun in zip(opened, cancelled(opened, why), strict=True)
+    ]

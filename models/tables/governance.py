@@ -1,0 +1,80 @@
+"""Spend limits, the audit log, and notices that wait for a person."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
+from sqlmodel import Field, SQLModel
+
+from models.tables.rows import document, identity, moment, now
+
+PERIODS = ("day", "week", "month")
+
+
+class UsageLimitConfig(SQLModel, table=True):
+    """The one row that holds the deployment's default spend limit."""
+
+    __tablename__ = "chat_usage_limit_config"
+    __table_args__ = (
+        CheckConstraint("singleton", name="singleton"),
+        CheckConstraint(f"period IN {PERIODS}", name="period"),
+        CheckConstraint("default_limit_micros >= 0", name="default_limit_micros"),
+    )
+
+    singleton: bool = Field(default=True, primary_key=True, sa_column_kwargs={"server_default": text("true")})
+    enabled: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    default_limit_micros: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    period: str = Field(default="month", sa_column_kwargs={"server_default": "month"})
+    updated_at: datetime = now()
+
+
+class Spend(SQLModel, table=True):
+    """What an owner spent on a day (UTC) in an organization: a running total of their messages' costs."""
+
+    __tablename__ = "chat_spend"
+
+    owner_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
+    day: date = Field(primary_key=True)
+    organization_id: UUID = Field(foreign_key="organizations.id", ondelete="CASCADE", primary_key=True)
+    spent_micros: int = Field(sa_type=BigInteger)
+
+
+class AuditEntry(SQLModel, table=True):
+    """Who did what to what. A background action has no user and says so in `details`."""
+
+    __tablename__ = "audit_logs"
+    __table_args__ = (
+        Index("ix_audit_logs_time", text("time DESC"), text("id DESC")),
+        Index("ix_audit_logs_resource_id", "resource_id"),
+        Index("ix_audit_logs_user_id", "user_id"),
+    )
+
+    id: UUID = identity()
+    time: datetime = now()
+    organization_id: UUID | None = None
+    user_id: UUID | None = None
+    action: str
+    resource_type: str
+    resource_id: UUID
+    resource_target: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    diff: dict[str, Any] = document("{}")
+    details: dict[str, Any] = document("{}")
+    status_code: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    request_id: str = Field(default="", sa_column_kwargs={"server_default": ""})
+
+
+class InboxNotification(SQLModel, table=True):
+    """A notice for one person, kept until it is read and old."""
+
+    __tablename__ = "inbox_notifications"
+    __table_args__ = (Index("ix_inbox_notifications_user_id", "user_id", text("created_at DESC"), text("id DESC")),)
+
+    id: UUID = identity()
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE")
+    template: str
+    title: str
+    content: str
+    details: dict[str, Any] = document("{}")
+    created_at: datetime = now()
+    read_at: datetime | None = moment()
