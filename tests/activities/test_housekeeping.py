@@ -149,6 +149,7 @@ async def test_chats_are_archived_by_utc_dates_and_each_owner_is_told_once_a_day
 
 async def test_a_chat_lives_as_long_as_both_windows_together(service: Service) -> None:
     await service.choose(archive=1, retention=3)
+    await service.until(12)  # a day that begins now would be one more
     chat_id = await service.chat(await service.now())
     lived = 0
     while await service.run("SELECT 1 FROM chats WHERE id = %(id)s", id=chat_id):
