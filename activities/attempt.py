@@ -79,9 +79,7 @@ class Attempt:
         resources, kind = self._resources, self._wanted.value
         resources.meters.steps.labels(kind, reply.outcome or "superseded").inc()
         resources.meters.step_seconds.labels(kind).observe(seconds)
-        if reply.outcome in ENDS:
-            resources.meters.turns.labels(reply.outcome).inc()
-            resources.tracing.ended(self.turn, reply.outcome)
+        note_end(resources, self.turn, reply)
 
     async def _run(self) -> StepReply:
         async with heartbeats():
@@ -244,6 +242,13 @@ class Attempt:
             and chat.status == Status.RUNNING
             and (chat.history_version, chat.generation_attempt) == attempt
         )
+
+
+def note_end(resources: Resources, turn: Turn | None, reply: StepReply) -> None:
+    """Meters and the trace hear of the turn's end, if this reply is it."""
+    if reply.outcome in ENDS:
+        resources.meters.turns.labels(reply.outcome).inc()
+        resources.tracing.ended(turn, reply.outcome)
 
 
 async def undisturbed(work: Coroutine[Any, Any, StepReply]) -> StepReply:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from activities.attempt import heartbeats
+from activities.attempt import heartbeats, note_end
 from activities.patience import patiently
 from activities.performs import performs
 from activities.resources import Resources
@@ -11,7 +11,7 @@ from models.errors import NotFound
 from models.parts import Part
 from models.rules import compaction
 from models.rules.states import Status
-from models.steps import ENDS, StepReply, StepRequest, Then
+from models.steps import StepReply, StepRequest, Then
 from models.store import moves, standing, stream
 from models.store.moves import StepRow
 from models.store.standing import Standing
@@ -49,9 +49,7 @@ class Interruption:
             self._resources.database,
             lambda session: moves.finish_interruption(session, chat.id, rows, episode=episode),
         )
-        if reply.outcome in ENDS:
-            self._resources.meters.turns.labels(reply.outcome).inc()
-            self._resources.tracing.ended(turn, reply.outcome)
+        note_end(self._resources, turn, reply)
         return reply
 
 

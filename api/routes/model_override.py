@@ -5,7 +5,7 @@ from uuid import UUID
 from starlette.responses import Response
 
 from api.answers import answer, nothing
-from api.caller import Caller, DeploymentWriter
+from api.caller import DeploymentWriter, Insider
 from api.errors import raises
 from api.requests import Router
 from api.resources import Opened
@@ -25,10 +25,8 @@ INVALID_ID = "Invalid model_config_id."
     responses=raises(Invalid, NotFound),
     summary="Get the model chosen for a purpose",
 )
-async def get_model_override(context: str, caller: Caller, resources: Opened) -> Response:
+async def get_model_override(context: str, caller: Insider, resources: Opened) -> Response:
     """For those who may read the deployment's configuration; to others it is not there."""
-    if not caller.may_read_deployment():
-        raise NotFound
     key = _key(context)
     async with resources.database.read() as session:
         stored = (await preferences.site(session, key)).get(key, "")
