@@ -49,19 +49,35 @@ class Step(Protocol):
 class Attempt:
     """One attempt at a chat's next step, seen from the activity that performs it."""
 
-    def __init__(self, resources: Resources, chat_id: UUID, wanted: Then, step: Step) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        chat_id: UUID,
+        wanted: Then,
+        step: Step,
+        *,
+        ahead: bool = False,
+        unattempted: int | None = None,
+    ) -> None:
         self._resources = resources
         self._chat_id = chat_id
         self._wanted = wanted
         self._step = step
+        self._ahead = ahead
+        self._unattempted = unattempted
         self._fence: Fence | None = None
         self._episode: Episode | None = None
         self._sealed = False
+        self._watch: Watch | None = None
+        self.held_by: UUID | None = None
         self.turn: Turn | None = None
         self.recording: Recording | None = None
 
     async def run(self) -> StepReply:
-        """Open, work, commit; the reply says what the chat needs next. Heartbeats all the while."""
+        """Open, work, commit; the reply says what the chat needs next.
+
+        With `held_by` set afterwards another worker is at the step, ahead of its run: there was nothing to do but wait.
+        """
         began, outcome = monotonic(), ""
         try:
             with about(chat_id=self._chat_id):
@@ -82,18 +98,23 @@ class Attempt:
         note_end(resources, self.turn, reply)
 
     async def _run(self) -> StepReply:
-        async with heartbeats():
-            with self._resources.control.watching(self._chat_id) as watch:
-                work = asyncio.create_task(self._work(watch))
-                try:
-                    await self._until_done_or_stopped(work, watch)
-                    return await undisturbed(self._outcome(work))
-                except NotFound:
-                    return StepReply(Then.REST, 0, note="the chat is gone")
-                finally:
-                    work.cancel()  # whatever ended us must not leave a provider streaming to nobody
-                    if self._episode is not None:
-                        self._episode.close()
+        with self._resources.control.watching(self._chat_id) as watch:
+            self._watch = watch
+            work = asyncio.create_task(self._work(watch))
+            try:
+                await self._until_done_or_stopped(work, watch)
+                return await undisturbed(self._outcome(work))
+            except NotFound:
+                return StepReply(Then.REST, 0, note="the chat is gone")
+            finally:
+                work.cancel()  # whatever ended us must not leave a provider streaming to nobody
+                if self._episode is not None:
+                    self._episode.close()
+
+    async def doubt(self) -> None:
+        """Somebody asks the step to stop for the chat's sake: it does, if the chat has moved on without it."""
+        if self._watch is not None and self._fence is not None and not await self._holds(self._fence):
+            self._watch.stopped.set()
 
     @property
     def number(self) -> int:
@@ -124,7 +145,7 @@ class Attempt:
         return reply
 
     async def _work(self, watch: Watch) -> StepReply:
-        settings = self._resources.settings
+        settings, ahead = self._resources.settings, self._resources.ahead
         async with self._resources.database.begin() as session:
             opened = await moves.open_attempt(
                 session,
@@ -133,7 +154,11 @@ class Attempt:
                 max_steps=settings.max_steps,
                 patience=settings.requires_action_timeout,
                 wanted=self._wanted,
+                ahead=ahead.worker if self._ahead else None,
+                unattempted=self._unattempted,
+                living=ahead.living(),
             )
+        self.held_by = opened.held_by
         if opened.reply is not None:
             return opened.reply
         version = opened.chat["snapshot_version"]
@@ -167,7 +192,7 @@ class Attempt:
 
     async def _judge_cancellation(self, work: "asyncio.Task[StepReply]") -> bool:
         """Temporal asks us to stop: for the chat's sake (then look: the request may be stale), or for the worker's."""
-        details = activity.cancellation_details()
+        details = activity.cancellation_details() if activity.in_activity() else None
         if details is not None and details.cancel_requested and not details.worker_shutdown:
             current = asyncio.current_task()
             assert current is not None

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from activities import client_tools, prompting, setback
 from activities.ask import Answer, ask
-from activities.attempt import Attempt
+from activities.attempt import Attempt, heartbeats
 from activities.catalog import ReadyModel
 from activities.draft import clock
 from activities.performs import performs
@@ -36,7 +36,8 @@ class Compaction:
     @performs(effects.compact)
     async def compact(self, request: StepRequest) -> StepReply:
         step = CompactStep(self._resources)
-        return await Attempt(self._resources, request.chat_id, Then.COMPACT, step).run()
+        async with heartbeats():
+            return await Attempt(self._resources, request.chat_id, Then.COMPACT, step).run()
 
 
 class CompactStep:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from uuid import UUID
 
+from activities.ahead import HeadStarts
 from models.store import standing
 from models.store.database import Database
 from models.store.moves import Fence
-from models.store.notices import CATALOG, CHATS, SWITCHES, ChatNotice
+from models.store.notices import CATALOG, CHATS, SWITCHES, WORKERS, ChatNotice
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.stopped = asyncio.Event()
+        self.news = asyncio.Event()
         self.heard: ChatNotice | None = None
         self._fence: Fence | None = None
         self._opened_at = 0
@@ -36,6 +38,7 @@ class Watch:
         """Judge where the chat is now; older news than the last is ignored."""
         if self.heard is None or notice.snapshot_version >= self.heard.snapshot_version:
             self.heard = notice
+        self.news.set()
         if self._fence is not None and self.heard.snapshot_version > self._opened_at and not self._holds(self.heard):
             self.stopped.set()
 
@@ -49,11 +52,16 @@ class Control:
     """One LISTEN connection of the worker, and the watches of its running steps."""
 
     def __init__(
-        self, database: Database, catalog_changed: Callable[[], None], switches_changed: Callable[[], None]
+        self,
+        database: Database,
+        catalog_changed: Callable[[], None],
+        switches_changed: Callable[[], None],
+        ahead: HeadStarts,
     ) -> None:
         self._database = database
         self._catalog_changed = catalog_changed
         self._switches_changed = switches_changed
+        self._ahead = ahead
         self._watches: dict[str, set[Watch]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -83,7 +91,7 @@ class Control:
     async def _listen(self) -> None:
         while True:
             try:
-                async for notice in self._database.listen([CHATS, CATALOG, SWITCHES]):
+                async for notice in self._database.listen([CHATS, CATALOG, SWITCHES, WORKERS]):
                     if notice is None:
                         self._catalog_changed()
                         self._switches_changed()
@@ -92,10 +100,14 @@ class Control:
                         self._catalog_changed()
                     elif notice.channel == SWITCHES:
                         self._switches_changed()
-                    elif watches := self._watches.get(notice.payload[UUID_IN_NOTICE]):
-                        heard = ChatNotice.decode(notice.payload)
-                        for watch in tuple(watches):
-                            watch.hear(heard)
+                    elif notice.channel == WORKERS:
+                        self._ahead.hear_worker(notice.payload)
+                    else:
+                        if watches := self._watches.get(notice.payload[UUID_IN_NOTICE]):
+                            heard = ChatNotice.decode(notice.payload)
+                            for watch in tuple(watches):
+                                watch.hear(heard)
+                        self._ahead.hear_chat(notice.payload)
             except Exception:
                 log.exception("the control channel failed; it is opened again")
                 await asyncio.sleep(1)

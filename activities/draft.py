@@ -165,6 +165,11 @@ class Draft:
         return [*unpaired(block.part() for block in self._blocks), *self._sources.values()]
 
     @property
+    def called(self) -> list[str]:
+        """The names of the tools that the model called and the provider did not run."""
+        return [call.name for call in self._calls.values() if not call.run_by]
+
+    @property
     def says_something(self) -> bool:
         """Is there anything that a person would see: text or a tool call?"""
         return any(not isinstance(block, _Reasoning) for block in self._blocks)

@@ -12,31 +12,17 @@ from activities.catalog import ReadyModel
 from activities.compact import CompactStep
 from activities.draft import Draft
 from activities.observed import observed
-from activities.performs import performs
 from activities.providers.provider import ModelRequest
 from activities.recorder import Subject, said_in
 from activities.resources import Resources
 from models.errors import FailureFacts, ProviderFailed
 from models.parts import Part
 from models.rules import failures, titles
-from models.steps import StepReply, StepRequest, Then
+from models.steps import StepReply
 from models.store import moves
 from models.store.database import Row
 from models.store.moves import Fence, Opened, StepRow
 from models.store.titles import charge
-from workflows import effects
-
-
-class Generation:
-    """Performs the effect `generate`."""
-
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-
-    @performs(effects.generate)
-    async def generate(self, request: StepRequest) -> StepReply:
-        step = ModelStep(self._resources)
-        return await Attempt(self._resources, request.chat_id, Then.GENERATE, step).run()
 
 
 class ModelStep:
@@ -47,6 +33,11 @@ class ModelStep:
         self._draft = Draft()
         self._model: ReadyModel | None = None
         self._begun = 0.0
+
+    @property
+    def leaves_quick(self) -> bool:
+        """Are its calls over so soon that this activity may as well run them?"""
+        return self._resources.tools.are_quick(self._draft.called)
 
     def partial(self) -> list[StepRow]:
         """The answer as far as it was streamed; with its usage if it had come to its end, where providers tell it."""

@@ -58,6 +58,12 @@ class Meters:
         self.takeovers = Counter(
             "turnstone_takeovers", "Steps taken over from a worker that was gone.", registry=registry
         )
+        self.head_starts = Counter(
+            "turnstone_head_starts",
+            "Attempts begun before their run asked, by who was there at their end: the run's activity, or nobody yet.",
+            ["outcome"],
+            registry=registry,
+        )
         self.stream_lag_seconds = Histogram(
             "turnstone_stream_lag_seconds",
             "Time from a piece of answer to its place in the stream log.",

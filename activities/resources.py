@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from activities.ahead import HeadStarts
 from activities.aside import Aside
 from activities.catalog import Catalog
 from activities.control import Control
@@ -42,6 +43,7 @@ class Resources:
     tracing: Tracing
     recorder: Recorder
     aside: Aside
+    ahead: HeadStarts
 
 
 @asynccontextmanager
@@ -70,11 +72,13 @@ async def open_resources(
         stack.push_async_callback(publisher.close)
         recorder = Recorder(database, settings)
         stack.push_async_callback(recorder.close)
-        control = Control(database, foresight.catalog_changed, recorder.forget)
+        ahead = HeadStarts(settings, database, meters)
+        control = Control(database, foresight.catalog_changed, recorder.forget, ahead)
         await control.start()
         stack.push_async_callback(control.close)
         aside = Aside(settings, database, temporal)
         stack.push_async_callback(aside.close)
+        stack.push_async_callback(ahead.close)
         yield Resources(
             settings=settings,
             database=database,
@@ -89,6 +93,7 @@ async def open_resources(
             tracing=tracing,
             recorder=recorder,
             aside=aside,
+            ahead=ahead,
         )
 
 

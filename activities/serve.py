@@ -90,6 +90,7 @@ async def _work(workers: list[Worker], stopping: "asyncio.Task[bool]", resources
     if not stopping.done():
         code = 1
         log.error("a worker ended by itself; the process ends too")
+    await resources.ahead.leave()  # first: who takes over what this worker hands over need not wait for it
     await asyncio.gather(*(worker.shutdown() for worker in workers if worker.is_running), return_exceptions=True)
     for outcome in await asyncio.gather(*running, return_exceptions=True):
         if isinstance(outcome, Exception):

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from activities.attempt import Attempt
+from activities.attempt import Attempt, heartbeats
 from activities.performs import performs
 from activities.resources import Resources
 from activities.tools import calls
@@ -34,7 +34,8 @@ class Tools:
 
     @performs(effects.use_tools)
     async def use_tools(self, request: StepRequest) -> StepReply:
-        return await Attempt(self._resources, request.chat_id, Then.USE_TOOLS, ToolsStep(self._resources)).run()
+        async with heartbeats():
+            return await Attempt(self._resources, request.chat_id, Then.USE_TOOLS, ToolsStep(self._resources)).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class ToolsStep:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._results: dict[int, Part] = {}
+        self.leaves_quick = False  # a model step comes next
 
     def partial(self) -> list[StepRow]:
         """The results there are, in call order; what is open is answered by the move that ends the step."""

@@ -15,7 +15,7 @@ from temporalio.worker import (
 )
 
 from activities.compact import Compaction
-from activities.generate import Generation
+from activities.drive import Generation
 from activities.housekeeping import Housekeeping
 from activities.interrupt import Interruption
 from activities.performs import performed
@@ -47,8 +47,10 @@ def make_runtime() -> Runtime:
 
 def performers(resources: Resources) -> list[Callable[..., Any]]:
     """Every effect's performer."""
+    generation = Generation(resources)
+    resources.ahead.begin_with(generation.begin)
     return [
-        Generation(resources).generate,
+        generation.generate,
         Tools(resources).use_tools,
         Compaction(resources).compact,
         Interruption(resources).interrupt,

@@ -52,6 +52,10 @@ class Settings(BaseSettings):
     model_slots: int = Field(
         default=200, ge=1, le=1000, description="Model steps that one worker process runs at once."
     )
+    head_starts: bool = Field(
+        default=True,
+        description="Whether a worker begins an answer at the message's commit, while Temporal still starts its run.",
+    )
     tool_slots: int = Field(
         default=100, ge=1, le=5000, description="Batches of tool calls that one worker process runs at once."
     )

@@ -16,7 +16,7 @@ class Arguments(BaseModel):
     timezone: str = Field(default="UTC", description="IANA name of a time zone, for example Europe/Berlin.")
 
 
-@tool(policy=Policy.PURE, in_plan_mode=True)
+@tool(policy=Policy.PURE, in_plan_mode=True, quick=True)
 async def current_time(arguments: Arguments, _context: ToolContext) -> dict[str, Any]:
     try:
         zone = UTC if arguments.timezone == "UTC" else ZoneInfo(arguments.timezone)

@@ -1,6 +1,6 @@
 """The tools there are, by name, in the order in which models are told of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from activities.tools.current_time import current_time
@@ -21,6 +21,10 @@ class Toolbox:
     def find(self, name: str) -> Tool | None:
         """The tool of that name."""
         return self._by_name.get(name)
+
+    def are_quick(self, names: Collection[str]) -> bool:
+        """Are these all tools whose calls take no time worth a slot of their own?"""
+        return all((tool := self.find(name)) is not None and tool.quick for name in names)
 
     def offered(self, chat: Mapping[str, Any]) -> list[dict[str, Any]]:
         """What the chat's model is told of the tools that it may call."""

@@ -69,7 +69,8 @@ Probe = Callable[[Any, ToolContext], Awaitable[Probed]]
 class Tool:
     """A tool as the registry holds it; its name is its module's.
 
-    `probe` finds out what became of a call whose worker died. An `exclusive` tool must be the only call of its step.
+    `probe` finds out what became of a call whose worker died. An `exclusive` tool must be the only call of its step. A
+    `quick` one changes nothing and waits for nobody: it is run where its model was asked.
     """
 
     name: str
@@ -80,10 +81,13 @@ class Tool:
     exclusive: bool = False
     in_plan_mode: bool = False
     timeout: timedelta = TIMEOUT
+    quick: bool = False
 
     def __post_init__(self) -> None:
         if (self.policy is Policy.PROBE) != (self.probe is not None):
             raise TypeError(f"{self.name}: a probe, and the policy that asks it, need each other")
+        if self.quick and self.policy is not Policy.PURE:
+            raise TypeError(f"{self.name}: what changes the world is not quick")
 
     def declaration(self) -> dict[str, Any]:
         """The tool as the model is told of it, in chat-completions form."""
@@ -103,12 +107,13 @@ def tool(
     exclusive: bool = False,
     in_plan_mode: bool = False,
     timeout: timedelta = TIMEOUT,
+    quick: bool = False,
 ) -> Callable[[Run], Tool]:
     """Make a tool of the one public function of its module: `async def run(arguments: Arguments, context)`."""
 
     def made(run: Run) -> Tool:
         arguments = next(iter(get_type_hints(run).values()))
         name = run.__module__.rpartition(".")[2]
-        return Tool(name, arguments, run, policy, probe, exclusive, in_plan_mode, timeout)
+        return Tool(name, arguments, run, policy, probe, exclusive, in_plan_mode, timeout, quick)
 
     return made

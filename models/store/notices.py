@@ -4,12 +4,16 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import orjson
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.store.database import fetch
 
 CHATS = "turnstone_chats"  # a chat changed: watchers re-read, workers check their fence
 PARTS = "turnstone_parts"  # stream-log rows were written
 PEOPLE = "turnstone_people"  # users, tokens, roles: drop cached principals
 CATALOG = "turnstone_catalog"  # providers, keys, models: drop cached configurations
 SWITCHES = "turnstone_switches"  # who has debug logging on: look again
+WORKERS = "turnstone_workers"  # a worker is there, and has room for head starts or not
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +47,25 @@ class ChatNotice:
     def decode(cls, payload: str) -> "ChatNotice":
         chat, owner, snapshot, history, attempt, status, archived, watch = orjson.loads(payload)
         return cls(UUID(chat), UUID(owner), snapshot, history, attempt, status, archived, tuple(watch))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNotice:
+    """A worker is alive. `room`: it may begin attempts ahead of their runs; `gone`: it is about to end."""
+
+    worker: UUID
+    room: bool
+    gone: bool = False
+
+    def encode(self) -> str:
+        return orjson.dumps([str(self.worker), self.room, self.gone]).decode()
+
+    @classmethod
+    def decode(cls, payload: str) -> "WorkerNotice":
+        worker, room, gone = orjson.loads(payload)
+        return cls(UUID(worker), room, gone)
+
+
+async def tell(session: AsyncSession, channel: str, payload: str) -> None:
+    """Send a notice that no change of a row carries."""
+    await fetch(session, "SELECT pg_notify(%(channel)s, %(payload)s)", {"channel": channel, "payload": payload})

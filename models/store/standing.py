@@ -22,10 +22,12 @@ class Standing(NamedTuple):
     generation_attempt: int
     retry_state: dict[str, Any] | None
     retry_seconds: float
+    begun_by: UUID | None = None
 
 
 _COLUMNS = """id, owner_id, status, snapshot_version, history_version, generation_attempt, retry_state,
-    coalesce(extract(epoch FROM (retry_state->>'retrying_at')::timestamptz - now()), 0)::float AS retry_seconds"""
+    coalesce(extract(epoch FROM (retry_state->>'retrying_at')::timestamptz - now()), 0)::float AS retry_seconds,
+    begun_by"""
 
 
 async def of(session: AsyncSession, chat_ids: Collection[UUID]) -> dict[UUID, Standing]:

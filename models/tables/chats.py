@@ -95,6 +95,7 @@ class Chat(SQLModel, table=True):
     queue_version: int = _zero()
     retry_state_version: int = _zero()
     generation_attempt: int = _zero(big=False)
+    begun_by: UUID | None = Field(default=None, description="the worker that opened the attempt ahead of its run")
     requires_action_deadline_at: datetime | None = moment()
     compaction_requested_at: datetime | None = moment()
     compaction_rests: bool = Field(

@@ -11,7 +11,7 @@ from mypy import api as mypy
 
 import activities
 from activities.compact import Compaction
-from activities.generate import Generation
+from activities.drive import Generation
 from activities.housekeeping import Housekeeping
 from activities.interrupt import Interruption
 from activities.performs import performed

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -56,7 +56,8 @@ class Fence:
 class Opened:
     """What an attempt found. `reply` is set when there is nothing to do but answer the workflow.
 
-    `taken_over` says that the attempt before it came to nothing that was recorded.
+    `taken_over` says that the attempt before it came to nothing that was recorded. `held_by` is another living worker
+    that is at it already: wait for what comes of it.
     """
 
     then: Then
@@ -65,6 +66,7 @@ class Opened:
     history: list[Row] = field(default_factory=list)
     reply: StepReply | None = None
     taken_over: bool = False
+    held_by: UUID | None = None
     own_prompt: str = ""
 
     @property
@@ -83,14 +85,20 @@ async def open_attempt(
     patience: timedelta = CLIENT_PATIENCE,
     stop_after: Collection[str] = (),
     wanted: Then | None = None,
+    ahead: UUID | None = None,
+    unattempted: int | None = None,
+    living: Collection[UUID] = (),
 ) -> Opened:
     """Look at the chat and, where it needs a step of ours, open the next attempt: from now on it is the fence.
 
     `patience` is how long a client may take to answer its own tool calls. A step of another kind than `wanted` is not
-    opened: the reply names it.
+    opened: the reply names it. `ahead` is a worker that comes before the chat's run; what one of the `living` began so
+    is left to it. With `unattempted`, only the first attempt at the history of that version is opened.
     """
     locked = await lock(session, chat_id, prompt=True)
     chat, state = locked.chat, locked.state
+    if unattempted is not None and (chat["history_version"] != unattempted or chat["generation_attempt"] != 0):
+        return _settled(locked, Then.GENERATE, chat["snapshot_version"], "somebody else was there first")
     if state is State.INVALID:
         await reconcile(session, locked)
         return _settled(locked, Then.REST, chat["snapshot_version"] + 1, "the chat was in an invalid state")
@@ -101,8 +109,14 @@ async def open_attempt(
         compaction_requested=chat["compaction_requested_at"] is not None,
         stop_after=stop_after,
     )
+    if is_held(chat, living):
+        held = _settled(locked, Then.GENERATE, chat["snapshot_version"], "begun ahead of its run")
+        held.held_by = chat["begun_by"]
+        return held
     if then is Then.INTERRUPT or state not in RUNNABLE:
         return _settled(locked, then, chat["snapshot_version"], f"the chat is {chat['status']}")
+    if ahead is not None and then is not wanted:
+        return _settled(locked, then, chat["snapshot_version"], f"the chat needs {then.value}")
     if then is Then.AWAIT_CLIENT:
         reply = await _await_client(session, locked, [], patience)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
@@ -111,17 +125,33 @@ async def open_attempt(
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     if wanted is not None and then is not wanted:
         return _settled(locked, then, chat["snapshot_version"], f"the chat needs {then.value}")
+    if wanted is not None and (pause := _pause_left(locked)) > timedelta():
+        error = str(chat["retry_state"].get("error", ""))
+        reply = StepReply(Then.BACK_OFF, chat["snapshot_version"], pause / timedelta(seconds=1), error)
+        return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     if chat["generation_attempt"] >= max_attempts:
         moved = await apply(session, locked, Change(Status.ERROR, last_error=TOO_MANY_ATTEMPTS), Move.FINISH_ERROR)
         reply = _reply(moved, Then.REST, "too many attempts", Outcome.FAILED)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
-    change = Change(Status.RUNNING, attempt=chat["generation_attempt"] + 1)
+    change = Change(Status.RUNNING, attempt=chat["generation_attempt"] + 1, columns={"begun_by": ahead})
     moved = await apply(session, locked, change, Move.OPEN_ATTEMPT)
     # Whoever opened the last attempt neither committed it nor recorded why not: it is gone.
     taken_over = chat["generation_attempt"] > 0 and chat["retry_state"] is None
     return Opened(
         then, _fence(moved.chat), moved.chat, locked.tail, taken_over=taken_over, own_prompt=locked.own_prompt
     )
+
+
+def _pause_left(locked: Locked) -> timedelta:
+    """How long the failed attempt's back-off still lasts, by the database's clock."""
+    at = (locked.chat["retry_state"] or {}).get("retrying_at")
+    return datetime.fromisoformat(at) - locked.chat["locked_at"] if at else timedelta()
+
+
+def is_held(chat: Row, living: Collection[UUID]) -> bool:
+    """Is one of these workers at the chat's current attempt, ahead of its run?"""
+    under_way = chat["status"] in (Status.RUNNING, Status.INTERRUPTING) and chat["generation_attempt"] > 0
+    return under_way and chat["retry_state"] is None and chat["begun_by"] in living
 
 
 async def commit_step(

@@ -1,0 +1,191 @@
+"""Head starts: a worker begins an attempt at the commit's notice, while Temporal still starts the run that adopts it.
+
+What decides is in Postgres as ever: the attempt is opened under the chat's lock, with a fence. A head start that is
+lost, late or doubled costs nothing; the run's activity adopts the one it finds at home, waits for one that another
+living worker is at, and takes over what a dead one has left (docs/decisions/0010).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from time import monotonic
+from uuid import UUID, uuid4
+
+from activities.meters import Meters
+from activities.patience import AWAY
+from models.rules.states import Status
+from models.settings import Settings
+from models.steps import StepReply, Then
+from models.store import notices
+from models.store.database import Database
+from models.store.notices import ChatNotice, WorkerNotice
+
+log = logging.getLogger(__name__)
+
+BEAT = 1.0  # seconds between two signs of life
+SILENCE = 3.0  # seconds after which a worker that says nothing counts as dead
+REMEMBERED = 10.0  # seconds that what a head start came to is kept for its activity
+ROOM = 0.75  # of the model slots: the rest is for runs that wait their turn in Temporal's queue
+LOW_BITS = 2**62 - 1  # the random ones, in a uuid of any kind
+
+Begin = Callable[["HeadStart"], Awaitable[StepReply]]
+
+
+class HeadStart:
+    """One attempt under way without an activity, until the run's activity adopts it."""
+
+    def __init__(self, chat_id: UUID, history_version: int) -> None:
+        self.chat_id = chat_id
+        self.history_version = history_version
+        self.adopted = False
+        self.task: asyncio.Task[StepReply] | None = None
+        self.doubt: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass(slots=True)
+class Peer:
+    """Another worker, as it was last heard."""
+
+    room: bool
+    heard: float
+
+
+class HeadStarts:
+    """Which attempts this worker began ahead of their runs, and which workers there are to begin any."""
+
+    def __init__(self, settings: Settings, database: Database, meters: Meters) -> None:
+        self.worker = uuid4()
+        self._enabled = settings.head_starts
+        self._most = max(1, int(settings.model_slots * ROOM))
+        self._database = database
+        self._meters = meters
+        self._peers: dict[UUID, Peer] = {}
+        self._begun: dict[UUID, HeadStart] = {}
+        self._steps: dict[UUID, int] = {}
+        self._begin: Begin | None = None
+        self._beating: asyncio.Task[None] | None = None
+
+    def begin_with(self, begin: Begin) -> None:
+        """From now on begin attempts like this."""
+        self._begin = begin
+        if self._enabled and self._beating is None:
+            self._beating = asyncio.create_task(self._beat(), name="head starts")
+
+    async def leave(self) -> None:
+        """Begin nothing more, let go of what has no activity here, and say goodbye: others take it over at once."""
+        self._begin = None
+        if self._beating is None:
+            return
+        self._beating.cancel()
+        await _end([head for head in self._begun.values() if not head.adopted])
+        self._beating = None
+        await self._tell(gone=True)
+
+    async def close(self) -> None:
+        """Leave, and let go of the rest."""
+        await self.leave()
+        await _end(list(self._begun.values()))
+
+    def hear_chat(self, payload: str) -> None:
+        """A chat changed. Is it a message that nobody answers yet, and is this worker the one to begin?"""
+        if self._begin is None or not self._enabled or f'"{Status.PENDING}"' not in payload:
+            return
+        notice = ChatNotice.decode(payload)
+        fresh = notice.status == Status.PENDING and notice.generation_attempt == 0
+        at_hand = notice.chat_id in self._under_way()
+        if fresh and not at_hand and self._first(notice.chat_id) == self.worker:
+            self._start(notice, self._begin)
+
+    def hear_worker(self, payload: str) -> None:
+        """Another worker is there, or gone."""
+        notice = WorkerNotice.decode(payload)
+        if notice.gone:
+            self._peers.pop(notice.worker, None)
+        elif notice.worker != self.worker:
+            self._peers[notice.worker] = Peer(notice.room, monotonic())
+
+    def living(self) -> set[UUID]:
+        """The other workers that were heard of lately."""
+        since = monotonic() - SILENCE
+        for worker in [worker for worker, peer in self._peers.items() if peer.heard < since]:
+            del self._peers[worker]
+        return set(self._peers)
+
+    def adopt(self, chat_id: UUID) -> HeadStart | None:
+        """The head start of this worker at the chat, if there is one, perhaps over by now: it has its activity."""
+        head = self._begun.get(chat_id)
+        if head is not None:
+            if head.task is not None and head.task.done():
+                del self._begun[chat_id]
+            head.adopted = True
+            self._meters.head_starts.labels("adopted").inc()
+        return head
+
+    @contextmanager
+    def occupied(self, chat_id: UUID) -> Iterator[None]:
+        """An activity is at the chat: no head start beside it."""
+        self._steps[chat_id] = self._steps.get(chat_id, 0) + 1
+        try:
+            yield
+        finally:
+            self._steps[chat_id] -= 1
+            if not self._steps[chat_id]:
+                del self._steps[chat_id]
+
+    def _first(self, chat_id: UUID) -> UUID | None:
+        """The worker that begins: every worker finds the same one, without asking."""
+        self.living()
+        able = [worker for worker, peer in self._peers.items() if peer.room]
+        if self._room():
+            able.append(self.worker)
+        return min(able, key=lambda worker: (worker.int ^ chat_id.int) & LOW_BITS, default=None)
+
+    def _under_way(self) -> set[UUID]:
+        heads = self._begun.items()
+        return {*self._steps, *(chat_id for chat_id, head in heads if head.task is not None and not head.task.done())}
+
+    def _room(self) -> bool:
+        return len(self._begun) + len(self._steps) < self._most or len(self._under_way()) < self._most
+
+    def _start(self, notice: ChatNotice, begin: Begin) -> None:
+        head = self._begun[notice.chat_id] = HeadStart(notice.chat_id, notice.history_version)
+        head.task = asyncio.create_task(self._run(head, begin), name="head start")
+
+    async def _run(self, head: HeadStart, begin: Begin) -> StepReply:
+        try:
+            return await begin(head)
+        except Exception as failed:
+            if not head.adopted:  # the run's activity tries again, and fails where people see it
+                log.warning("chat %s: a head start came to nothing: %s", head.chat_id, failed)
+                return StepReply(Then.GENERATE, 0, note="the head start came to nothing")
+            raise
+        finally:
+            if head.adopted:
+                self._forget(head)
+            else:
+                self._meters.head_starts.labels("alone").inc()
+                asyncio.get_running_loop().call_later(REMEMBERED, self._forget, head)
+
+    def _forget(self, head: HeadStart) -> None:
+        if self._begun.get(head.chat_id) is head:
+            del self._begun[head.chat_id]
+
+    async def _beat(self) -> None:
+        while True:
+            await self._tell()
+            await asyncio.sleep(BEAT)
+
+    async def _tell(self, *, gone: bool = False) -> None:
+        notice = WorkerNotice(self.worker, self._room(), gone)
+        with suppress(*AWAY):
+            async with self._database.read() as session:
+                await notices.tell(session, notices.WORKERS, notice.encode())
+
+
+async def _end(heads: Sequence[HeadStart]) -> None:
+    tasks = [head.task for head in heads if head.task is not None]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
