@@ -49,6 +49,8 @@ log = logging.getLogger(__name__)
 
 RPC_TIMEOUT = timedelta(seconds=5)
 QUERY_TIMEOUT = timedelta(seconds=1)
+# A worker that dies with a run's task in its hands is given up after this long; the server would wait 10 s.
+TASK_PATIENCE = timedelta(seconds=5)
 TITLE_LIFE = timedelta(minutes=10)  # of a search that nobody waits for
 TITLE_PATIENCE = timedelta(seconds=45)  # of a person; less than a title stays locked
 LAST = 5  # Temporal's lowest priority
@@ -131,6 +133,7 @@ class Temporal:
                 static_summary=f"a turn of chat {chat_id}",
                 search_attributes=TypedSearchAttributes(attributes) if self._attributes else None,
                 priority=Priority(fairness_key=str(owner_id)),
+                task_timeout=TASK_PATIENCE,
                 rpc_timeout=RPC_TIMEOUT,
             )
 
