@@ -14,8 +14,8 @@ HOST = "127.0.0.1"
 NAMESPACE = "default"
 SEARCH_ATTRIBUTES = ("ChatId", "OwnerId", "OrganizationId", "ChatStatus", "Model")
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
-# The server reads its queue of tasks 20 times a second unless told otherwise, and waits 1 s before a young run continues
-# as new; worker commands push a cancellation to the worker instead of waiting for its heartbeat.
+# The server reads its queue of tasks 20 times a second unless told otherwise, and waits 1 s before a young run
+# continues as new; worker commands push a cancellation to the worker instead of waiting for its heartbeat.
 _LATENCY = (
     "history.transferProcessorMaxPollRPS=1000",
     "history.timerProcessorMaxPollRPS=1000",
