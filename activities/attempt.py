@@ -27,7 +27,7 @@ from models.store.moves import Fence, Opened, StepRow
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_INTERVAL = 1.0  # seconds
+HEARTBEAT_INTERVAL = 2.0  # seconds: Temporal hears no more often anyway, and a step that is shorter costs it nothing
 CLOSING_PATIENCE = 5.0  # seconds that a stopped step has to let go of its connections
 UNEXPECTED = {"message": "The chat request failed unexpectedly.", "kind": "generic", "retryable": False}
 

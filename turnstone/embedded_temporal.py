@@ -14,16 +14,37 @@ HOST = "127.0.0.1"
 NAMESPACE = "default"
 SEARCH_ATTRIBUTES = ("ChatId", "OwnerId", "OrganizationId", "ChatStatus", "Model")
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
-# The server reads each task queue 20 times a second unless told otherwise, and waits 1 s before a young run continues
-# as new; worker commands push a cancellation to the worker instead of waiting for its heartbeat.
-DYNAMIC_CONFIG = (
+# The server reads its queue of tasks 20 times a second unless told otherwise, and waits 1 s before a young run
+# continues as new; worker commands push a cancellation to the worker instead of waiting for its heartbeat.
+_LATENCY = (
     "history.transferProcessorMaxPollRPS=1000",
     "history.timerProcessorMaxPollRPS=1000",
-    "history.visibilityProcessorMaxPollRPS=200",
     'history.workflowIdReuseMinimalInterval="0s"',
     "frontend.WorkerCommandsEnabled=true",
     "system.enableCancelActivityWorkerCommand=true",
 )
+# A development server reads its search attributes from the disk again for every task: ours never change while it runs.
+# What the UI and the sweep list may be 0.2 s old, and is written in batches. One reader serves a task queue, not four.
+_WORK = (
+    "system.forceSearchAttributesCacheRefreshOnRead=false",
+    "history.visibilityProcessorMaxPollRPS=5",
+    "history.visibilityTaskBatchSize=1000",
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+)
+# A finished run stays in memory until it is pushed out; the rest are workers of the server's own, for clusters.
+_IDLENESS = (
+    "history.hostLevelCacheMaxSize=512",
+    "worker.historyScannerEnabled=false",
+    "worker.taskQueueScannerEnabled=false",
+    "worker.executionsScannerEnabled=false",
+    "worker.buildIdScavengerEnabled=false",
+    "worker.perNamespaceWorkerCount=1",
+    "system.enableParentClosePolicyWorker=false",
+    "system.persistenceHealthSignalMetricsEnabled=false",
+    "system.persistenceHealthSignalAggregationEnabled=false",
+)
+DYNAMIC_CONFIG = _LATENCY + _WORK + _IDLENESS
 
 
 class TemporalMissing(Exception):
