@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import psycopg
-import sqlalchemy.exc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.store.database import Database
@@ -14,11 +13,8 @@ from models.store.database import Database
 log = logging.getLogger(__name__)
 
 AWAY = (
-    psycopg.OperationalError,
+    psycopg.OperationalError,  # also when no connection of the pool came free
     psycopg.InterfaceError,
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.InterfaceError,
-    sqlalchemy.exc.TimeoutError,  # no connection of the pool came free
     ConnectionError,
 )
 PATIENCE = 60.0  # seconds

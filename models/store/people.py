@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
+import psycopg
 from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
@@ -138,8 +138,7 @@ async def create(
 
 def is_unique_violation(error: Exception) -> bool:
     """Did a statement fail because such a row exists?"""
-    cause: Any = error.orig if isinstance(error, IntegrityError) else error
-    return getattr(cause, "sqlstate", None) == "23505"
+    return isinstance(error, psycopg.errors.UniqueViolation)
 
 
 async def get(session: AsyncSession, user: UUID | str) -> Row:
