@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import psycopg
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.store.database import Database
+from models.store.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds
 Found = TypeVar("Found")
 
 
-async def patiently(database: Database, work: Callable[[AsyncSession], Awaitable[Found]]) -> Found:
+async def patiently(database: Database, work: Callable[[Session], Awaitable[Found]]) -> Found:
     """Do the work in one transaction, again and again while the database is away; what it raises comes through.
 
     A connection may break after its commit, so `work` must bear being done twice: fenced moves do.

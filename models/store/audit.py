@@ -5,16 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.store.database import fetch
+from models.store.session import Session
 
 ACTOR = "turnstone"
 
 
 async def record(
-    session: AsyncSession,
+    session: Session,
     *,
     action: str,
     resource_type: str,

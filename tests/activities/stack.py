@@ -143,7 +143,8 @@ async def point_at(database: Database, world: World, fake: FakeProvider, setting
     async with database.begin() as session:
         await fetch(
             session,
-            "UPDATE ai_providers SET type = 'openai-compat', name = 'fake', display_name = 'Fake AI', base_url = %(url)s",
+            "UPDATE ai_providers SET type = 'openai-compat', name = 'fake', display_name = 'Fake AI', "
+            "base_url = %(url)s",
             {"url": fake.openai_url},
         )
         await fetch(

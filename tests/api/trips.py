@@ -17,7 +17,7 @@ class Trips:
 
 @contextmanager
 def trips(database: Database) -> Iterator[Trips]:
-    """Count the waits for an answer of every pooled connection; those that are used inside the block are open before."""
+    """Count the waits for an answer of every pooled connection; those used inside the block are open before it."""
     counted = Trips()
     with tempfile.TemporaryFile("w+") as log:
         traced = [connection._pq for connection in database.pool._idle]

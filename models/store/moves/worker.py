@@ -6,8 +6,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.errors import FenceLost
 from models.rules import history, plan
 from models.rules.moments import rfc3339
@@ -27,6 +25,7 @@ from models.store.moves.record import (
     moment_after,
     promoted,
 )
+from models.store.session import Session
 
 INVALID_STATE = {
     "message": "The chat was in an invalid state; send a new message or edit history to continue.",
@@ -75,7 +74,7 @@ class Opened:
 
 
 async def open_attempt(
-    session: AsyncSession,
+    session: Session,
     chat_id: UUID,
     *,
     max_attempts: int,
@@ -125,7 +124,7 @@ async def open_attempt(
 
 
 async def commit_step(
-    session: AsyncSession, fence: Fence, rows: Sequence[StepRow], *, patience: timedelta = CLIENT_PATIENCE
+    session: Session, fence: Fence, rows: Sequence[StepRow], *, patience: timedelta = CLIENT_PATIENCE
 ) -> StepReply:
     """Commit a step's messages and decide what comes next; a complete answer ends the turn in the same transaction.
 
@@ -144,7 +143,7 @@ async def commit_step(
     return await _finish(session, locked, list(rows))
 
 
-async def commit_compaction(session: AsyncSession, fence: Fence, rows: Sequence[StepRow]) -> StepReply:
+async def commit_compaction(session: Session, fence: Fence, rows: Sequence[StepRow]) -> StepReply:
     """Commit a summary and what shows it; the turn goes on if the model still owes an answer. Raises FenceLost.
 
     A chat that was at rest when its owner asked for the summary is at rest again, or goes on with its queue.
@@ -157,7 +156,7 @@ async def commit_compaction(session: AsyncSession, fence: Fence, rows: Sequence[
     return await _finish(session, locked, list(rows))
 
 
-async def record_retry(session: AsyncSession, fence: Fence, retry: dict[str, Any], delay_seconds: float) -> StepReply:
+async def record_retry(session: Session, fence: Fence, retry: dict[str, Any], delay_seconds: float) -> StepReply:
     """Tell watchers that the attempt failed and when the next one begins, by the database's clock; raises FenceLost."""
     locked = await _fenced(session, fence)
     retry = {**retry, "retrying_at": rfc3339(moment_after(locked, timedelta(seconds=delay_seconds)))}
@@ -166,12 +165,12 @@ async def record_retry(session: AsyncSession, fence: Fence, retry: dict[str, Any
     return replace(reply, delay_seconds=delay_seconds)
 
 
-async def finish_turn(session: AsyncSession, fence: Fence) -> StepReply:
+async def finish_turn(session: Session, fence: Fence) -> StepReply:
     """End the turn without a new message; the queue's head, if any, is promoted. Raises FenceLost."""
     return await _finish(session, await _fenced(session, fence), [])
 
 
-async def finish_error(session: AsyncSession, fence: Fence, error: dict[str, Any]) -> StepReply:
+async def finish_error(session: Session, fence: Fence, error: dict[str, Any]) -> StepReply:
     """End the turn with a structured error; the queue is kept and waits. Raises FenceLost."""
     locked = await _fenced(session, fence)
     moved = await apply(session, locked, Change(Status.ERROR, last_error=error), Move.FINISH_ERROR)
@@ -179,7 +178,7 @@ async def finish_error(session: AsyncSession, fence: Fence, error: dict[str, Any
 
 
 async def finish_interruption(
-    session: AsyncSession, chat_id: UUID, rows: Sequence[StepRow], *, episode: tuple[int, int] | None
+    session: Session, chat_id: UUID, rows: Sequence[StepRow], *, episode: tuple[int, int] | None
 ) -> StepReply:
     """Commit the partial answer and stop: to rest, or on to the queue's head (never while archived).
 
@@ -204,21 +203,21 @@ async def finish_interruption(
     return _reply(moved, Then.NEXT_TURN, "interrupted; the queue's head is next", Outcome.INTERRUPTED)
 
 
-async def reconcile(session: AsyncSession, locked: Locked) -> Moved:
+async def reconcile(session: Session, locked: Locked) -> Moved:
     """Bring a chat in an invalid state to a visible error, with its queue kept."""
     rows = await answers(session, locked.id, locked.tail, history.CANCELLED_INVALID)
     change = Change(Status.ERROR, archived=False, last_error=INVALID_STATE, rows=rows)
     return await apply(session, locked, change, Move.RECONCILE)
 
 
-async def _fenced(session: AsyncSession, fence: Fence) -> Locked:
+async def _fenced(session: Session, fence: Fence) -> Locked:
     locked = await lock(session, fence.chat_id)
     if locked.state not in (State.R0, State.R1) or _fence(locked.chat) != fence:
         raise FenceLost
     return locked
 
 
-async def _finish(session: AsyncSession, locked: Locked, rows: list[StepRow]) -> StepReply:
+async def _finish(session: Session, locked: Locked, rows: list[StepRow]) -> StepReply:
     moves = (Move.COMMIT_STEP, Move.FINISH_TURN) if rows else (Move.FINISH_TURN,)
     landings(locked.state, moves[0])
     if not locked.queue:
@@ -231,7 +230,7 @@ async def _finish(session: AsyncSession, locked: Locked, rows: list[StepRow]) ->
     return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next", Outcome.FINISHED)
 
 
-async def _await_client(session: AsyncSession, locked: Locked, rows: list[StepRow], patience: timedelta) -> StepReply:
+async def _await_client(session: Session, locked: Locked, rows: list[StepRow], patience: timedelta) -> StepReply:
     moves = (Move.COMMIT_STEP, Move.ENTER_ACTION) if rows else (Move.ENTER_ACTION,)
     landings(locked.state, moves[0])
     change = Change(
