@@ -18,10 +18,10 @@ from api.schemas.call_config import CallConfig
 from api.schemas.catalog import Catalog, CreateModelConfig, ModelConfigView, UpdateModelConfig
 from api.schemas.catalog import model_config as view
 from models.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Precondition, Unprocessable
+from models.rules.profiles import PROVIDER_TYPES
 from models.store import catalog, providers
 from models.store.database import Row
 from models.store.session import Session
-from models.tables.catalog import PROVIDER_TYPES
 
 router = Router(tags=["models"])
 

@@ -162,8 +162,11 @@ async def lock_all(session: Session, chat_ids: Sequence[UUID]) -> list[Locked]:
     return [Locked(chats[0], queue, tail) for chats, queue, tail in zip(read[::3], read[1::3], read[2::3], strict=True)]
 
 
-async def apply(session: Session, locked: Locked, change: Change, *moves: Move) -> Moved:
-    """Check the moves against the table and write the change: one statement, one version, one notice."""
+async def apply(session: Session, locked: Locked, change: Change, *moves: Move, last: bool = False) -> Moved:
+    """Check the moves against the table and write the change: one statement, one version, one notice.
+
+    With `last` the transaction is committed in the same round trip, and nothing may follow.
+    """
     chat = locked.chat
     landed = _check(locked, change, moves)
     version = chat["snapshot_version"] + 1
@@ -197,7 +200,7 @@ async def apply(session: Session, locked: Locked, change: Change, *moves: Move) 
         watch = (*watch, "summary_change")
     after: Row = {**chat, **columns}
     records = [record(row, number) for number, row in enumerate(change.rows)]
-    written = await _write(session, locked, change, columns, records, notice(after, watch), touched)
+    written = await _write(session, locked, change, columns, records, notice(after, watch), touched, last)
     if touched:
         after["updated_at"] = written["at"]
     messages = inserted(records, locked.id, version, written)
@@ -343,6 +346,7 @@ async def _write(
     records: list[dict[str, Any]],
     payload: str,
     touched: bool,
+    last: bool,
 ) -> Row:
     """Only the parts that this change needs are in the statement: a plain step is an update, an insert and a notify."""
     positions = [row["position"] for row in locked.queue]
@@ -380,7 +384,7 @@ async def _write(
             "sender": change.enqueue.created_by,
         }
     statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)}"
-    [written] = await fetch(session, statement, params)
+    [written] = await fetch(session, statement, params, last=last)
     return written
 
 

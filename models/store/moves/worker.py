@@ -129,18 +129,19 @@ async def commit_step(
     """Commit a step's messages and decide what comes next; a complete answer ends the turn in the same transaction.
 
     Calls that only the client can answer end the run: the chat requires action until `patience` is over. Raises
-    FenceLost, and then nothing is written.
+    FenceLost, and then nothing is written. The transaction is over with it: the commit rides in the last round trip.
     """
     locked = await _fenced(session, fence)
     opened = history.open_calls([*locked.tail, *({"role": row.role, "content": row.content} for row in rows)])
     if opened and not history.local(opened):
-        return await _await_client(session, locked, list(rows), patience)
+        return await _await_client(session, locked, list(rows), patience, last=True)
     if opened or any(row.role == "tool" for row in rows):
-        moved = await apply(session, locked, keep(locked, rows=list(rows), retry_state=None), Move.COMMIT_STEP)
+        change = keep(locked, rows=list(rows), retry_state=None)
+        moved = await apply(session, locked, change, Move.COMMIT_STEP, last=True)
         if opened:
             return _reply(moved, Then.USE_TOOLS, "tool calls committed", Outcome.COMMITTED)
         return _reply(moved, Then.GENERATE, "tool results committed", Outcome.COMMITTED)
-    return await _finish(session, locked, list(rows))
+    return await _finish(session, locked, list(rows), last=True)
 
 
 async def commit_compaction(session: Session, fence: Fence, rows: Sequence[StepRow]) -> StepReply:
@@ -217,20 +218,22 @@ async def _fenced(session: Session, fence: Fence) -> Locked:
     return locked
 
 
-async def _finish(session: Session, locked: Locked, rows: list[StepRow]) -> StepReply:
+async def _finish(session: Session, locked: Locked, rows: list[StepRow], *, last: bool = False) -> StepReply:
     moves = (Move.COMMIT_STEP, Move.FINISH_TURN) if rows else (Move.FINISH_TURN,)
     landings(locked.state, moves[0])
     if not locked.queue:
-        moved = await apply(session, locked, Change(Status.WAITING, rows=rows), *moves)
+        moved = await apply(session, locked, Change(Status.WAITING, rows=rows), *moves, last=last)
         return _reply(moved, Then.REST, "turn finished", Outcome.FINISHED)
     head = locked.queue[0]
     outstanding = [] if rows else await answers(session, locked.id, locked.tail, history.CANCELLED_BY_PROMOTION)
     change = Change(Status.PENDING, rows=[*rows, *outstanding, promoted(head)], dequeue=[head["id"]])
-    moved = await apply(session, locked, change, *moves)
+    moved = await apply(session, locked, change, *moves, last=last)
     return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next", Outcome.FINISHED)
 
 
-async def _await_client(session: Session, locked: Locked, rows: list[StepRow], patience: timedelta) -> StepReply:
+async def _await_client(
+    session: Session, locked: Locked, rows: list[StepRow], patience: timedelta, *, last: bool = False
+) -> StepReply:
     moves = (Move.COMMIT_STEP, Move.ENTER_ACTION) if rows else (Move.ENTER_ACTION,)
     landings(locked.state, moves[0])
     change = Change(
@@ -240,7 +243,7 @@ async def _await_client(session: Session, locked: Locked, rows: list[StepRow], p
         new_history=not rows,
         watch=("status_change", "action_required"),
     )
-    moved = await apply(session, locked, change, *moves)
+    moved = await apply(session, locked, change, *moves, last=last)
     return _reply(moved, Then.REST, "waiting for the client's tool results", Outcome.REQUIRES_ACTION)
 
 
