@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Any, Protocol
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio import activity
 
 from activities.control import Watch
@@ -24,6 +23,7 @@ from models.rules.states import Status
 from models.steps import ENDS, Outcome, StepReply, Then
 from models.store import moves, standing
 from models.store.moves import Fence, Opened, StepRow
+from models.store.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ HEARTBEAT_INTERVAL = 2.0  # seconds: Temporal hears no more often anyway, and a 
 CLOSING_PATIENCE = 5.0  # seconds that a stopped step has to let go of its connections
 UNEXPECTED = {"message": "The chat request failed unexpectedly.", "kind": "generic", "retryable": False}
 
-Commit = Callable[[AsyncSession, Fence], Awaitable[StepReply]]
+Commit = Callable[[Session, Fence], Awaitable[StepReply]]
 
 
 class Step(Protocol):

@@ -4,8 +4,6 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from activities import client_tools, prompting, setback
 from activities.attempt import Attempt
 from activities.catalog import ReadyModel
@@ -22,6 +20,7 @@ from models.steps import StepReply
 from models.store import moves
 from models.store.database import Row
 from models.store.moves import Fence, Opened, StepRow
+from models.store.session import Session
 from models.store.titles import charge
 
 
@@ -126,7 +125,7 @@ class ModelStep:
         await attempt.shown()
         return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, [row], patience=patience))
 
-    async def _end_unsaid(self, session: AsyncSession, fence: Fence, chat: Row) -> StepReply:
+    async def _end_unsaid(self, session: Session, fence: Fence, chat: Row) -> StepReply:
         """End the turn without a message; what the provider counted was paid for all the same."""
         reply = await moves.finish_turn(session, fence)
         row = self._row([])

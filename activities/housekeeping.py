@@ -7,8 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from activities.attempt import heartbeats
 from activities.performs import performs
 from activities.resources import Resources
@@ -18,6 +16,7 @@ from models.rules.digests import Archived
 from models.steps import HousekeepingReply, HousekeepingRequest, Job
 from models.store import inbox, retention
 from models.store.inbox import Notice
+from models.store.session import Session
 from workflows import effects
 
 log = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ READ_NOTICES_LIVE = timedelta(days=90)
 
 AUTO_ARCHIVED = "chats-auto-archived"
 
-Batch = Callable[[AsyncSession, int], Awaitable[int]]
+Batch = Callable[[Session, int], Awaitable[int]]
 
 
 class Housekeeping:

@@ -6,19 +6,15 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import psycopg
-import sqlalchemy.exc
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.store.database import Database
+from models.store.session import Session
 
 log = logging.getLogger(__name__)
 
 AWAY = (
-    psycopg.OperationalError,
+    psycopg.OperationalError,  # also when no connection of the pool came free
     psycopg.InterfaceError,
-    sqlalchemy.exc.OperationalError,
-    sqlalchemy.exc.InterfaceError,
-    sqlalchemy.exc.TimeoutError,  # no connection of the pool came free
     ConnectionError,
 )
 PATIENCE = 60.0  # seconds
@@ -27,7 +23,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.05, 1.0  # seconds
 Found = TypeVar("Found")
 
 
-async def patiently(database: Database, work: Callable[[AsyncSession], Awaitable[Found]]) -> Found:
+async def patiently(database: Database, work: Callable[[Session], Awaitable[Found]]) -> Found:
     """Do the work in one transaction, again and again while the database is away; what it raises comes through.
 
     A connection may break after its commit, so `work` must bear being done twice: fenced moves do.

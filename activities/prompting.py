@@ -6,8 +6,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from activities.catalog import ReadyModel
 from models.rules import attachments, instructions, prompt
 from models.rules.instructions import PLAN, PLAN_INSTRUCTIONS
@@ -16,6 +14,7 @@ from models.store import files, preferences
 from models.store.database import Database, Row
 from models.store.files import StoredFile
 from models.store.moves import Opened
+from models.store.session import Session
 
 LONG = 1000  # rows; building more would hold up the other turns of this process
 
@@ -61,7 +60,7 @@ def may_search(chat: Row) -> bool:
 
 
 async def _files(
-    session: AsyncSession, history: Sequence[Row], named: Collection[str], profile: Profile
+    session: Session, history: Sequence[Row], named: Collection[str], profile: Profile
 ) -> tuple[dict[str, StoredFile], set[str]]:
     """The files whose content is sent, and the ids of those that are not stored any more."""
     if not named:

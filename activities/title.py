@@ -6,8 +6,6 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from activities import small_models
 from activities.ask import ask
 from activities.attempt import heartbeats
@@ -24,6 +22,7 @@ from models.rules.states import Status
 from models.steps import Naming, TitleOutcome, TitleReply, TitleRequest
 from models.store import titles as store
 from models.store.moves import StepRow
+from models.store.session import Session
 from models.store.titles import Talk
 from workflows import effects
 
@@ -126,7 +125,7 @@ class Titling:
         question = titles.question(titles.spoken(talk.first["content"]))
         found = await search.find(titles.INSTRUCTIONS, question, TITLE_TOKENS, titles.read)
 
-        async def save(session: AsyncSession) -> TitleReply:
+        async def save(session: Session) -> TitleReply:
             saved = found is not None and await store.save_automatic(
                 session, request.chat_id, found, instead_of=talk.chat["title"]
             )
@@ -148,7 +147,7 @@ class Titling:
         search = Search(self._resources, await self._title_models(talk), subject(talk, TITLE))
         found = await search.find(titles.INSTRUCTIONS, question, TITLE_TOKENS, titles.read)
 
-        async def save(session: AsyncSession) -> TitleReply:
+        async def save(session: Session) -> TitleReply:
             charged = await charge(session, talk, search)
             if found is None:
                 return TitleReply(TitleOutcome.FAILED, charged, note=search.failure)
@@ -168,7 +167,7 @@ class Titling:
         question = summaries.question(talk.chat["title"], said)
         found = await search.find(summaries.INSTRUCTIONS, question, LABEL_TOKENS, summaries.read)
 
-        async def save(session: AsyncSession) -> TitleReply:
+        async def save(session: Session) -> TitleReply:
             saved = found is not None and await store.save_label(
                 session,
                 request.chat_id,
@@ -199,7 +198,7 @@ def subject(talk: Talk, kind: str) -> Subject:
     return Subject(kind, talk.chat["id"], talk.chat["owner_id"], tip)
 
 
-async def charge(session: AsyncSession, talk: Talk, search: Search) -> int | None:
+async def charge(session: Session, talk: Talk, search: Search) -> int | None:
     """Charge the chat with the calls of a search; the id of the last one's row, which holds what it came to."""
     charged = None
     for call in search.calls:

@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from api.schemas.parts import NO_ID, InputPart
 from models.errors import Invalid
 from models.parts import Part, text
 from models.principal import Principal
 from models.store import files
+from models.store.session import Session
 
 
-async def accept(session: AsyncSession, caller: Principal, content: Sequence[InputPart]) -> list[Part]:
+async def accept(session: Session, caller: Principal, content: Sequence[InputPart]) -> list[Part]:
     """The parts to store; raises Invalid that names the first part at fault. Files stay until the session's end."""
     if not content:
         raise Invalid("Content is required.", "Content cannot be empty.")

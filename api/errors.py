@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-import sqlalchemy.exc
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from starlette.exceptions import HTTPException
@@ -174,14 +173,11 @@ def respond_to(connection: HTTPConnection, error: Exception) -> Response | None:
             return respond_to_invalid(error.errors())
         case HTTPException():
             return _from_http(connection, error)
-        case sqlalchemy.exc.DataError() | psycopg.DataError():
+        case psycopg.DataError():
             # A value that Postgres cannot hold (NUL in text, a number out of range) got past the schemas.
             return envelope(400, Invalid.default_message, "A value in the request cannot be stored or compared.")
-        case sqlalchemy.exc.OperationalError() | sqlalchemy.exc.TimeoutError() | psycopg.OperationalError():
+        case psycopg.OperationalError():
             log.warning("the database is away: %s", str(error).splitlines()[0])
-            return respond(_unavailable(connection))
-        case sqlalchemy.exc.DBAPIError() if error.connection_invalidated:
-            log.warning("the database connection was lost: %s", str(error).splitlines()[0])
             return respond(_unavailable(connection))
     return None
 
@@ -214,7 +210,6 @@ def install(app: FastAPI) -> None:
         RequestValidationError,
         WebSocketRequestValidationError,
         HTTPException,
-        sqlalchemy.exc.SQLAlchemyError,
         psycopg.Error,
     )
     for kind in kinds:

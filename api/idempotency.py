@@ -11,7 +11,6 @@ in and creating the first user have no caller, hence no keys; the latter works o
 from typing import Annotated
 
 from fastapi import Depends, Header
-from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,6 +21,7 @@ from api.resources import Opened, Resources
 from models.errors import Conflict, Invalid, Validation
 from models.principal import Principal
 from models.store import idempotency
+from models.store.session import Session
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -34,7 +34,7 @@ class Once:
     def __init__(self, claim: idempotency.Claim | None) -> None:
         self._claim = claim
 
-    async def replay(self, session: AsyncSession) -> Response | None:
+    async def replay(self, session: Session) -> Response | None:
         """The answer given before, if any; then nothing is to be done. Claims the key until the transaction ends.
 
         Raises Unprocessable (another request had this key) and Conflict (it is still running).
@@ -46,17 +46,17 @@ class Once:
             return None
         return Response(kept.body, kept.status, {REPLAYED: "true"}, MEDIA_TYPE if kept.body else None)
 
-    async def refuse_again(self, session: AsyncSession, message: str, detail: str) -> None:
+    async def refuse_again(self, session: Session, message: str, detail: str) -> None:
         """Instead of `replay`, where the answer holds a secret: raises Conflict when it was given before."""
         if self._claim is not None and await idempotency.claim(session, self._claim) is not None:
             raise Conflict(message, detail)
 
-    async def spend(self, session: AsyncSession, status: int) -> None:
+    async def spend(self, session: Session, status: int) -> None:
         """Instead of `keep`, where the answer holds a secret: store only that it was given."""
         if self._claim is not None:
             await idempotency.keep(session, self._claim, status, b"")
 
-    async def keep(self, session: AsyncSession, response: Response) -> Response:
+    async def keep(self, session: Session, response: Response) -> Response:
         """Store the answer of the work that this transaction did; gives it back."""
         if self._claim is not None:
             await idempotency.keep(session, self._claim, response.status_code, bytes(response.body))

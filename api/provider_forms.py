@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from api.schemas.catalog import ChangedKey, ProviderSettings
 from models.errors import Invalid, Validation
+from models.rules.profiles import PROVIDER_TYPES
 from models.store.providers import KeptKey, NewKey
-from models.tables.catalog import PROVIDER_TYPES
 
 MESSAGE = "Invalid AI provider request."
 NO_KEYS = "Bedrock providers do not accept api_keys; configure access credentials via settings."

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
-from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
 from api.answers import answer
@@ -25,6 +24,7 @@ from models.parts import Part, can_rest, to_rest
 from models.principal import Principal
 from models.rules import instructions, labels, pages, titles
 from models.store import catalog, chats, files, limits, moves
+from models.store.session import Session
 
 router = Router(tags=["chats"])
 
@@ -135,7 +135,7 @@ def require_no_workspace(workspace_id: UUID | None) -> None:
         raise Invalid("Workspace not found or you do not have access to this resource")
 
 
-async def _linked(session: AsyncSession, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:
+async def _linked(session: Session, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:
     """What a new chat's answer says about the files of its first message."""
     if all(part["type"] != "file" for part in content):
         return {}

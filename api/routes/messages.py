@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import Query
-from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
 from api.answers import answer
@@ -26,6 +25,7 @@ from models.principal import Principal
 from models.rules import pages
 from models.store import catalog, chats, files, limits, messages, moves, queue
 from models.store.moves import Locked, Moved
+from models.store.session import Session
 
 router = Router(tags=["messages"])
 
@@ -157,12 +157,12 @@ def require_owner(caller: Principal, locked: Locked, verb: str, archived: str) -
         raise Invalid(archived)
 
 
-async def _require_model(session: AsyncSession, model_config_id: UUID | None) -> None:
+async def _require_model(session: Session, model_config_id: UUID | None) -> None:
     if model_config_id is not None and not await catalog.exists(session, model_config_id):
         raise Invalid("Invalid model config ID.", f"There is no model config {model_config_id}.")
 
 
-async def _linked(session: AsyncSession, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:
+async def _linked(session: Session, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:
     warnings = await files.link(session, chat_id, content)
     return {"warnings": warnings} if warnings else {}
 

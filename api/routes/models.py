@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 from fastapi import Response
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.answers import answer, nothing
 from api.caller import Caller, DeploymentWriter
@@ -19,9 +18,10 @@ from api.schemas.call_config import CallConfig
 from api.schemas.catalog import Catalog, CreateModelConfig, ModelConfigView, UpdateModelConfig
 from api.schemas.catalog import model_config as view
 from models.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Precondition, Unprocessable
+from models.rules.profiles import PROVIDER_TYPES
 from models.store import catalog, providers
 from models.store.database import Row
-from models.tables.catalog import PROVIDER_TYPES
+from models.store.session import Session
 
 router = Router(tags=["models"])
 
@@ -203,7 +203,7 @@ def _id(text: str) -> UUID:
         raise Invalid("Invalid chat model config ID.", str(wrong)) from wrong
 
 
-async def _provider(session: AsyncSession, provider_id: UUID | None) -> Row:
+async def _provider(session: Session, provider_id: UUID | None) -> Row:
     try:
         row = await providers.get(session, str(provider_id))
     except NotFound as unknown:
@@ -213,7 +213,7 @@ async def _provider(session: AsyncSession, provider_id: UUID | None) -> Row:
     return row
 
 
-async def _new_provider(session: AsyncSession, body: UpdateModelConfig, row: Row) -> Row | None:
+async def _new_provider(session: Session, body: UpdateModelConfig, row: Row) -> Row | None:
     """The provider that the model moves to, if it moves."""
     kind = provider_type(body.provider or "")
     if kind and kind not in PROVIDER_TYPES:

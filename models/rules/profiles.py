@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+PROVIDER_TYPES = ("openai", "anthropic", "azure", "bedrock", "google", "openai-compat", "openrouter", "vercel", "demo")
 MEGABYTE = 1024 * 1024
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})

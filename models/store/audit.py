@@ -5,15 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
+from uuid_utils.compat import uuid7
 
-from models.tables.governance import AuditEntry
+from models.store.database import fetch
+from models.store.session import Session
 
 ACTOR = "turnstone"
 
 
 async def record(
-    session: AsyncSession,
+    session: Session,
     *,
     action: str,
     resource_type: str,
@@ -27,21 +28,28 @@ async def record(
     request_id: str = "",
 ) -> None:
     """Add an entry; it is there if, and only if, what it tells of is."""
-    session.add(
-        AuditEntry(
-            action=action,
-            resource_type=resource_type,
-            resource_id=resource_id,
-            resource_target=target,
-            organization_id=organization_id,
-            user_id=user_id,
-            diff=dict(diff or {}),
-            details=dict(details or {}),
-            status_code=status_code,
-            request_id=request_id,
-        )
+    await fetch(
+        session,
+        """
+        INSERT INTO audit_logs (id, action, resource_type, resource_id, resource_target, organization_id, user_id,
+            diff, details, status_code, request_id)
+        VALUES (%(id)s, %(action)s, %(resource_type)s, %(resource_id)s, %(target)s, %(organization_id)s, %(user_id)s,
+            %(diff)s::jsonb, %(details)s::jsonb, %(status_code)s, %(request_id)s)
+        """,
+        {
+            "id": uuid7(),
+            "action": action,
+            "resource_type": resource_type,
+            "resource_id": resource_id,
+            "target": target,
+            "organization_id": organization_id,
+            "user_id": user_id,
+            "diff": encoded(diff or {}),
+            "details": encoded(details or {}),
+            "status_code": status_code,
+            "request_id": request_id,
+        },
     )
-    await session.flush()
 
 
 def changed(**fields: tuple[Any, Any]) -> dict[str, Any]:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import LiteralString
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.principal import OrgRole, SiteRole
 from models.settings import Settings
 from models.store import catalog, organizations, people, providers
 from models.store.database import Database, fetch
 from models.store.secrets import Cipher
+from models.store.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ async def bootstrap(settings: Settings, *, admin_token: str | None, environ: Map
     return Bootstrapped(token, organization_id, created)
 
 
-async def _owner(session: AsyncSession) -> tuple[UUID, bool]:
+async def _owner(session: Session) -> tuple[UUID, bool]:
     """The longest-serving owner, or a new one on the very first start."""
     rows = await fetch(
         session,
@@ -81,7 +80,7 @@ async def _owner(session: AsyncSession) -> tuple[UUID, bool]:
     return created, True
 
 
-async def default_organization(session: AsyncSession, first_member: UUID) -> UUID:
+async def default_organization(session: Session, first_member: UUID) -> UUID:
     """The default organization; a new one gets `first_member` as its admin. Call `people.hold_set_up` before."""
     rows = await fetch(session, "SELECT id FROM organizations WHERE is_default")
     if rows:
@@ -91,7 +90,7 @@ async def default_organization(session: AsyncSession, first_member: UUID) -> UUI
     return UUID(str(made["id"]))
 
 
-async def _admin_token(session: AsyncSession, owner: UUID, given: str | None, *, make: bool) -> str | None:
+async def _admin_token(session: Session, owner: UUID, given: str | None, *, make: bool) -> str | None:
     """The given token, made valid if it is not yet; else a new one if the owner is new."""
     if given is None and not make:
         return None
@@ -106,7 +105,7 @@ async def _admin_token(session: AsyncSession, owner: UUID, given: str | None, *,
     return token
 
 
-async def _models(session: AsyncSession, cipher: Cipher, environ: Mapping[str, str], owner: UUID) -> None:
+async def _models(session: Session, cipher: Cipher, environ: Mapping[str, str], owner: UUID) -> None:
     """A demo model always; a real one, as the default, if the environment offers it and nobody set any up."""
     demo = not (await fetch(session, _DEMO_PROVIDER))[0]["found"]
     real = not (await fetch(session, _REAL_PROVIDER))[0]["found"]

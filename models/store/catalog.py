@@ -6,7 +6,6 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
@@ -14,6 +13,7 @@ from models.store import notices, preferences
 from models.store.database import Row, fetch, fetch_together
 from models.store.people import is_unique_violation
 from models.store.secrets import Cipher
+from models.store.session import Session
 
 _MODEL: LiteralString = """
     c.id, c.ai_provider_id, p.type AS provider, c.model, c.display_name, c.enabled, c.is_default, c.context_limit,
@@ -56,18 +56,18 @@ class ResolvedModel:
         return {_SETTINGS[key]: value for key, value in opened.items() if key in _SETTINGS}
 
 
-async def changed(session: AsyncSession) -> None:
+async def changed(session: Session) -> None:
     """Tell every process, when this commits, that providers, keys or models changed."""
     await fetch(session, "SELECT pg_notify(%(channel)s, '')", {"channel": notices.CATALOG})
 
 
-async def hold(session: AsyncSession) -> None:
+async def hold(session: Session) -> None:
     """Changes of the catalogue go one after the other: there is one default, and it follows from all the rest."""
     await fetch(session, "SELECT pg_advisory_xact_lock(hashtext('turnstone catalogue'))")
 
 
 async def resolve(
-    session: AsyncSession, model_config_id: UUID | None, fallbacks: Sequence[UUID | None] = ()
+    session: Session, model_config_id: UUID | None, fallbacks: Sequence[UUID | None] = ()
 ) -> ResolvedModel | None:
     """The first usable of: the requested model, the fallbacks in order, the default. None if there is none.
 
@@ -99,13 +99,13 @@ SELECT c.id FROM chat_model_configs c JOIN ai_providers p ON p.id = c.ai_provide
 WHERE c.is_default AND c.enabled AND NOT c.deleted AND p.enabled AND NOT p.deleted"""
 
 
-async def for_new_chat(session: AsyncSession, *keys: str) -> tuple[UUID | None, dict[str, str]]:
+async def for_new_chat(session: Session, *keys: str) -> tuple[UUID | None, dict[str, str]]:
     """The default model, if it is usable, and the deployment's values of `keys`, in one round trip."""
     models, values = await fetch_together(session, [(_DEFAULT, None), (preferences.SITE, preferences.named(keys))])
     return models[0]["id"] if models else None, {row["key"]: row["value"] for row in values}
 
 
-async def provider_types(session: AsyncSession) -> list[str]:
+async def provider_types(session: Session) -> list[str]:
     """The types of the providers that have a usable model."""
     rows = await fetch(
         session,
@@ -117,7 +117,7 @@ async def provider_types(session: AsyncSession) -> list[str]:
     return [row["type"] for row in rows]
 
 
-async def exists(session: AsyncSession, model_config_id: UUID) -> bool:
+async def exists(session: Session, model_config_id: UUID) -> bool:
     """Is there such a model, enabled or not?"""
     rows = await fetch(
         session,
@@ -127,7 +127,7 @@ async def exists(session: AsyncSession, model_config_id: UUID) -> bool:
     return bool(rows[0]["found"])
 
 
-async def models(session: AsyncSession, *, usable_only: bool) -> list[Row]:
+async def models(session: Session, *, usable_only: bool) -> list[Row]:
     """The model configurations; with `usable_only`, enabled ones of enabled providers."""
     return await fetch(
         session,
@@ -139,7 +139,7 @@ async def models(session: AsyncSession, *, usable_only: bool) -> list[Row]:
     )
 
 
-async def get(session: AsyncSession, model_config_id: UUID) -> Row:
+async def get(session: Session, model_config_id: UUID) -> Row:
     """A model configuration; raises NotFound."""
     rows = await fetch(
         session,
@@ -155,7 +155,7 @@ async def get(session: AsyncSession, model_config_id: UUID) -> Row:
 
 
 async def create(
-    session: AsyncSession,
+    session: Session,
     *,
     ai_provider_id: UUID,
     model: str,
@@ -205,7 +205,7 @@ async def create(
 
 
 async def update(
-    session: AsyncSession,
+    session: Session,
     model_config_id: UUID,
     *,
     ai_provider_id: UUID | None = None,
@@ -250,7 +250,7 @@ async def update(
     return await get(session, model_config_id)
 
 
-async def delete(session: AsyncSession, model_config_id: UUID) -> None:
+async def delete(session: Session, model_config_id: UUID) -> None:
     """Hide the model; the default moves on. Chats that used it fall back to the default. Raises NotFound."""
     await hold(session)
     rows = await fetch(
@@ -267,7 +267,7 @@ async def delete(session: AsyncSession, model_config_id: UUID) -> None:
     await changed(session)
 
 
-async def ensure_default(session: AsyncSession, *, rather_not: UUID | None = None) -> None:
+async def ensure_default(session: Session, *, rather_not: UUID | None = None) -> None:
     """If there are models but no default, the first in list order becomes it (`rather_not` only if it is alone)."""
     await fetch(
         session,
@@ -282,5 +282,5 @@ async def ensure_default(session: AsyncSession, *, rather_not: UUID | None = Non
     )
 
 
-async def _unset_default(session: AsyncSession) -> None:
+async def _unset_default(session: Session) -> None:
     await fetch(session, "UPDATE chat_model_configs SET is_default = false WHERE is_default AND NOT deleted")

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.errors import NotFound
 from models.parts import from_rest, to_rest
@@ -17,6 +16,7 @@ from models.principal import OrgRole, Principal, Scope
 from models.rules.moments import rfc3339
 from models.rules.pages import ChatPage
 from models.store.database import Row, fetch, fetch_together
+from models.store.session import Session
 
 # A child has its root's ACL: computed, never copied.
 _ACL_AND_OWNER = """
@@ -113,7 +113,7 @@ def require_update(caller: Principal, row: Row) -> None:
         raise NotFound
 
 
-async def load(session: AsyncSession, caller: Principal, chat_id: UUID) -> Row:
+async def load(session: Session, caller: Principal, chat_id: UUID) -> Row:
     """The chat, with owner_username and owner_name; raises NotFound when the caller may not see it."""
     rows = await fetch(session, _ONE, {"chat_id": chat_id, **visible(caller)})
     if not rows:
@@ -122,7 +122,7 @@ async def load(session: AsyncSession, caller: Principal, chat_id: UUID) -> Row:
 
 
 async def list_for(
-    session: AsyncSession,
+    session: Session,
     caller: Principal,
     page: ChatPage,
     *,
@@ -147,9 +147,7 @@ async def list_for(
     return [_listed(row, families[row["id"]]) for row in rows]
 
 
-async def children(
-    session: AsyncSession, parents: Iterable[UUID], *, archived: bool
-) -> Mapping[UUID, list[dict[str, Any]]]:
+async def children(session: Session, parents: Iterable[UUID], *, archived: bool) -> Mapping[UUID, list[dict[str, Any]]]:
     """The sub-agent chats of each parent, newest first, as Chats: one statement for all parents."""
     wanted = list(parents)
     families: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
@@ -159,12 +157,12 @@ async def children(
     return families
 
 
-async def files(session: AsyncSession, chat_id: UUID) -> list[dict[str, Any]]:
+async def files(session: Session, chat_id: UUID) -> list[dict[str, Any]]:
     """The files that the chat uses, as ChatFileMetadata, in the order they came."""
     return [_file(row) for row in await fetch(session, _FILES, {"chat": chat_id})]
 
 
-async def details(session: AsyncSession, row: Row) -> dict[str, Any]:
+async def details(session: Session, row: Row) -> dict[str, Any]:
     """What a single Chat shows beside its row: its files, if any, and its children; one round trip."""
     parents = {"parents": [row["id"]], "archived": row["archived"]}
     used, family = await fetch_together(session, [(_FILES, {"chat": row["id"]}), (_CHILDREN, parents)])

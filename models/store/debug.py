@@ -9,12 +9,12 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.errors import NotFound
 from models.rules.moments import rfc3339
 from models.store.database import Row, fetch
+from models.store.session import Session
 
 MOST_RUNS = 100
 MOST_ATTEMPTS = 50
@@ -128,7 +128,7 @@ class Ended:
     attempts: list[dict[str, Any]] = field(default_factory=list)
 
 
-async def begin(session: AsyncSession, begun: Begun) -> Place | None:
+async def begin(session: Session, begun: Begun) -> Place | None:
     """Note that a model call begins; None when its history is gone, or what it would repeat is complete."""
     runs = await fetch(
         session,
@@ -162,7 +162,7 @@ async def begin(session: AsyncSession, begun: Begun) -> Place | None:
     return Place(begun.chat_id, run_id, steps[0]["id"], begun.tip) if steps else None
 
 
-async def end(session: AsyncSession, place: Place, ended: Ended) -> None:
+async def end(session: Session, place: Place, ended: Ended) -> None:
     """Note what the model call came to."""
     await fetch(
         session,
@@ -190,7 +190,7 @@ _SHOWN: LiteralString = """
 """
 
 
-async def runs(session: AsyncSession, chat_id: UUID) -> list[dict[str, Any]]:
+async def runs(session: Session, chat_id: UUID) -> list[dict[str, Any]]:
     """The newest runs of a chat, as ChatDebugRunSummary."""
     rows = await fetch(
         session,
@@ -201,7 +201,7 @@ async def runs(session: AsyncSession, chat_id: UUID) -> list[dict[str, Any]]:
     return [_summary(row) for row in rows]
 
 
-async def run(session: AsyncSession, chat_id: UUID, run_id: UUID) -> dict[str, Any]:
+async def run(session: Session, chat_id: UUID, run_id: UUID) -> dict[str, Any]:
     """One run of this chat with its steps, as ChatDebugRun; raises NotFound."""
     rows = await fetch(
         session,

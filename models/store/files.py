@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.errors import NotFound
@@ -12,6 +11,7 @@ from models.parts import Part, from_rest, to_rest
 from models.principal import Principal
 from models.store.chats import VISIBLE, visible
 from models.store.database import Row, fetch
+from models.store.session import Session
 
 MAX_LINKS = 50
 
@@ -58,7 +58,7 @@ class StoredFile:
 
 
 async def save(
-    session: AsyncSession, *, owner_id: UUID, organization_id: UUID, name: str, media_type: str, data: bytes
+    session: Session, *, owner_id: UUID, organization_id: UUID, name: str, media_type: str, data: bytes
 ) -> UUID:
     """Keep a new file; it is linked to no chat yet."""
     file_id = uuid7()
@@ -79,7 +79,7 @@ async def save(
     return file_id
 
 
-async def contents(session: AsyncSession, file_ids: Collection[UUID]) -> dict[UUID, StoredFile]:
+async def contents(session: Session, file_ids: Collection[UUID]) -> dict[UUID, StoredFile]:
     """What these files hold, whoever asks; those that are gone have no entry."""
     if not file_ids:
         return {}
@@ -92,7 +92,7 @@ async def contents(session: AsyncSession, file_ids: Collection[UUID]) -> dict[UU
     return {row["id"]: _stored(row) for row in rows}
 
 
-async def sizes(session: AsyncSession, file_ids: Collection[UUID]) -> dict[UUID, int]:
+async def sizes(session: Session, file_ids: Collection[UUID]) -> dict[UUID, int]:
     """How many bytes these files hold; those that are gone have no entry."""
     if not file_ids:
         return {}
@@ -102,7 +102,7 @@ async def sizes(session: AsyncSession, file_ids: Collection[UUID]) -> dict[UUID,
     return {row["id"]: row["size"] for row in rows}
 
 
-async def load(session: AsyncSession, caller: Principal, file_id: UUID) -> StoredFile:
+async def load(session: Session, caller: Principal, file_id: UUID) -> StoredFile:
     """The file with what it holds; raises NotFound when the caller may not read it."""
     rows = await fetch(session, _ONE, {"id": file_id, **visible(caller)}, binary=True)
     if not rows:
@@ -110,7 +110,7 @@ async def load(session: AsyncSession, caller: Principal, file_id: UUID) -> Store
     return _stored(rows[0])
 
 
-async def parts(session: AsyncSession, caller: Principal, file_ids: Collection[UUID]) -> dict[UUID, Part]:
+async def parts(session: Session, caller: Principal, file_ids: Collection[UUID]) -> dict[UUID, Part]:
     """The part that stands for each of these files in a message; those that the caller may not read have none.
 
     The files cannot go away before the transaction ends.
@@ -124,7 +124,7 @@ async def parts(session: AsyncSession, caller: Principal, file_ids: Collection[U
     }
 
 
-async def link(session: AsyncSession, chat_id: UUID, content: Sequence[Part]) -> list[str]:
+async def link(session: Session, chat_id: UUID, content: Sequence[Part]) -> list[str]:
     """Note that the chat, which must be locked or new, uses the files of this content; returns warnings."""
     wanted = list({UUID(part["file_id"]) for part in content if part["type"] == "file"})
     if not wanted:

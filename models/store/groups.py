@@ -3,12 +3,12 @@
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, Invalid, NotFound, Validation
 from models.store.database import Row, fetch
 from models.store.people import changed, is_unique_violation
+from models.store.session import Session
 
 EVERYONE = "Everyone"
 
@@ -22,7 +22,7 @@ _GROUP: LiteralString = """
 """
 
 
-async def of_organization(session: AsyncSession, organization_id: UUID) -> list[Row]:
+async def of_organization(session: Session, organization_id: UUID) -> list[Row]:
     """The organization's groups with their `members`, by name."""
     rows = await fetch(
         session,
@@ -32,7 +32,7 @@ async def of_organization(session: AsyncSession, organization_id: UUID) -> list[
     return await _peopled(session, rows)
 
 
-async def get(session: AsyncSession, group_id: UUID) -> Row:
+async def get(session: Session, group_id: UUID) -> Row:
     """A group with its `members`; raises NotFound."""
     rows = await fetch(session, f"{_GROUP} WHERE g.id = %(id)s", {"id": group_id})
     if not rows:
@@ -41,7 +41,7 @@ async def get(session: AsyncSession, group_id: UUID) -> Row:
 
 
 async def create(
-    session: AsyncSession, organization_id: UUID, *, name: str, display_name: str = "", avatar_url: str = ""
+    session: Session, organization_id: UUID, *, name: str, display_name: str = "", avatar_url: str = ""
 ) -> UUID:
     """A new group without members; raises Conflict when the organization has one of that name."""
     new_id = uuid7()
@@ -65,7 +65,7 @@ async def create(
 
 
 async def update(
-    session: AsyncSession,
+    session: Session,
     group: Row,
     *,
     name: str | None = None,
@@ -98,13 +98,13 @@ async def update(
         await changed(session, "*")  # principals know their groups
 
 
-async def delete(session: AsyncSession, group_id: UUID) -> None:
+async def delete(session: Session, group_id: UUID) -> None:
     """The group is gone, and what its members had through it."""
     await fetch(session, "DELETE FROM groups WHERE id = %(id)s", {"id": group_id})
     await changed(session, "*")
 
 
-async def _add(session: AsyncSession, group: Row, users: list[UUID]) -> None:
+async def _add(session: Session, group: Row, users: list[UUID]) -> None:
     # A lock on the memberships: nobody leaves the organization while they join its group.
     here = await fetch(
         session,
@@ -127,7 +127,7 @@ async def _add(session: AsyncSession, group: Row, users: list[UUID]) -> None:
     )
 
 
-async def _named(session: AsyncSession, name: str, statement: LiteralString, params: dict[str, Any]) -> None:
+async def _named(session: Session, name: str, statement: LiteralString, params: dict[str, Any]) -> None:
     try:
         async with session.begin_nested():
             await fetch(session, statement, params)
@@ -137,7 +137,7 @@ async def _named(session: AsyncSession, name: str, statement: LiteralString, par
         raise
 
 
-async def _peopled(session: AsyncSession, groups: list[Row]) -> list[Row]:
+async def _peopled(session: Session, groups: list[Row]) -> list[Row]:
     """The groups with their members, by username: one statement for all of them."""
     rows = await fetch(
         session,

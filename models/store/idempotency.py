@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.errors import Conflict, Unprocessable
 from models.store.database import fetch
+from models.store.session import Session
 
 _STILL_RUNNING = "A request with this Idempotency-Key is still running."
 _PURGE_BATCH = 5000
@@ -54,7 +53,7 @@ class Kept:
     body: bytes
 
 
-async def claim(session: AsyncSession, asked: Claim) -> Kept | None:
+async def claim(session: Session, asked: Claim) -> Kept | None:
     """The answer given before, or None when the work is to be done now.
 
     Raises Unprocessable when the key was used for another request, Conflict while that one is still running.
@@ -76,7 +75,7 @@ async def claim(session: AsyncSession, asked: Claim) -> Kept | None:
     return None
 
 
-async def keep(session: AsyncSession, asked: Claim, status: int, body: bytes) -> None:
+async def keep(session: Session, asked: Claim, status: int, body: bytes) -> None:
     """Store the answer with the work; raises Conflict, undoing the work, when another request got there first."""
     stored = await fetch(
         session,
@@ -94,7 +93,7 @@ async def keep(session: AsyncSession, asked: Claim, status: int, body: bytes) ->
         raise Conflict(_STILL_RUNNING, "Try again to get its answer.")
 
 
-async def purge(session: AsyncSession, ttl: timedelta) -> int:
+async def purge(session: Session, ttl: timedelta) -> int:
     """Forget answers older than `ttl`, a bounded number at once; how many were forgotten."""
     rows = await fetch(
         session,

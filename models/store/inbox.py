@@ -6,12 +6,12 @@ from typing import Any, Literal
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.errors import NotFound
 from models.parts import from_rest, to_rest
 from models.rules.moments import rfc3339
 from models.store.database import Row, fetch
+from models.store.session import Session
 
 PAGE = 25
 
@@ -30,7 +30,7 @@ class Notice:
     details: dict[str, Any]
 
 
-async def post(session: AsyncSession, notices: Sequence[Notice]) -> int:
+async def post(session: Session, notices: Sequence[Notice]) -> int:
     """Put notices into their people's inboxes; how many were new."""
     if not notices:
         return 0
@@ -63,7 +63,7 @@ async def post(session: AsyncSession, notices: Sequence[Notice]) -> int:
 
 
 async def listed(
-    session: AsyncSession, user_id: UUID, *, status: ReadStatus = "all", before: UUID | None = None
+    session: Session, user_id: UUID, *, status: ReadStatus = "all", before: UUID | None = None
 ) -> list[dict[str, Any]]:
     """A page of a person's notices, newest first, from before the one that was shown last."""
     rows = await fetch(
@@ -81,7 +81,7 @@ async def listed(
     return [_view(row) for row in rows]
 
 
-async def unread(session: AsyncSession, user_id: UUID) -> int:
+async def unread(session: Session, user_id: UUID) -> int:
     """How many notices a person has not read."""
     [row] = await fetch(
         session,
@@ -91,7 +91,7 @@ async def unread(session: AsyncSession, user_id: UUID) -> int:
     return int(row["found"])
 
 
-async def mark(session: AsyncSession, user_id: UUID, notice_id: UUID, *, read: bool) -> dict[str, Any]:
+async def mark(session: Session, user_id: UUID, notice_id: UUID, *, read: bool) -> dict[str, Any]:
     """Tick a person's notice off, or on again; raises NotFound."""
     rows = await fetch(
         session,

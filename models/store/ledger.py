@@ -7,13 +7,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.errors import FenceLost
 from models.parts import Part, from_rest, to_rest
 from models.rules import executions, tool_results
 from models.rules.executions import Course, Policy, Standing
 from models.store.database import Row, fetch
+from models.store.session import Session
 from models.store.stream import Episode
 
 MOST_SHOWN = 100
@@ -65,7 +65,7 @@ RETURNING tool_call_id, policy, state, attempt, result"""
 
 
 async def claim(
-    session: AsyncSession, chat_id: UUID, episode: Episode, message_id: int, calls: Iterable[Intent]
+    session: Session, chat_id: UUID, episode: Episode, message_id: int, calls: Iterable[Intent]
 ) -> dict[str, Claim]:
     """Plan and claim a batch under its attempt's fence, in one round trip; raises FenceLost, and then claims nothing.
 
@@ -95,7 +95,7 @@ WHERE t.chat_id = %(chat)s AND t.message_id = %(message)s AND t.tool_call_id = r
     AND t.attempt = r.attempt AND t.state = 'claimed'"""
 
 
-async def finish(session: AsyncSession, chat_id: UUID, message_id: int, endings: Sequence[Ending]) -> None:
+async def finish(session: Session, chat_id: UUID, message_id: int, endings: Sequence[Ending]) -> None:
     """Write down what came of claims; of a claim that has passed to another, nothing. Bears being done twice."""
     records = [
         {
@@ -109,7 +109,7 @@ async def finish(session: AsyncSession, chat_id: UUID, message_id: int, endings:
     await fetch(session, _FINISH, {"chat": chat_id, "message": message_id, "endings": _encode(records)})
 
 
-async def stop(session: AsyncSession, chat_id: UUID, message_id: int, calls: Iterable[Part]) -> dict[str, Part]:
+async def stop(session: Session, chat_id: UUID, message_id: int, calls: Iterable[Part]) -> dict[str, Part]:
     """The results of those of a stopped message's `calls` that the ledger knows of, by id.
 
     What is claimed may have happened, and is from now on unknown. Needs the chat's row lock.
@@ -134,7 +134,7 @@ async def stop(session: AsyncSession, chat_id: UUID, message_id: int, calls: Ite
     return {from_rest(row["tool_call_id"]): from_rest(row["result"]) for row in rows if row["result"]}
 
 
-async def unsettled(session: AsyncSession, chat_id: UUID) -> list[Row]:
+async def unsettled(session: Session, chat_id: UUID) -> list[Row]:
     """The calls of a chat that may be running or may have happened, newest first, at most MOST_SHOWN.
 
     A claim on a message that was edited away is nobody's any more, so that it counts as unknown.
@@ -151,7 +151,7 @@ async def unsettled(session: AsyncSession, chat_id: UUID) -> list[Row]:
     )
 
 
-async def purge(session: AsyncSession, older_than: timedelta) -> int:
+async def purge(session: Session, older_than: timedelta) -> int:
     """Delete what was settled that long ago and is in the transcript; returns how many, at most PURGE_BATCH.
 
     What is unknown stays as long as its chat does. A chat that does not wait may still need what is settled.

@@ -10,7 +10,6 @@ from datetime import date
 from uuid import UUID
 
 import psycopg
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.errors import UsageLimited
 from models.principal import Principal
@@ -18,6 +17,7 @@ from models.rules import limits, periods
 from models.rules.periods import LONGEST, Period, Window
 from models.store.database import Row, fetch, fetch_together
 from models.store.people import changed
+from models.store.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Standing:
     spent_micros: int
 
 
-async def standing(session: AsyncSession, owner_id: UUID, organization_id: UUID | None = None) -> Standing | None:
+async def standing(session: Session, owner_id: UUID, organization_id: UUID | None = None) -> Standing | None:
     """What the owner may spend and has spent, as chats of the organization see it; None when there are no limits."""
     rows = await fetch(session, _STANDING, _asked(owner_id, organization_id))
     return _judged(rows[0]) if rows else None
@@ -87,7 +87,7 @@ def _judged(row: Row) -> Standing:
     return Standing(period, window, limit.micros, spent)
 
 
-async def require(session: AsyncSession, owner: Principal, organization_id: UUID) -> None:
+async def require(session: Session, owner: Principal, organization_id: UUID) -> None:
     """Raise UsageLimited when the owner has spent what they may. A look-up that fails lets them pass.
 
     Where there are no limits this asks nothing: principals are forgotten everywhere when that changes.
@@ -107,13 +107,13 @@ async def require(session: AsyncSession, owner: Principal, organization_id: UUID
             raise UsageLimited(found.spent_micros, found.limit_micros, found.window.end)
 
 
-async def config(session: AsyncSession) -> Row | None:
+async def config(session: Session) -> Row | None:
     """The deployment's configuration: `enabled`, `default_limit_micros`, `period`, `updated_at`; None if never set."""
     rows = await fetch(session, "SELECT * FROM chat_usage_limit_config")
     return rows[0] if rows else None
 
 
-async def configure(session: AsyncSession, limit_micros: int | None, period: Period | None) -> Row:
+async def configure(session: Session, limit_micros: int | None, period: Period | None) -> Row:
     """Set the default limit and the period, or with None switch all limits off; without a period it stays."""
     rows = await fetch(
         session,
@@ -131,7 +131,7 @@ async def configure(session: AsyncSession, limit_micros: int | None, period: Per
     return rows[0]
 
 
-async def user_overrides(session: AsyncSession) -> list[Row]:
+async def user_overrides(session: Session) -> list[Row]:
     """Limits of single users, by username."""
     return await fetch(
         session,
@@ -141,7 +141,7 @@ async def user_overrides(session: AsyncSession) -> list[Row]:
     )
 
 
-async def group_overrides(session: AsyncSession) -> list[Row]:
+async def group_overrides(session: Session) -> list[Row]:
     """Limits of groups, by name."""
     return await fetch(
         session,
@@ -150,7 +150,7 @@ async def group_overrides(session: AsyncSession) -> list[Row]:
     )
 
 
-async def unpriced_models(session: AsyncSession) -> int:
+async def unpriced_models(session: Session) -> int:
     """How many enabled models name neither an input nor an output price: what they spend is not counted."""
     rows = await fetch(
         session,
@@ -164,7 +164,7 @@ async def unpriced_models(session: AsyncSession) -> int:
     return int(rows[0]["found"])
 
 
-async def limit_user(session: AsyncSession, user_id: UUID, micros: int) -> Row | None:
+async def limit_user(session: Session, user_id: UUID, micros: int) -> Row | None:
     """Give a user a limit of their own; None if there is no such user."""
     rows = await fetch(
         session,
@@ -177,7 +177,7 @@ async def limit_user(session: AsyncSession, user_id: UUID, micros: int) -> Row |
     return rows[0] if rows else None
 
 
-async def limit_group(session: AsyncSession, group_id: UUID, micros: int) -> Row | None:
+async def limit_group(session: Session, group_id: UUID, micros: int) -> Row | None:
     """Give a group a limit; None if there is no such group."""
     rows = await fetch(
         session,
@@ -190,7 +190,7 @@ async def limit_group(session: AsyncSession, group_id: UUID, micros: int) -> Row
     return rows[0] if rows else None
 
 
-async def free_user(session: AsyncSession, user_id: UUID) -> bool | None:
+async def free_user(session: Session, user_id: UUID) -> bool | None:
     """Take a user's own limit away: False if they had none, None if there is no such user."""
     return await _freed(
         session,
@@ -205,7 +205,7 @@ async def free_user(session: AsyncSession, user_id: UUID) -> bool | None:
     )
 
 
-async def free_group(session: AsyncSession, group_id: UUID) -> bool | None:
+async def free_group(session: Session, group_id: UUID) -> bool | None:
     """Take a group's limit away: False if it had none, None if there is no such group."""
     return await _freed(
         session,
@@ -219,6 +219,6 @@ async def free_group(session: AsyncSession, group_id: UUID) -> bool | None:
     )
 
 
-async def _freed(session: AsyncSession, statement: str, subject: UUID) -> bool | None:
+async def _freed(session: Session, statement: str, subject: UUID) -> bool | None:
     rows = await fetch(session, statement, {"id": subject})
     return rows[0]["micros"] is not None if rows else None

@@ -6,12 +6,11 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.parts import Part
 from models.rules import history
 from models.rules.cursors import NOWHERE, Cursor
 from models.store.database import Row, fetch
+from models.store.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ WHERE c.id = %(chat)s"""
 )
 
 
-async def read(session: AsyncSession, chat_id: UUID, floor: Floor) -> Reading | None:
+async def read(session: Session, chat_id: UUID, floor: Floor) -> Reading | None:
     """What is newer than the floor in the chat, or None if there is no such chat."""
     params = {"chat": chat_id, "told": floor.told, "after_id": floor.after_id, **floor.cursor._asdict()}
     found = await fetch(session, _READ, params)
@@ -115,7 +114,7 @@ async def read(session: AsyncSession, chat_id: UUID, floor: Floor) -> Reading | 
     return reading
 
 
-async def positions(session: AsyncSession, chat_ids: Sequence[UUID]) -> list[Position]:
+async def positions(session: Session, chat_ids: Sequence[UUID]) -> list[Position]:
     """How far each of these chats has come."""
     rows = await fetch(
         session,
@@ -129,7 +128,7 @@ async def positions(session: AsyncSession, chat_ids: Sequence[UUID]) -> list[Pos
     return [Position(row["id"], row["snapshot_version"], row["seq"]) for row in rows]
 
 
-async def light(session: AsyncSession, chat_id: UUID) -> tuple[Row, list[Part]] | None:
+async def light(session: Session, chat_id: UUID) -> tuple[Row, list[Part]] | None:
     """The chat for its owner's sidebar, with the calls that a client must answer; None if there is no such chat."""
     rows = await fetch(session, _LIGHT, {"chat": chat_id})
     if not rows:
@@ -137,7 +136,7 @@ async def light(session: AsyncSession, chat_id: UUID) -> tuple[Row, list[Part]] 
     return rows[0], history.open_calls(rows[0].pop("tail") or [])
 
 
-async def mark_read(session: AsyncSession, chat_id: UUID) -> None:
+async def mark_read(session: Session, chat_id: UUID) -> None:
     """The owner has seen the newest assistant message. Touches no version."""
     await fetch(
         session,

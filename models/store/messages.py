@@ -3,12 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.parts import wire
 from models.rules.moments import rfc3339
 from models.rules.pages import MAX_ID, MessagePage
 from models.store.database import Row, fetch
+from models.store.session import Session
 
 USAGE = (
     "input_tokens",
@@ -34,7 +33,7 @@ _FORWARDS = """
 """
 
 
-async def page(session: AsyncSession, chat_id: UUID, asked: MessagePage) -> tuple[list[Row], bool]:
+async def page(session: Session, chat_id: UUID, asked: MessagePage) -> tuple[list[Row], bool]:
     """The visible messages of the page, and whether more lie beyond it in the same direction."""
     rows = await fetch(
         session,

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.errors import Conflict, Invalid
 from models.parts import to_rest
 from models.rules import labels as rules
@@ -12,12 +10,13 @@ from models.store.database import fetch
 from models.store.moves import Locked
 from models.store.moves.record import encode, notice
 from models.store.notices import CHATS
+from models.store.session import Session
 
 LONGEST_TITLE = 200
 REGENERATING = "Title regeneration already in progress for this chat."
 
 
-async def rename(session: AsyncSession, locked: Locked, title: str) -> None:
+async def rename(session: Session, locked: Locked, title: str) -> None:
     """Call the chat so; its owner's sidebar is told. Raises Invalid, and Conflict while a title is being generated."""
     wanted = title.strip()
     if not wanted:
@@ -38,7 +37,7 @@ async def rename(session: AsyncSession, locked: Locked, title: str) -> None:
     )
 
 
-async def label(session: AsyncSession, locked: Locked, labels: Mapping[str, str]) -> None:
+async def label(session: Session, locked: Locked, labels: Mapping[str, str]) -> None:
     """Give the chat these labels instead of those it has; it counts as used now. Raises Invalid."""
     rules.check(labels)
     await fetch(
@@ -48,7 +47,7 @@ async def label(session: AsyncSession, locked: Locked, labels: Mapping[str, str]
     )
 
 
-async def set_plan_mode(session: AsyncSession, locked: Locked, plan_mode: str | None) -> None:
+async def set_plan_mode(session: Session, locked: Locked, plan_mode: str | None) -> None:
     """Turn plan mode on (`plan`) or off (None) for the turns to come."""
     await fetch(
         session, "UPDATE chats SET plan_mode = %(mode)s WHERE id = %(id)s", {"id": locked.id, "mode": plan_mode}

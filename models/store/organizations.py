@@ -3,12 +3,12 @@
 from typing import LiteralString
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
 from models.store.database import Row, fetch
 from models.store.people import changed, is_unique_violation
+from models.store.session import Session
 
 DEFAULT = "default"  # an alias for the default organization, whatever its name
 
@@ -22,7 +22,7 @@ _MEMBER: LiteralString = """
 
 
 async def create(
-    session: AsyncSession,
+    session: Session,
     *,
     name: str,
     display_name: str = "",
@@ -59,7 +59,7 @@ async def create(
     return rows[0]
 
 
-async def get(session: AsyncSession, organization: UUID | str) -> Row:
+async def get(session: Session, organization: UUID | str) -> Row:
     """An organization by id, name or the alias `default`; raises NotFound."""
     text = str(organization)
     rows = await fetch(
@@ -76,7 +76,7 @@ async def get(session: AsyncSession, organization: UUID | str) -> Row:
     return rows[0]
 
 
-async def of_user(session: AsyncSession, user_id: UUID | None = None) -> list[Row]:
+async def of_user(session: Session, user_id: UUID | None = None) -> list[Row]:
     """The organizations a user belongs to (without a user: all), by name."""
     return await fetch(
         session,
@@ -90,14 +90,14 @@ async def of_user(session: AsyncSession, user_id: UUID | None = None) -> list[Ro
     )
 
 
-async def missing(session: AsyncSession, ids: list[UUID]) -> list[UUID]:
+async def missing(session: Session, ids: list[UUID]) -> list[UUID]:
     """Those of `ids` that are no organization."""
     rows = await fetch(session, "SELECT id FROM organizations WHERE id = ANY(%(ids)s)", {"ids": ids})
     known = {row["id"] for row in rows}
     return [each for each in ids if each not in known]
 
 
-async def members(session: AsyncSession, organization_id: UUID) -> list[Row]:
+async def members(session: Session, organization_id: UUID) -> list[Row]:
     """Everybody in the organization, by username."""
     return await fetch(
         session,
@@ -109,7 +109,7 @@ async def members(session: AsyncSession, organization_id: UUID) -> list[Row]:
     )
 
 
-async def member(session: AsyncSession, organization_id: UUID, user_id: UUID) -> Row:
+async def member(session: Session, organization_id: UUID, user_id: UUID) -> Row:
     """One membership; raises NotFound."""
     rows = await fetch(
         session,
@@ -124,7 +124,7 @@ async def member(session: AsyncSession, organization_id: UUID, user_id: UUID) ->
     return rows[0]
 
 
-async def add(session: AsyncSession, organization_id: UUID, user_id: UUID, roles: tuple[str, ...] = ()) -> None:
+async def add(session: Session, organization_id: UUID, user_id: UUID, roles: tuple[str, ...] = ()) -> None:
     """Make the user a member; raises Conflict if they are one."""
     rows = await fetch(
         session,
@@ -139,7 +139,7 @@ async def add(session: AsyncSession, organization_id: UUID, user_id: UUID, roles
     await changed(session, user_id)
 
 
-async def remove(session: AsyncSession, organization_id: UUID, user_id: UUID) -> None:
+async def remove(session: Session, organization_id: UUID, user_id: UUID) -> None:
     """End a membership; raises NotFound. The user's chats stay, out of their reach."""
     rows = await fetch(
         session,
@@ -157,7 +157,7 @@ async def remove(session: AsyncSession, organization_id: UUID, user_id: UUID) ->
     await changed(session, user_id)
 
 
-async def set_roles(session: AsyncSession, organization_id: UUID, user_id: UUID, roles: list[str]) -> None:
+async def set_roles(session: Session, organization_id: UUID, user_id: UUID, roles: list[str]) -> None:
     """Replace a member's roles in the organization; raises NotFound."""
     rows = await fetch(
         session,

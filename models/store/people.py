@@ -3,17 +3,17 @@
 import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
-from sqlmodel.ext.asyncio.session import AsyncSession
+import psycopg
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
 from models.principal import Principal, Scope, SiteRole
 from models.store import notices, secrets
 from models.store.database import Row, fetch
+from models.store.session import Session
 
 DEFAULT_LIFETIME = timedelta(days=30)
 FOREVER = timedelta(days=3650)
@@ -33,7 +33,7 @@ class Found:
     expires_in: timedelta
 
 
-async def find_by_token(session: AsyncSession, digest: bytes) -> Found | None:
+async def find_by_token(session: Session, digest: bytes) -> Found | None:
     """Who this token stands for; None if it is unknown or expired, or its user suspended or deleted."""
     rows = await fetch(
         session,
@@ -68,7 +68,7 @@ async def find_by_token(session: AsyncSession, digest: bytes) -> Found | None:
     return Found(principal, row["expires_in"])
 
 
-async def _touch(session: AsyncSession, token_id: str, user_id: UUID) -> None:
+async def _touch(session: Session, token_id: str, user_id: UUID) -> None:
     """Note the use, at most once a minute; a session in use lives on."""
     await fetch(
         session,
@@ -84,23 +84,23 @@ async def _touch(session: AsyncSession, token_id: str, user_id: UUID) -> None:
     )
 
 
-async def changed(session: AsyncSession, whom: UUID | str) -> None:
+async def changed(session: Session, whom: UUID | str) -> None:
     """Tell every process, when this commits, to forget what it knows of a user or token ("*": of everybody)."""
     await fetch(session, "SELECT pg_notify(%(channel)s, %(whom)s)", {"channel": notices.PEOPLE, "whom": str(whom)})
 
 
-async def any_user(session: AsyncSession) -> bool:
+async def any_user(session: Session) -> bool:
     """Is there a user already?"""
     return bool((await fetch(session, "SELECT EXISTS (SELECT FROM users WHERE NOT deleted) AS found"))[0]["found"])
 
 
-async def hold_set_up(session: AsyncSession) -> None:
+async def hold_set_up(session: Session) -> None:
     """Only one transaction at a time creates the first user, the first organization and the first models."""
     await fetch(session, "SELECT pg_advisory_xact_lock(hashtext('turnstone set-up'))")
 
 
 async def create(
-    session: AsyncSession,
+    session: Session,
     *,
     username: str,
     email: str,
@@ -138,11 +138,10 @@ async def create(
 
 def is_unique_violation(error: Exception) -> bool:
     """Did a statement fail because such a row exists?"""
-    cause: Any = error.orig if isinstance(error, IntegrityError) else error
-    return getattr(cause, "sqlstate", None) == "23505"
+    return isinstance(error, psycopg.errors.UniqueViolation)
 
 
-async def get(session: AsyncSession, user: UUID | str) -> Row:
+async def get(session: Session, user: UUID | str) -> Row:
     """A user by id or username, with `organization_ids`; raises NotFound."""
     if isinstance(user, str):
         with contextlib.suppress(ValueError):
@@ -161,7 +160,7 @@ async def get(session: AsyncSession, user: UUID | str) -> Row:
     return rows[0]
 
 
-async def search(session: AsyncSession, *, text: str = "", limit: int = 0, offset: int = 0) -> tuple[list[Row], int]:
+async def search(session: Session, *, text: str = "", limit: int = 0, offset: int = 0) -> tuple[list[Row], int]:
     """Users whose name, username or address contains `text`, by username, and how many there are in all."""
     rows = await fetch(
         session,
@@ -179,7 +178,7 @@ async def search(session: AsyncSession, *, text: str = "", limit: int = 0, offse
     return [], counted[1]
 
 
-async def password_of(session: AsyncSession, email: str) -> tuple[UUID, str] | None:
+async def password_of(session: Session, email: str) -> tuple[UUID, str] | None:
     """The user of an address who may sign in with a password, and its hash."""
     rows = await fetch(
         session,
@@ -192,13 +191,13 @@ async def password_of(session: AsyncSession, email: str) -> tuple[UUID, str] | N
     return (rows[0]["id"], rows[0]["password_hash"]) if rows else None
 
 
-async def password_hash(session: AsyncSession, user_id: UUID) -> str:
+async def password_hash(session: Session, user_id: UUID) -> str:
     """The stored hash of a user's password, "" if they have none."""
     rows = await fetch(session, "SELECT password_hash FROM users WHERE id = %(id)s", {"id": user_id})
     return str(rows[0]["password_hash"]) if rows else ""
 
 
-async def set_password(session: AsyncSession, user_id: UUID, hashed: str, *, keep_token: str = "") -> None:
+async def set_password(session: Session, user_id: UUID, hashed: str, *, keep_token: str = "") -> None:
     """A new password ends the user's login sessions, but for the one that asks."""
     await fetch(
         session,
@@ -213,7 +212,7 @@ async def set_password(session: AsyncSession, user_id: UUID, hashed: str, *, kee
     await changed(session, user_id)
 
 
-async def set_roles(session: AsyncSession, user_id: UUID, roles: list[str]) -> None:
+async def set_roles(session: Session, user_id: UUID, roles: list[str]) -> None:
     """Replace the site roles; raises Conflict rather than leave no owner."""
     if SiteRole.OWNER not in roles:
         await _keep_an_owner(session, user_id)
@@ -225,7 +224,7 @@ async def set_roles(session: AsyncSession, user_id: UUID, roles: list[str]) -> N
     await changed(session, user_id)
 
 
-async def set_status(session: AsyncSession, user_id: UUID, status: str) -> None:
+async def set_status(session: Session, user_id: UUID, status: str) -> None:
     """`active` or `suspended`; raises Conflict rather than leave no owner."""
     if status != "active":
         await _keep_an_owner(session, user_id)
@@ -237,7 +236,7 @@ async def set_status(session: AsyncSession, user_id: UUID, status: str) -> None:
     await changed(session, user_id)
 
 
-async def delete(session: AsyncSession, user_id: UUID) -> None:
+async def delete(session: Session, user_id: UUID) -> None:
     """The user is gone for everybody, their rows stay; raises Conflict rather than leave no owner."""
     await _keep_an_owner(session, user_id)
     await fetch(session, "UPDATE users SET deleted = true, updated_at = now() WHERE id = %(id)s", {"id": user_id})
@@ -247,7 +246,7 @@ async def delete(session: AsyncSession, user_id: UUID) -> None:
     await changed(session, user_id)
 
 
-async def _keep_an_owner(session: AsyncSession, leaving: UUID) -> None:
+async def _keep_an_owner(session: Session, leaving: UUID) -> None:
     owners = await fetch(
         session,
         "SELECT id, status FROM users WHERE 'owner' = ANY(roles) AND NOT deleted ORDER BY id FOR UPDATE",
@@ -259,7 +258,7 @@ async def _keep_an_owner(session: AsyncSession, leaving: UUID) -> None:
 
 
 async def create_token(
-    session: AsyncSession,
+    session: Session,
     user_id: UUID,
     *,
     kind: str,
@@ -290,7 +289,7 @@ async def create_token(
     return token_id, token
 
 
-async def tokens(session: AsyncSession, user_id: UUID) -> list[Row]:
+async def tokens(session: Session, user_id: UUID) -> list[Row]:
     """The user's living API tokens, newest first; login sessions are not among them."""
     return await fetch(
         session,
@@ -302,7 +301,7 @@ async def tokens(session: AsyncSession, user_id: UUID) -> list[Row]:
     )
 
 
-async def has_token(session: AsyncSession, token: str) -> datetime | None:
+async def has_token(session: Session, token: str) -> datetime | None:
     """When this token expires, None if there is none."""
     rows = await fetch(
         session, "SELECT expires_at FROM api_keys WHERE hashed_secret = %(digest)s", {"digest": secrets.digest(token)}
@@ -310,7 +309,7 @@ async def has_token(session: AsyncSession, token: str) -> datetime | None:
     return rows[0]["expires_at"] if rows else None
 
 
-async def delete_token(session: AsyncSession, user_id: UUID, token_id: str) -> None:
+async def delete_token(session: Session, user_id: UUID, token_id: str) -> None:
     """Revoke a token or session of the user; raises NotFound."""
     rows = await fetch(
         session,

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.errors import Invalid
 from models.store.database import fetch
 from models.store.moves import Locked
+from models.store.session import Session
 
 # One at a time for each owner, before any of their chats is locked: who waits for it holds nothing that others need.
 _HOLD = """
@@ -25,12 +24,12 @@ _PLACE = """
 """
 
 
-async def hold(session: AsyncSession, chat_id: UUID) -> None:
+async def hold(session: Session, chat_id: UUID) -> None:
     """Keep the order of the chat's owner to this transaction; to be asked before any chat is locked."""
     await fetch(session, _HOLD, {"chat": chat_id})
 
 
-async def pin(session: AsyncSession, locked: Locked, place: int) -> None:
+async def pin(session: Session, locked: Locked, place: int) -> None:
     """Pin the chat at the end, move a pinned one to this place, or unpin it with 0; the others close up.
 
     The order must be held. Raises Invalid for archived chats and children. Neither versions nor updated_at change.

@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.store.database import fetch
+from models.store.session import Session
 
 SITE: LiteralString = "SELECT key, value FROM site_configs WHERE %(all)s OR key = ANY(%(keys)s)"
 """The deployment's values by key, for those who read something else in the same round trip."""
 
 
-async def site(session: AsyncSession, *keys: str) -> dict[str, str]:
+async def site(session: Session, *keys: str) -> dict[str, str]:
     """The deployment's values of these keys, those that are set; without keys, all."""
     rows = await fetch(session, SITE, named(keys))
     return {row["key"]: row["value"] for row in rows}
@@ -26,7 +25,7 @@ def named(keys: Sequence[str]) -> dict[str, Any]:
     return {"all": not keys, "keys": list(keys)}
 
 
-async def put_site(session: AsyncSession, values: Mapping[str, str]) -> None:
+async def put_site(session: Session, values: Mapping[str, str]) -> None:
     """Set values of the deployment, in key order so that two writers never wait for each other."""
     await fetch(
         session,
@@ -39,13 +38,13 @@ async def put_site(session: AsyncSession, values: Mapping[str, str]) -> None:
     )
 
 
-async def delete_site(session: AsyncSession, *keys: str) -> list[str]:
+async def delete_site(session: Session, *keys: str) -> list[str]:
     """Take these back to their defaults; the keys that were set."""
     rows = await fetch(session, "DELETE FROM site_configs WHERE key = ANY(%(keys)s) RETURNING key", {"keys": [*keys]})
     return [row["key"] for row in rows]
 
 
-async def user(session: AsyncSession, user_id: UUID, *keys: str) -> dict[str, str]:
+async def user(session: Session, user_id: UUID, *keys: str) -> dict[str, str]:
     """A person's values of these keys, those that are set; without keys, all."""
     rows = await fetch(
         session,
@@ -55,7 +54,7 @@ async def user(session: AsyncSession, user_id: UUID, *keys: str) -> dict[str, st
     return {row["key"]: row["value"] for row in rows}
 
 
-async def put_user(session: AsyncSession, user_id: UUID, values: Mapping[str, str]) -> None:
+async def put_user(session: Session, user_id: UUID, values: Mapping[str, str]) -> None:
     """Set values of a person's own."""
     await fetch(
         session,
@@ -68,7 +67,7 @@ async def put_user(session: AsyncSession, user_id: UUID, values: Mapping[str, st
     )
 
 
-async def delete_user(session: AsyncSession, user_id: UUID, *keys: str) -> list[str]:
+async def delete_user(session: Session, user_id: UUID, *keys: str) -> list[str]:
     """Take a person's values back to their defaults; the keys that were set."""
     rows = await fetch(
         session,

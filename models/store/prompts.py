@@ -3,10 +3,9 @@
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.parts import from_rest
 from models.store.database import fetch
+from models.store.session import Session
 
 DEFAULT_LIMIT = 500
 MAX_LIMIT = 2000
@@ -22,7 +21,7 @@ PROMPTS = """
 """
 
 
-async def of_chat(session: AsyncSession, chat_id: UUID, limit: int) -> list[dict[str, Any]]:
+async def of_chat(session: Session, chat_id: UUID, limit: int) -> list[dict[str, Any]]:
     """The newest prompts that have words, each with the id of its message; a limit of 0 means 500."""
     rows = await fetch(session, PROMPTS, {"chat": chat_id, "limit": limit or DEFAULT_LIMIT})
     return [{"id": row["id"], "text": from_rest(row["text"])} for row in rows]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
@@ -12,6 +11,7 @@ from models.store import catalog, secrets
 from models.store.database import Row, fetch
 from models.store.people import is_unique_violation
 from models.store.secrets import Cipher
+from models.store.session import Session
 
 _PROVIDER: LiteralString = """
     p.id, p.type, p.name, p.display_name, p.enabled, p.base_url, p.settings, p.created_at, p.updated_at,
@@ -35,12 +35,12 @@ class NewKey:
     secret: str
 
 
-async def listed(session: AsyncSession) -> list[Row]:
+async def listed(session: Session) -> list[Row]:
     """All providers that are not deleted, by name."""
     return await fetch(session, f"SELECT {_PROVIDER} FROM ai_providers p WHERE NOT p.deleted ORDER BY p.name")  # noqa: S608 - fixed text
 
 
-async def get(session: AsyncSession, provider: UUID | str, *, lock: bool = False) -> Row:
+async def get(session: Session, provider: UUID | str, *, lock: bool = False) -> Row:
     """A provider by id or name; raises NotFound. `lock` holds the catalogue still until the transaction ends."""
     if lock:
         await catalog.hold(session)
@@ -59,7 +59,7 @@ async def get(session: AsyncSession, provider: UUID | str, *, lock: bool = False
 
 
 async def create(
-    session: AsyncSession,
+    session: Session,
     cipher: Cipher,
     *,
     kind: str,
@@ -101,7 +101,7 @@ async def create(
 
 
 async def update(
-    session: AsyncSession,
+    session: Session,
     provider_id: UUID,
     *,
     display_name: str | None = None,
@@ -129,7 +129,7 @@ async def update(
     await catalog.changed(session)
 
 
-async def replace_keys(session: AsyncSession, cipher: Cipher, provider_id: UUID, keys: list[KeptKey | NewKey]) -> None:
+async def replace_keys(session: Session, cipher: Cipher, provider_id: UUID, keys: list[KeptKey | NewKey]) -> None:
     """Keep the keys named by id, add the new ones, delete all others."""
     kept = [key.id for key in keys if isinstance(key, KeptKey)]
     await fetch(
@@ -143,7 +143,7 @@ async def replace_keys(session: AsyncSession, cipher: Cipher, provider_id: UUID,
     await catalog.changed(session)
 
 
-async def _add_key(session: AsyncSession, cipher: Cipher, provider_id: UUID, secret: str) -> None:
+async def _add_key(session: Session, cipher: Cipher, provider_id: UUID, secret: str) -> None:
     # clock_timestamp: keys of one transaction keep the order they were given in.
     await fetch(
         session,
@@ -160,7 +160,7 @@ async def _add_key(session: AsyncSession, cipher: Cipher, provider_id: UUID, sec
     )
 
 
-async def delete(session: AsyncSession, provider_id: UUID) -> None:
+async def delete(session: Session, provider_id: UUID) -> None:
     """Hide the provider and its models, forget its keys. The row stays, so that set-up does not make it again."""
     await catalog.hold(session)
     await fetch(

@@ -3,14 +3,13 @@
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.parts import wire
 from models.rules.moments import rfc3339
 from models.store.database import Row, fetch
+from models.store.session import Session
 
 
-async def waiting(session: AsyncSession, chat_id: UUID) -> list[Row]:
+async def waiting(session: Session, chat_id: UUID) -> list[Row]:
     """The queue, its head first."""
     return await fetch(
         session,

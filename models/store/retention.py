@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.store import audit, moves, preferences
 from models.store.database import Row, fetch, fetch_together
+from models.store.session import Session
 
 RETENTION = "agents_chat_retention_days"
 DEBUG_RETENTION = "agents_chat_debug_retention_days"
@@ -28,7 +27,7 @@ STALE = timedelta(minutes=10)
 LOST = timedelta(days=1)
 
 
-async def days(session: AsyncSession, key: str) -> int:
+async def days(session: Session, key: str) -> int:
     """So many days, 0 for never; raises ValueError when what is stored is no such number."""
     stored = (await preferences.site(session, key)).get(key)
     if stored is None:
@@ -38,7 +37,7 @@ async def days(session: AsyncSession, key: str) -> int:
     return int(stored)
 
 
-async def set_days(session: AsyncSession, key: str, value: int) -> None:
+async def set_days(session: Session, key: str, value: int) -> None:
     """Keep for so many days from now on; what is over goes with the next round."""
     await preferences.put_site(session, {key: str(value)})
 
@@ -57,7 +56,7 @@ _DELETE_CHATS: LiteralString = """
 """
 
 
-async def delete_archived(session: AsyncSession, cutoff: datetime, limit: int) -> int:
+async def delete_archived(session: Session, cutoff: datetime, limit: int) -> int:
     """Delete chats that were archived before, oldest first, with everything in them."""
     rows = await fetch(session, _DELETE_CHATS, {"cutoff": cutoff, "busy": BUSY, "limit": limit})
     return len(rows)
@@ -76,7 +75,7 @@ _DELETE_FILES: LiteralString = """
 """
 
 
-async def delete_orphan_files(session: AsyncSession, cutoff: datetime, limit: int) -> int:
+async def delete_orphan_files(session: Session, cutoff: datetime, limit: int) -> int:
     """Delete files that were uploaded before and that no chat uses, oldest first."""
     found = [row["id"] for row in await fetch(session, _ORPHANS, {"cutoff": cutoff, "limit": limit})]
     return len(await fetch(session, _DELETE_FILES, {"ids": found})) if found else 0
@@ -108,13 +107,13 @@ _STILL_IDLE: LiteralString = f"""
 """  # noqa: S608 - fixed text
 
 
-async def idle_roots(session: AsyncSession, cutoff: datetime, limit: int) -> list[UUID]:
+async def idle_roots(session: Session, cutoff: datetime, limit: int) -> list[UUID]:
     """Roots in whose family nobody said anything since, oldest first; not the pinned ones, nor any at work."""
     rows = await fetch(session, _IDLE_ROOTS, {"cutoff": cutoff, "busy": BUSY, "limit": limit}, prepare=False)
     return [row["id"] for row in rows]
 
 
-async def archive_idle(session: AsyncSession, root: UUID, cutoff: datetime, tick: str) -> int:
+async def archive_idle(session: Session, root: UUID, cutoff: datetime, tick: str) -> int:
     """Archive the family if it is still idle under its lock, with an audit entry; 0 if somebody holds it or spoke."""
     params = {"id": root, "cutoff": cutoff, "busy": BUSY}
     held, [counted], still = await fetch_together(session, [(_HOLD, params), (_COUNT, params), (_STILL_IDLE, params)])
@@ -152,7 +151,7 @@ _ARCHIVED_IN: LiteralString = """
 """
 
 
-async def archived_in(session: AsyncSession, tick: str, most: int) -> list[Row]:
+async def archived_in(session: Session, tick: str, most: int) -> list[Row]:
     """The chats that a tick archived, by owner, oldest first, at most so many each; `total` counts all of the owner."""
     mark = audit.encoded(audit.by_background_job(SUBSYSTEM, tick=tick))
     return await fetch(session, _ARCHIVED_IN, {"mark": mark, "most": most})
@@ -195,17 +194,17 @@ _CLOSE_STALE: LiteralString = """
 """
 
 
-async def forget_debug_before(session: AsyncSession, cutoff: datetime, limit: int) -> int:
+async def forget_debug_before(session: Session, cutoff: datetime, limit: int) -> int:
     """Delete debug runs that nobody wrote to since, finished or not."""
     return len(await fetch(session, _FORGET_OLD, {"cutoff": cutoff, "limit": limit}))
 
 
-async def forget_debug_of_the_gone(session: AsyncSession, limit: int) -> int:
+async def forget_debug_of_the_gone(session: Session, limit: int) -> int:
     """Delete debug runs of archived chats, and of messages that were edited away."""
     return len(await fetch(session, _FORGET_GONE, {"skew": SKEW, "limit": limit}))
 
 
-async def close_stale_debug(session: AsyncSession, limit: int) -> int:
+async def close_stale_debug(session: Session, limit: int) -> int:
     """End debug runs whose end nobody noted: the chat has long come to rest, or nothing was heard for a day."""
     params: dict[str, Any] = {"stale": STALE, "lost": LOST, "busy": BUSY, "limit": limit}
     return len(await fetch(session, _CLOSE_STALE, params))
@@ -218,7 +217,7 @@ _FORGET_NOTICES: LiteralString = """
 """
 
 
-async def forget_read_notices(session: AsyncSession, cutoff: datetime, limit: int) -> int:
+async def forget_read_notices(session: Session, cutoff: datetime, limit: int) -> int:
     """Delete notices that were read before."""
     return len(await fetch(session, _FORGET_NOTICES, {"cutoff": cutoff, "limit": limit}))
 

@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.store.database import fetch, fetch_together
+from models.store.session import Session
 
 
 class Standing(NamedTuple):
@@ -30,7 +29,7 @@ _COLUMNS = """id, owner_id, status, snapshot_version, history_version, generatio
     begun_by"""
 
 
-async def of(session: AsyncSession, chat_ids: Collection[UUID]) -> dict[UUID, Standing]:
+async def of(session: Session, chat_ids: Collection[UUID]) -> dict[UUID, Standing]:
     """Where these chats stand; those that are gone are missing."""
     rows = await fetch(
         session,
@@ -57,7 +56,7 @@ UNION ALL SELECT 'requires_action', count(*), 0 FROM chats WHERE status = 'requi
 _QUEUED = "SELECT count(*) AS found FROM chat_queued_messages"
 
 
-async def backlog(session: AsyncSession) -> Backlog:
+async def backlog(session: Session) -> Backlog:
     """What waits in the whole deployment, by indexes that hold only what does."""
     chats, queues = await fetch_together(session, [(ACTIVE_CHATS, {}), (_QUEUED, {})])
     found = {row["status"]: row for row in chats}
@@ -68,7 +67,7 @@ async def backlog(session: AsyncSession) -> Backlog:
     )
 
 
-async def turn(session: AsyncSession, chat_id: UUID) -> tuple[int, datetime] | None:
+async def turn(session: Session, chat_id: UUID) -> tuple[int, datetime] | None:
     """The message that began the chat's turn, and when; None if there is none."""
     rows = await fetch(
         session,
@@ -82,13 +81,13 @@ async def turn(session: AsyncSession, chat_id: UUID) -> tuple[int, datetime] | N
 _RUNNABLE = "status IN ('pending', 'running', 'interrupting')"
 
 
-async def count_runnable(session: AsyncSession) -> int:
+async def count_runnable(session: Session) -> int:
     """How many chats a workflow should be driving."""
     [row] = await fetch(session, f"SELECT count(*) AS found FROM chats WHERE {_RUNNABLE}")  # noqa: S608 - fixed text
     return int(row["found"])
 
 
-async def undriven(session: AsyncSession, driven: Collection[UUID], *, limit: int) -> list[Standing]:
+async def undriven(session: Session, driven: Collection[UUID], *, limit: int) -> list[Standing]:
     """Runnable chats that are not among the driven, longest untouched first: many driven ones hide none."""
     rows = await fetch(
         session,
@@ -99,7 +98,7 @@ async def undriven(session: AsyncSession, driven: Collection[UUID], *, limit: in
     return [Standing(**row) for row in rows]
 
 
-async def stalled(session: AsyncSession, driven: Collection[UUID], *, age: timedelta, limit: int) -> list[Standing]:
+async def stalled(session: Session, driven: Collection[UUID], *, age: timedelta, limit: int) -> list[Standing]:
     """Driven chats whose stop, or whose new text, nobody has taken up for that long: the nudge may have been lost.
 
     A chat that is merely pending may be waiting for a slot: it is named for a while only.
@@ -123,6 +122,6 @@ UNION ALL
 LIMIT %(limit)s"""
 
 
-async def overdue(session: AsyncSession, *, limit: int) -> list[UUID]:
+async def overdue(session: Session, *, limit: int) -> list[UUID]:
     """Chats whose client has not answered its calls in time, those without a deadline and the longest overdue first."""
     return [row["id"] for row in await fetch(session, _OVERDUE, {"limit": limit})]

@@ -7,12 +7,12 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.events import assemble
 from models.parts import Part, from_rest
 from models.store.database import fetch
 from models.store.notices import PARTS
+from models.store.session import Session
 
 NOTICE_BYTES = 7900  # Postgres refuses a NOTIFY payload of 8000 bytes
 PURGE_BATCH = 20_000
@@ -115,7 +115,7 @@ def decode_notices(payload: str) -> list[PartsNotice]:
 
 
 async def episode_parts(
-    session: AsyncSession, chat_id: UUID, history_version: int, generation_attempt: int, after_seq: int = 0
+    session: Session, chat_id: UUID, history_version: int, generation_attempt: int, after_seq: int = 0
 ) -> list[tuple[int, str, Part]]:
     """The parts of an episode after `after_seq`, as (seq, role, part), in order."""
     rows = await fetch(
@@ -128,7 +128,7 @@ async def episode_parts(
 
 
 async def partial(
-    session: AsyncSession, chat_id: UUID, history_version: int, generation_attempt: int
+    session: Session, chat_id: UUID, history_version: int, generation_attempt: int
 ) -> list[tuple[str, Part]]:
     """What an episode had come to, as whole parts with their roles: all that is left of a dead worker's step."""
     logged = await episode_parts(session, chat_id, history_version, generation_attempt)
@@ -136,7 +136,7 @@ async def partial(
     return assemble(contiguous)
 
 
-async def purge(session: AsyncSession, older_than: timedelta) -> int:
+async def purge(session: Session, older_than: timedelta) -> int:
     """Delete parts of that age, but those of an episode that still runs; returns how many, at most PURGE_BATCH."""
     [row] = await fetch(
         session,

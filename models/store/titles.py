@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.parts import from_rest
 from models.rules.titles import RECENT_TURNS, spoken
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves.record import USAGE_COLUMNS, StepRow, encode, notice, record
 from models.store.notices import CHATS
+from models.store.session import Session
 from models.store.spending import SPEND, spent
 
 LOCK_LIFE = timedelta(minutes=1)  # then whoever held the title is taken for dead
@@ -51,7 +50,7 @@ class Talk:
     recent: list[Row]  # of the latest turns, in order
 
 
-async def talk(session: AsyncSession, chat_id: UUID) -> Talk | None:
+async def talk(session: Session, chat_id: UUID) -> Talk | None:
     """What there is to make a title or a label from, in one round trip; None if there is no such chat."""
     wanted = {"id": chat_id, "turns": RECENT_TURNS, "limit": MOST_RECENT}
     chats, [counted], first, recent = await fetch_together(
@@ -69,7 +68,7 @@ def is_held(title_locked_at: datetime | None, now: datetime) -> bool:
     return title_locked_at is not None and now - title_locked_at < LOCK_LIFE
 
 
-async def hold(session: AsyncSession, chat_id: UUID) -> datetime | None:
+async def hold(session: Session, chat_id: UUID) -> datetime | None:
     """Keep everybody else from changing the title, for a minute at most; None when somebody else does already.
 
     The moment given back names this hold.
@@ -86,7 +85,7 @@ async def hold(session: AsyncSession, chat_id: UUID) -> datetime | None:
     return rows[0]["title_locked_at"] if rows else None
 
 
-async def release(session: AsyncSession, chat_id: UUID, held: datetime) -> None:
+async def release(session: Session, chat_id: UUID, held: datetime) -> None:
     """Let go of the title, if this hold is still the current one."""
     await fetch(
         session,
@@ -95,7 +94,7 @@ async def release(session: AsyncSession, chat_id: UUID, held: datetime) -> None:
     )
 
 
-async def save_automatic(session: AsyncSession, chat_id: UUID, title: str, *, instead_of: str) -> bool:
+async def save_automatic(session: Session, chat_id: UUID, title: str, *, instead_of: str) -> bool:
     """Save a title that nobody asked for: only if the chat still has the one it was made for, and nobody holds it."""
     rows = await fetch(
         session,
@@ -110,7 +109,7 @@ async def save_automatic(session: AsyncSession, chat_id: UUID, title: str, *, in
     return await _told(session, rows, TITLE_CHANGED)
 
 
-async def save_held(session: AsyncSession, chat_id: UUID, title: str, held: datetime) -> bool:
+async def save_held(session: Session, chat_id: UUID, title: str, held: datetime) -> bool:
     """Save a title that a person asked for, and let go of it; False when the hold was lost meanwhile."""
     rows = await fetch(
         session,
@@ -123,9 +122,7 @@ async def save_held(session: AsyncSession, chat_id: UUID, title: str, held: date
     return await _told(session, rows, TITLE_CHANGED)
 
 
-async def save_label(
-    session: AsyncSession, chat_id: UUID, label: str, *, instead_of: str, snapshot_version: int
-) -> bool:
+async def save_label(session: Session, chat_id: UUID, label: str, *, instead_of: str, snapshot_version: int) -> bool:
     """Save what a turn is called, if the chat is still where that turn left it."""
     rows = await fetch(
         session,
@@ -138,7 +135,7 @@ async def save_label(
     return await _told(session, rows, SUMMARY_CHANGED)
 
 
-async def resting(session: AsyncSession, chat_id: UUID, label: str) -> Row | None:
+async def resting(session: Session, chat_id: UUID, label: str) -> Row | None:
     """Whose chat it is and its model, if it rests under this label."""
     rows = await fetch(
         session,
@@ -149,7 +146,7 @@ async def resting(session: AsyncSession, chat_id: UUID, label: str) -> Row | Non
     return rows[0] if rows else None
 
 
-async def charge(session: AsyncSession, chat: Row, call: StepRow) -> int | None:
+async def charge(session: Session, chat: Row, call: StepRow) -> int | None:
     """Charge the chat with a call that is no part of its talk: the id of a deleted row that nobody sees.
 
     It carries the version that the history has, so no reader takes it for news. None when the chat is gone.
@@ -164,7 +161,7 @@ async def charge(session: AsyncSession, chat: Row, call: StepRow) -> int | None:
     return rows[0]["id"] if rows else None
 
 
-async def words(session: AsyncSession, chat_id: UUID, charged: int) -> str:
+async def words(session: Session, chat_id: UUID, charged: int) -> str:
     """What the call that was charged as this row came to."""
     rows = await fetch(
         session,
@@ -174,7 +171,7 @@ async def words(session: AsyncSession, chat_id: UUID, charged: int) -> str:
     return spoken(from_rest(rows[0]["content"])) if rows else ""
 
 
-async def _told(session: AsyncSession, rows: list[Row], watch: tuple[str, ...]) -> bool:
+async def _told(session: Session, rows: list[Row], watch: tuple[str, ...]) -> bool:
     for chat in rows:
         await fetch(
             session, "SELECT pg_notify(%(channel)s, %(payload)s)", {"channel": CHATS, "payload": notice(chat, watch)}

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.store.database import Row, fetch
+from models.store.session import Session
 
 _TOLD: LiteralString = """coalesce(m.input_tokens, m.output_tokens, m.total_tokens, m.reasoning_tokens,
     m.cache_creation_tokens, m.cache_read_tokens) IS NOT NULL"""
@@ -87,13 +86,13 @@ class Page:
     offset: int = 0
 
 
-async def of_chat(session: AsyncSession, root_chat_id: UUID) -> Row:
+async def of_chat(session: Session, root_chat_id: UUID) -> Row:
     """Cost and counts of a root chat and all chats below it."""
     [row] = await fetch(session, _CHAT, {"root": root_chat_id})
     return {"root_chat_id": root_chat_id, **row}
 
 
-async def of_person(session: AsyncSession, user_id: UUID, start: datetime, end: datetime) -> Row:
+async def of_person(session: Session, user_id: UUID, start: datetime, end: datetime) -> Row:
     """What a person's chats used from `start` to just before `end`: totals, `by_model` and `by_chat`, dearest first."""
     rows = await fetch(session, _PERSON, {"user": user_id, "start": start, "end": end})
     [total] = [row for row in rows if not row["of_model"] and not row["of_chat"]]
@@ -108,7 +107,7 @@ async def of_person(session: AsyncSession, user_id: UUID, start: datetime, end: 
     }
 
 
-async def of_everybody(session: AsyncSession, start: datetime, end: datetime, page: Page) -> tuple[list[Row], int]:
+async def of_everybody(session: Session, start: datetime, end: datetime, page: Page) -> tuple[list[Row], int]:
     """People with usage in the window, dearest first, and how many there are in all."""
     params = {"start": start, "end": end, "text": page.text, "limit": page.limit, "offset": page.offset}
     rows = await fetch(session, _EVERYBODY, params)

@@ -7,9 +7,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
+from models.rules.profiles import PROVIDER_TYPES
 from models.tables.rows import document, identity, moment, now
-
-PROVIDER_TYPES = ("openai", "anthropic", "azure", "bedrock", "google", "openai-compat", "openrouter", "vercel", "demo")
 
 
 class AIProvider(SQLModel, table=True):

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
-from sqlmodel import select
+import orjson
 
 from activities.resources import Resources, open_resources
 from activities.tools.registry import TOOLS, Toolbox
@@ -20,11 +19,11 @@ from models.store import moves
 from models.store.database import Database, fetch
 from models.store.moves import Moved
 from models.store.secrets import Cipher
-from models.tables.catalog import AIProvider, AIProviderKey, ModelConfig
+from models.tables.catalog import AIProviderKey
 from models.tables.chats import Chat
 from models.tables.messages import Message
 from tests.fakes.provider import FakeProvider
-from tests.seeds import World
+from tests.seeds import World, insert
 from workflows.client import Temporal
 
 RESTING = ("waiting", "error")
@@ -92,7 +91,8 @@ class Stack:
 
     async def chat(self, chat_id: UUID) -> Chat:
         async with self.database.read() as session:
-            return (await session.exec(select(Chat).where(Chat.id == chat_id))).one()
+            [row] = await fetch(session, "SELECT * FROM chats WHERE id = %(id)s", {"id": chat_id})
+        return Chat(**row)
 
     async def until(self, chat_id: UUID, holds: Callable[[Chat], bool]) -> Chat:
         while not holds(chat := await self.chat(chat_id)):
@@ -106,8 +106,8 @@ class Stack:
     async def messages(self, chat_id: UUID) -> list[Message]:
         """What is in the chat, without what was edited away."""
         async with self.database.read() as session:
-            query = select(Message).where(Message.chat_id == chat_id, Message.deleted == False)  # noqa: E712
-            return list((await session.exec(query.order_by(Message.id))).all())  # type: ignore[arg-type]
+            query = "SELECT * FROM chat_messages WHERE chat_id = %(id)s AND NOT deleted ORDER BY id"
+            return [Message(**row) for row in await fetch(session, query, {"id": chat_id})]
 
     async def said(self, chat_id: UUID) -> list[tuple[str, str]]:
         """Role and text of each message."""
@@ -141,14 +141,19 @@ async def point_at(database: Database, world: World, fake: FakeProvider, setting
     """Make the world's provider an OpenAI-compatible one at the fake's address, with a key."""
     cipher = Cipher(settings.secret_keys.get_secret_value())
     async with database.begin() as session:
-        await session.exec(
-            update(AIProvider).values(
-                type="openai-compat", name="fake", display_name="Fake AI", base_url=fake.openai_url
-            )
+        await fetch(
+            session,
+            "UPDATE ai_providers SET type = 'openai-compat', name = 'fake', display_name = 'Fake AI', "
+            "base_url = %(url)s",
+            {"url": fake.openai_url},
         )
-        await session.exec(update(ModelConfig).values(model="fake-model", options=options))
+        await fetch(
+            session,
+            "UPDATE chat_model_configs SET model = 'fake-model', options = %(options)s",
+            {"options": orjson.dumps(options).decode()},
+        )
         key = AIProviderKey(provider_id=world.provider_id, api_key=cipher.encrypt("sk-test"), masked="sk-...")
-        session.add(key)
+        await insert(session, key)
 
 
 @asynccontextmanager

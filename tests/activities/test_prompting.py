@@ -3,13 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import update
+import orjson
 
 from models.parts import Part, text
 from models.rules.instructions import CUSTOM_PROMPT, PLAN_INSTRUCTIONS, PLAN_OVERLAY
 from models.store import files, moves, preferences
 from models.store.database import fetch
-from models.tables.catalog import AIProvider, ModelConfig
 from tests.activities.stack import Stack, worker
 from tests.fakes.behaviour import Behaviour
 
@@ -54,10 +53,14 @@ async def keep(stack: Stack, name: str, media_type: str, data: bytes) -> Part:
     return {"type": "file", "file_id": str(file_id), "media_type": media_type, "name": name}
 
 
+PROVIDER = "UPDATE ai_providers SET type = %(type)s, base_url = %(url)s"
+
+
 async def use_anthropic(stack: Stack, **options: Any) -> None:
     async with stack.database.begin() as session:
-        await session.exec(update(AIProvider).values(type="anthropic", base_url=stack.fake.root_url))
-        await session.exec(update(ModelConfig).values(options={"provider_options": {"anthropic": options}}))
+        await fetch(session, PROVIDER, {"type": "anthropic", "url": stack.fake.root_url})
+        made = orjson.dumps({"provider_options": {"anthropic": options}}).decode()
+        await fetch(session, "UPDATE chat_model_configs SET options = %(options)s", {"options": made})
 
 
 async def test_the_owners_prompt_follows_the_stored_system_messages_from_the_next_step_on(stack: Stack) -> None:
@@ -144,7 +147,7 @@ async def test_a_search_of_one_provider_is_not_shown_to_another(stack: Stack) ->
     async with worker(stack) as resources:
         chat_id = await ask(stack, text("news?"))
         async with stack.database.begin() as session:
-            await session.exec(update(AIProvider).values(type="openai-compat", base_url=stack.fake.openai_url))
+            await fetch(session, PROVIDER, {"type": "openai-compat", "url": stack.fake.openai_url})
         resources.catalog.forget()
         await stack.send(chat_id, "thanks")
         assert (await stack.rest(chat_id)).last_error is None

@@ -22,6 +22,7 @@ from models.tables.catalog import ModelConfig
 from tests.activities.stack import Stack, worker
 from tests.chaos.invariants import LAWS
 from tests.fakes.behaviour import Behaviour
+from tests.seeds import insert
 from workflows.client import title_workflow_id
 
 WORDS = "explain how a mutex works in the kernel please"
@@ -65,8 +66,7 @@ async def add_model(stack: Stack, name: str, **options: Any) -> UUID:
         config = ModelConfig(
             ai_provider_id=stack.world.provider_id, model=name, context_limit=1000, is_default=False, options=options
         )
-        session.add(config)
-        await session.flush()
+        await insert(session, config)
         return config.id
 
 

@@ -3,10 +3,8 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from psycopg.pq import Trace
-from sqlalchemy import event
 
 from models.store.database import Database
 
@@ -19,24 +17,17 @@ class Trips:
 
 @contextmanager
 def trips(database: Database) -> Iterator[Trips]:
-    """Count the waits for an answer of every pooled connection that is used inside the block."""
+    """Count the waits for an answer of every pooled connection; those used inside the block are open before it."""
     counted = Trips()
-    engine = database._engine.sync_engine
     with tempfile.TemporaryFile("w+") as log:
-        traced: list[Any] = []
-
-        def checkout(connection: Any, _record: object, _proxy: object) -> None:
-            protocol = connection.driver_connection.pgconn
-            if protocol not in traced:
-                protocol.trace(log.fileno())
-                protocol.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
-                traced.append(protocol)
-
-        event.listen(engine, "checkout", checkout)
+        traced = [connection._pq for connection in database.pool._idle]
+        assert traced
+        for protocol in traced:
+            protocol.trace(log.fileno())
+            protocol.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
         try:
             yield counted
         finally:
-            event.remove(engine, "checkout", checkout)
             for protocol in traced:
                 protocol.untrace()
         log.seek(0)

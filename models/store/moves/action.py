@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.errors import Invalid
 from models.parts import Part, can_rest, from_rest, tool_result
 from models.rules import history
@@ -15,6 +13,7 @@ from models.rules.moves import Move, landings
 from models.rules.states import State, Status
 from models.store.moves.record import Change, Locked, Moved, StepRow, apply, cancelled, lock, unchanged
 from models.store.moves.worker import reconcile
+from models.store.session import Session
 
 NO_OUTPUT: Final = object()
 
@@ -28,7 +27,7 @@ class ClientResult:
     is_error: bool = False
 
 
-async def complete_action(session: AsyncSession, locked: Locked, results: Sequence[ClientResult]) -> Moved:
+async def complete_action(session: Session, locked: Locked, results: Sequence[ClientResult]) -> Moved:
     """Commit the client's results, in call order, and go on; they must answer exactly the pending calls.
 
     Raises IllegalMove (the chat does not wait for results) and Invalid (wire-api.md 3.12, in its order).
@@ -44,7 +43,7 @@ async def complete_action(session: AsyncSession, locked: Locked, results: Sequen
     return await apply(session, locked, Change(Status.PENDING, rows=rows), Move.COMPLETE_ACTION)
 
 
-async def cancel_action(session: AsyncSession, chat_id: UUID) -> Moved:
+async def cancel_action(session: Session, chat_id: UUID) -> Moved:
     """Answer the pending calls for a client whose time is over, and go on; before that, nothing changes.
 
     Raises NotFound.

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.rules import history
 from models.store import ledger
 from models.store.moves.record import StepRow, cancelled
+from models.store.session import Session
 
 
-async def answers(session: AsyncSession, chat_id: UUID, transcript: Sequence[history.Row], why: str) -> list[StepRow]:
+async def answers(session: Session, chat_id: UUID, transcript: Sequence[history.Row], why: str) -> list[StepRow]:
     """A result for each open call, in call order: what the ledger holds, that nobody knows, or an error that says why.
 
     The chat is locked. Without open calls of ours nothing is asked.

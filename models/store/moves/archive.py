@@ -2,13 +2,12 @@
 
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.errors import Invalid, NotFound
 from models.rules.moves import Move
 from models.rules.states import Status
 from models.store.database import Row, fetch
 from models.store.moves.record import Moved, apply, keep, lock_all
+from models.store.session import Session
 
 _BUSY = (Status.PENDING, Status.RUNNING, Status.INTERRUPTING, Status.REQUIRES_ACTION)
 
@@ -20,12 +19,12 @@ WHERE id = %(id)s OR id = (SELECT parent_chat_id FROM chats WHERE id = %(id)s) O
 ORDER BY id FOR NO KEY UPDATE"""
 
 
-async def hold_family(session: AsyncSession, chat_id: UUID) -> None:
+async def hold_family(session: Session, chat_id: UUID) -> None:
     """Lock all that archiving the chat may touch; before the chat itself is locked in the same transaction."""
     await fetch(session, _FAMILY, {"id": chat_id})
 
 
-async def archive(session: AsyncSession, chat_id: UUID) -> list[Moved]:
+async def archive(session: Session, chat_id: UUID) -> list[Moved]:
     """Archive a chat and its descendants; those at work are stopped hard, their partial answers kept.
 
     Returns the chat first, then the descendants that were not archived yet. Raises NotFound, and Invalid when it is
@@ -52,7 +51,7 @@ async def archive(session: AsyncSession, chat_id: UUID) -> list[Moved]:
     return moved
 
 
-async def unarchive(session: AsyncSession, chat_id: UUID) -> list[Moved]:
+async def unarchive(session: Session, chat_id: UUID) -> list[Moved]:
     """Bring a chat and its descendants back as they were; a stop that is under way goes on.
 
     Returns the chat first. Raises NotFound, and Invalid when it is not archived or its parent is.
@@ -73,7 +72,7 @@ async def unarchive(session: AsyncSession, chat_id: UUID) -> list[Moved]:
     return moved
 
 
-async def _family(session: AsyncSession, chat_id: UUID) -> tuple[Row, list[UUID], Row | None]:
+async def _family(session: Session, chat_id: UUID) -> tuple[Row, list[UUID], Row | None]:
     """The chat, the ids of it and its descendants, and its parent: all of them locked."""
     rows = await fetch(session, _FAMILY, {"id": chat_id})
     target = next((row for row in rows if row["id"] == chat_id), None)

@@ -1,16 +1,15 @@
 """The move by which an owner asks for a compaction."""
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.errors import Conflict
 from models.rules import compaction, history
 from models.rules.moves import Move, landings
 from models.rules.states import State, Status
 from models.store.moves.answers import answers
 from models.store.moves.record import Change, Locked, Moved, apply
+from models.store.session import Session
 
 
-async def request_compaction(session: AsyncSession, locked: Locked) -> Moved:
+async def request_compaction(session: Session, locked: Locked) -> Moved:
     """Have the chat's history summarised now; raises Conflict when there is nothing to summarise.
 
     A new epoch begins, with or without a new message: the attempts of the last turn do not count, nor can they commit.

@@ -7,7 +7,6 @@ from typing import Any, cast
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.errors import NotFound
 from models.parts import Part, to_rest, tool_result
@@ -16,6 +15,7 @@ from models.rules.moves import Move, check, landings
 from models.rules.states import RUNNABLE, State, Status, classify
 from models.store.database import Row, fetch, fetch_together
 from models.store.notices import CHATS, ChatNotice
+from models.store.session import Session
 from models.store.spending import SPEND, spent
 
 USAGE_COLUMNS = (
@@ -137,7 +137,7 @@ WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND NOT (compres
 ORDER BY id"""
 
 
-async def lock(session: AsyncSession, chat_id: UUID, *, prompt: bool = False) -> Locked:
+async def lock(session: Session, chat_id: UUID, *, prompt: bool = False) -> Locked:
     """Lock a chat's row and read what decides about it, in one round trip; raises NotFound.
 
     With `prompt`, `tail` holds the whole rows that the model is to see instead of the last tool parts, and
@@ -153,7 +153,7 @@ async def lock(session: AsyncSession, chat_id: UUID, *, prompt: bool = False) ->
     return Locked(chats[0], queue, tail, own[0]["value"] if own else "")
 
 
-async def lock_all(session: AsyncSession, chat_ids: Sequence[UUID]) -> list[Locked]:
+async def lock_all(session: Session, chat_ids: Sequence[UUID]) -> list[Locked]:
     """Lock these chats, in this order and still in one round trip; raises NotFound."""
     statements = [(statement, {"id": chat_id}) for chat_id in chat_ids for statement in (_LOCK, _QUEUE, _TAIL)]
     read = await fetch_together(session, statements)
@@ -162,8 +162,11 @@ async def lock_all(session: AsyncSession, chat_ids: Sequence[UUID]) -> list[Lock
     return [Locked(chats[0], queue, tail) for chats, queue, tail in zip(read[::3], read[1::3], read[2::3], strict=True)]
 
 
-async def apply(session: AsyncSession, locked: Locked, change: Change, *moves: Move) -> Moved:
-    """Check the moves against the table and write the change: one statement, one version, one notice."""
+async def apply(session: Session, locked: Locked, change: Change, *moves: Move, last: bool = False) -> Moved:
+    """Check the moves against the table and write the change: one statement, one version, one notice.
+
+    With `last` the transaction is committed in the same round trip, and nothing may follow.
+    """
     chat = locked.chat
     landed = _check(locked, change, moves)
     version = chat["snapshot_version"] + 1
@@ -197,7 +200,7 @@ async def apply(session: AsyncSession, locked: Locked, change: Change, *moves: M
         watch = (*watch, "summary_change")
     after: Row = {**chat, **columns}
     records = [record(row, number) for number, row in enumerate(change.rows)]
-    written = await _write(session, locked, change, columns, records, notice(after, watch), touched)
+    written = await _write(session, locked, change, columns, records, notice(after, watch), touched, last)
     if touched:
         after["updated_at"] = written["at"]
     messages = inserted(records, locked.id, version, written)
@@ -336,13 +339,14 @@ _ENQUEUE = """queued AS (
 
 
 async def _write(
-    session: AsyncSession,
+    session: Session,
     locked: Locked,
     change: Change,
     columns: dict[str, Any],
     records: list[dict[str, Any]],
     payload: str,
     touched: bool,
+    last: bool,
 ) -> Row:
     """Only the parts that this change needs are in the statement: a plain step is an update, an insert and a notify."""
     positions = [row["position"] for row in locked.queue]
@@ -380,7 +384,7 @@ async def _write(
             "sender": change.enqueue.created_by,
         }
     statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)}"
-    [written] = await fetch(session, statement, params)
+    [written] = await fetch(session, statement, params, last=last)
     return written
 
 

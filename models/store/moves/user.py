@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
 from uuid_utils.compat import uuid7
 
 from models.errors import Invalid, NotFound, QueueFull
@@ -32,6 +31,7 @@ from models.store.moves.record import (
     unchanged,
 )
 from models.store.notices import CHATS
+from models.store.session import Session
 
 _BACKLOG = frozenset({State.E1, State.W1})
 
@@ -49,7 +49,7 @@ FROM made JOIN users u ON u.id = made.owner_id"""  # noqa: S608 - fixed text
 
 
 async def create(
-    session: AsyncSession,
+    session: Session,
     *,
     owner_id: UUID,
     organization_id: UUID,
@@ -102,7 +102,7 @@ async def create(
 
 
 async def send(
-    session: AsyncSession,
+    session: Session,
     locked: Locked,
     *,
     content: list[Part],
@@ -143,7 +143,7 @@ async def send(
 
 
 async def edit(
-    session: AsyncSession,
+    session: Session,
     locked: Locked,
     message_id: int,
     *,
@@ -184,7 +184,7 @@ async def edit(
     return await apply(session, locked, change, Move.EDIT)
 
 
-async def delete_queued(session: AsyncSession, locked: Locked, queued_id: int) -> Moved:
+async def delete_queued(session: Session, locked: Locked, queued_id: int) -> Moved:
     """Take a message out of the queue; one that is not there changes nothing."""
     landings(locked.state, Move.DELETE_QUEUED)
     if all(row["id"] != queued_id for row in locked.queue):
@@ -194,7 +194,7 @@ async def delete_queued(session: AsyncSession, locked: Locked, queued_id: int) -
     return moved
 
 
-async def promote_queued(session: AsyncSession, locked: Locked, queued_id: int) -> Moved:
+async def promote_queued(session: Session, locked: Locked, queued_id: int) -> Moved:
     """Run a queued message next: now if the chat is idle, after a stop that keeps the partial answer if it runs.
 
     Raises NotFound when the queue does not hold it.
@@ -214,7 +214,7 @@ async def promote_queued(session: AsyncSession, locked: Locked, queued_id: int) 
     return await apply(session, locked, change, Move.PROMOTE_QUEUED)
 
 
-async def interrupt(session: AsyncSession, locked: Locked) -> Moved:
+async def interrupt(session: Session, locked: Locked) -> Moved:
     """Stop: a running turn keeps its partial answer, open client calls are answered for it; idle is unchanged."""
     state = locked.state
     landings(state, Move.INTERRUPT)

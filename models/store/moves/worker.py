@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from models.errors import FenceLost
 from models.rules import history, plan
 from models.rules.moments import rfc3339
@@ -27,6 +25,7 @@ from models.store.moves.record import (
     moment_after,
     promoted,
 )
+from models.store.session import Session
 
 INVALID_STATE = {
     "message": "The chat was in an invalid state; send a new message or edit history to continue.",
@@ -77,7 +76,7 @@ class Opened:
 
 
 async def open_attempt(
-    session: AsyncSession,
+    session: Session,
     chat_id: UUID,
     *,
     max_attempts: int,
@@ -155,26 +154,27 @@ def is_held(chat: Row, living: Collection[UUID]) -> bool:
 
 
 async def commit_step(
-    session: AsyncSession, fence: Fence, rows: Sequence[StepRow], *, patience: timedelta = CLIENT_PATIENCE
+    session: Session, fence: Fence, rows: Sequence[StepRow], *, patience: timedelta = CLIENT_PATIENCE
 ) -> StepReply:
     """Commit a step's messages and decide what comes next; a complete answer ends the turn in the same transaction.
 
     Calls that only the client can answer end the run: the chat requires action until `patience` is over. Raises
-    FenceLost, and then nothing is written.
+    FenceLost, and then nothing is written. The transaction is over with it: the commit rides in the last round trip.
     """
     locked = await _fenced(session, fence)
     opened = history.open_calls([*locked.tail, *({"role": row.role, "content": row.content} for row in rows)])
     if opened and not history.local(opened):
-        return await _await_client(session, locked, list(rows), patience)
+        return await _await_client(session, locked, list(rows), patience, last=True)
     if opened or any(row.role == "tool" for row in rows):
-        moved = await apply(session, locked, keep(locked, rows=list(rows), retry_state=None), Move.COMMIT_STEP)
+        change = keep(locked, rows=list(rows), retry_state=None)
+        moved = await apply(session, locked, change, Move.COMMIT_STEP, last=True)
         if opened:
             return _reply(moved, Then.USE_TOOLS, "tool calls committed", Outcome.COMMITTED)
         return _reply(moved, Then.GENERATE, "tool results committed", Outcome.COMMITTED)
-    return await _finish(session, locked, list(rows))
+    return await _finish(session, locked, list(rows), last=True)
 
 
-async def commit_compaction(session: AsyncSession, fence: Fence, rows: Sequence[StepRow]) -> StepReply:
+async def commit_compaction(session: Session, fence: Fence, rows: Sequence[StepRow]) -> StepReply:
     """Commit a summary and what shows it; the turn goes on if the model still owes an answer. Raises FenceLost.
 
     A chat that was at rest when its owner asked for the summary is at rest again, or goes on with its queue.
@@ -187,7 +187,7 @@ async def commit_compaction(session: AsyncSession, fence: Fence, rows: Sequence[
     return await _finish(session, locked, list(rows))
 
 
-async def record_retry(session: AsyncSession, fence: Fence, retry: dict[str, Any], delay_seconds: float) -> StepReply:
+async def record_retry(session: Session, fence: Fence, retry: dict[str, Any], delay_seconds: float) -> StepReply:
     """Tell watchers that the attempt failed and when the next one begins, by the database's clock; raises FenceLost."""
     locked = await _fenced(session, fence)
     retry = {**retry, "retrying_at": rfc3339(moment_after(locked, timedelta(seconds=delay_seconds)))}
@@ -196,12 +196,12 @@ async def record_retry(session: AsyncSession, fence: Fence, retry: dict[str, Any
     return replace(reply, delay_seconds=delay_seconds)
 
 
-async def finish_turn(session: AsyncSession, fence: Fence) -> StepReply:
+async def finish_turn(session: Session, fence: Fence) -> StepReply:
     """End the turn without a new message; the queue's head, if any, is promoted. Raises FenceLost."""
     return await _finish(session, await _fenced(session, fence), [])
 
 
-async def finish_error(session: AsyncSession, fence: Fence, error: dict[str, Any]) -> StepReply:
+async def finish_error(session: Session, fence: Fence, error: dict[str, Any]) -> StepReply:
     """End the turn with a structured error; the queue is kept and waits. Raises FenceLost."""
     locked = await _fenced(session, fence)
     moved = await apply(session, locked, Change(Status.ERROR, last_error=error), Move.FINISH_ERROR)
@@ -209,7 +209,7 @@ async def finish_error(session: AsyncSession, fence: Fence, error: dict[str, Any
 
 
 async def finish_interruption(
-    session: AsyncSession, chat_id: UUID, rows: Sequence[StepRow], *, episode: tuple[int, int] | None
+    session: Session, chat_id: UUID, rows: Sequence[StepRow], *, episode: tuple[int, int] | None
 ) -> StepReply:
     """Commit the partial answer and stop: to rest, or on to the queue's head (never while archived).
 
@@ -234,34 +234,36 @@ async def finish_interruption(
     return _reply(moved, Then.NEXT_TURN, "interrupted; the queue's head is next", Outcome.INTERRUPTED)
 
 
-async def reconcile(session: AsyncSession, locked: Locked) -> Moved:
+async def reconcile(session: Session, locked: Locked) -> Moved:
     """Bring a chat in an invalid state to a visible error, with its queue kept."""
     rows = await answers(session, locked.id, locked.tail, history.CANCELLED_INVALID)
     change = Change(Status.ERROR, archived=False, last_error=INVALID_STATE, rows=rows)
     return await apply(session, locked, change, Move.RECONCILE)
 
 
-async def _fenced(session: AsyncSession, fence: Fence) -> Locked:
+async def _fenced(session: Session, fence: Fence) -> Locked:
     locked = await lock(session, fence.chat_id)
     if locked.state not in (State.R0, State.R1) or _fence(locked.chat) != fence:
         raise FenceLost
     return locked
 
 
-async def _finish(session: AsyncSession, locked: Locked, rows: list[StepRow]) -> StepReply:
+async def _finish(session: Session, locked: Locked, rows: list[StepRow], *, last: bool = False) -> StepReply:
     moves = (Move.COMMIT_STEP, Move.FINISH_TURN) if rows else (Move.FINISH_TURN,)
     landings(locked.state, moves[0])
     if not locked.queue:
-        moved = await apply(session, locked, Change(Status.WAITING, rows=rows), *moves)
+        moved = await apply(session, locked, Change(Status.WAITING, rows=rows), *moves, last=last)
         return _reply(moved, Then.REST, "turn finished", Outcome.FINISHED)
     head = locked.queue[0]
     outstanding = [] if rows else await answers(session, locked.id, locked.tail, history.CANCELLED_BY_PROMOTION)
     change = Change(Status.PENDING, rows=[*rows, *outstanding, promoted(head)], dequeue=[head["id"]])
-    moved = await apply(session, locked, change, *moves)
+    moved = await apply(session, locked, change, *moves, last=last)
     return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next", Outcome.FINISHED)
 
 
-async def _await_client(session: AsyncSession, locked: Locked, rows: list[StepRow], patience: timedelta) -> StepReply:
+async def _await_client(
+    session: Session, locked: Locked, rows: list[StepRow], patience: timedelta, *, last: bool = False
+) -> StepReply:
     moves = (Move.COMMIT_STEP, Move.ENTER_ACTION) if rows else (Move.ENTER_ACTION,)
     landings(locked.state, moves[0])
     change = Change(
@@ -271,7 +273,7 @@ async def _await_client(session: AsyncSession, locked: Locked, rows: list[StepRo
         new_history=not rows,
         watch=("status_change", "action_required"),
     )
-    moved = await apply(session, locked, change, *moves)
+    moved = await apply(session, locked, change, *moves, last=last)
     return _reply(moved, Then.REST, "waiting for the client's tool results", Outcome.REQUIRES_ACTION)
 
 

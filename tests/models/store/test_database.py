@@ -1,11 +1,12 @@
 """The door to Postgres."""
 
 import asyncio
+import contextlib
 
 import psycopg
 import pytest
 
-from models.store.database import Database, fetch
+from models.store.database import Database, fetch, fetch_together
 
 
 async def test_a_block_that_raises_leaves_nothing_behind(database: Database) -> None:
@@ -46,3 +47,74 @@ async def test_a_lost_listener_reconnects_and_says_so(database: Database) -> Non
         other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
     assert await anext(listening) is None
     await listening.aclose()
+
+
+async def test_a_trip_that_was_given_up_costs_its_connection_and_no_other(database: Database) -> None:
+    async def slow() -> None:
+        async with database.begin() as session:
+            await fetch(session, "INSERT INTO site_configs (key, value) VALUES ('a', 'b')")
+            await fetch(session, "SELECT pg_sleep(30)")
+
+    for _ in range(12):  # more than the pool holds
+        work = asyncio.create_task(slow())
+        await asyncio.sleep(0.05)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+    async with database.begin() as session:
+        assert await fetch(session, "SELECT * FROM site_configs") == []
+
+
+async def test_a_statement_that_fails_skips_the_rest_of_its_trip_and_the_commit(database: Database) -> None:
+    for _ in range(6):  # before and after the statements are prepared
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            async with database.begin() as session:
+                await fetch_together(
+                    session,
+                    [
+                        ("INSERT INTO site_configs (key, value) VALUES ('a', 'b')", None),
+                        ("SELECT 1 / %(none)s AS x", {"none": 0}),
+                        ("INSERT INTO site_configs (key, value) VALUES ('c', 'd')", None),
+                    ],
+                )
+        with pytest.raises(psycopg.errors.NotNullViolation):
+            async with database.begin() as session:
+                await fetch(session, "INSERT INTO site_configs (key, value) VALUES ('a', NULL)", last=True)
+    async with database.read() as session:
+        assert await fetch(session, "SELECT * FROM site_configs") == []
+
+
+async def test_a_last_statement_is_committed_with_it_and_nothing_may_follow(database: Database) -> None:
+    with pytest.raises(RuntimeError, match="over"):
+        async with database.begin() as session:
+            await fetch(session, "INSERT INTO site_configs (key, value) VALUES ('a', 'b')", last=True)
+            await fetch(session, "SELECT 1")
+    async with database.read() as session:
+        assert [row["key"] for row in await fetch(session, "SELECT key FROM site_configs")] == ["a"]
+
+
+async def test_a_failure_that_was_swallowed_is_told_by_the_commit(database: Database) -> None:
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        async with database.begin() as session:
+            with contextlib.suppress(psycopg.errors.UndefinedTable):
+                await fetch(session, "SELECT * FROM nowhere")
+
+
+async def test_a_savepoint_undoes_its_block_alone(database: Database) -> None:
+    async with database.begin() as session:
+        await fetch(session, "INSERT INTO site_configs (key, value) VALUES ('a', 'b')")
+        with contextlib.suppress(psycopg.errors.UniqueViolation):
+            async with session.begin_nested():
+                await fetch(session, "INSERT INTO site_configs (key, value) VALUES ('c', 'd'), ('a', 'b')")
+        async with session.begin_nested():
+            await fetch(session, "INSERT INTO site_configs (key, value) VALUES ('e', 'f')")
+    async with database.read() as session:
+        found = await fetch(session, "SELECT key FROM site_configs ORDER BY key")
+    assert [row["key"] for row in found] == ["a", "e"]
+
+
+async def test_more_than_the_socket_takes_at_once_goes_both_ways(database: Database) -> None:
+    words = "x" * 8_000_000
+    async with database.begin() as session:
+        rows = await fetch_together(session, [("SELECT %(words)s::text AS words", {"words": words})] * 3)
+    assert all(found == [{"words": words}] for found in rows)

@@ -19,7 +19,7 @@ from models.store.database import Database, fetch
 from models.tables.people import User
 from tests.models.store.chats import born, chat_in
 from tests.models.store.families import child_of, row_of, until_somebody_waits
-from tests.seeds import World
+from tests.seeds import World, insert
 
 
 async def pin(session: Any, chat_id: UUID, place: int) -> None:
@@ -120,7 +120,7 @@ async def test_owners_are_numbered_apart(database: Database, seed: World) -> Non
     [mine] = await some(database, seed, 1)
     async with database.begin() as session:
         other = User(username="bob", email="bob@example.com")
-        session.add(other)
+        await insert(session, other)
     theirs = await born(database, World(other.id, seed.organization_id, seed.provider_id, seed.model_config_id))
     await pinned(database, mine)
     await pinned(database, theirs)

@@ -56,7 +56,7 @@ class Life(RuleBasedStateMachine):
 
     async def _world(self) -> World:
         async with self.database.begin() as session:
-            await session.exec(_text("TRUNCATE users, organizations, ai_providers, chat_model_configs CASCADE"))
+            await fetch(session, "TRUNCATE users, organizations, ai_providers, chat_model_configs CASCADE")
             return await plant(session)
 
     def _run(self, awaitable: Any) -> Any:
@@ -353,12 +353,6 @@ def _each_call_is_answered_once(messages: list[Row], *, open_allowed: bool) -> N
                 [call["tool_call_id"] for call in history.calls(row["content"])] if row["role"] == "assistant" else []
             )
     assert not waiting or open_allowed
-
-
-def _text(statement: str) -> Any:
-    from sqlalchemy import text as sql
-
-    return sql(statement)
 
 
 def test_no_random_life_breaks_the_store(database_url: str) -> None:

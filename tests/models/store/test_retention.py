@@ -12,7 +12,7 @@ from models.store import debug, moves, preferences, retention
 from models.store.database import Database, fetch
 from models.tables.files import File, FileLink
 from tests.models.store.chats import born, chat_in, send
-from tests.seeds import World
+from tests.seeds import World, insert
 
 NOW = datetime.now(UTC)
 TICK = NOW.isoformat()
@@ -123,8 +123,7 @@ async def test_files_that_no_chat_uses_go_when_they_are_old(database: Database, 
             made = File(
                 owner_id=seed.owner_id, organization_id=seed.organization_id, mimetype="text/plain", size=1, data=b"x"
             )
-            session.add(made)
-            await session.flush()
+            await insert(session, made)
             identity = made.id
         await run(
             database, "UPDATE chat_files SET created_at = now() - %(age)s WHERE id = %(id)s",
@@ -134,7 +133,7 @@ async def test_files_that_no_chat_uses_go_when_they_are_old(database: Database, 
 
     used, orphan, young = await file(90), await file(90), await file(1)
     async with database.begin() as session:
-        session.add(FileLink(chat_id=chat_id, file_id=used))
+        await insert(session, FileLink(chat_id=chat_id, file_id=used))
     async with database.begin() as session:
         assert await retention.delete_orphan_files(session, NOW - timedelta(days=30), 10) == 1
     assert {row["id"] for row in await run(database, "SELECT id FROM chat_files")} == {used, young} - {orphan}
