@@ -12,6 +12,7 @@ from api.doorway import Doorway
 from api.openapi import describe
 from api.resources import Resources, open_resources
 from api.routes import CHATS, EXPERIMENTAL, ROUTES
+from api.switch import Switch
 from models.errors import Exhausted, Invalid, Unavailable
 from models.settings import Settings
 
@@ -46,9 +47,10 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
     )
-    # Routes are tried one after the other: what is asked most comes first.
+    # Of two routes that fit, the first is meant.
     for prefix, router in sorted(ROUTES, key=lambda each: each[0] not in CHATS):
-        app.include_router(router, prefix=prefix)
+        router.declare(app.router, prefix)
+    app.router.routes.insert(0, Switch(app.router.routes))
     errors.install(app)
     app.add_middleware(Doorway)
     describe(app)

@@ -7,14 +7,16 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, model_validator
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.arguments import ABSENT, Plan, simple
 from api.caller import authenticate
 
 TOO_LARGE = "http: request body too large"
@@ -80,13 +82,14 @@ class JsonRequest(Request):
     def __init__(self, scope: Scope, receive: Receive, body: bytes, parsed: Any) -> None:
         super().__init__(scope, receive)
         self._body = body
-        self._parsed = {} if parsed is None else parsed
+        self.given = bool(body)
+        self.parsed = {} if parsed is None else parsed
         # FastAPI would hand bytes to the model under any other content type.
         others = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
         self._headers = Headers(raw=[*others, (b"content-type", b"application/json")])
 
     async def json(self) -> Any:
-        return self._parsed
+        return self.parsed
 
 
 async def _read(request: Request, limit: int) -> JsonRequest:
@@ -116,6 +119,12 @@ def _asks_who(dependant: Dependant) -> bool:
 class Route(APIRoute):
     """A route that refuses strangers before it reads a byte of their body."""
 
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        if simple(self.dependant, self._embed_body_fields):
+            # FastAPI's own way there is made for more, and costs more, than any handler here asks for.
+            self.app = self._straight()
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
         asks, reads = _asks_who(self.dependant), self.body_field is not None
@@ -129,9 +138,47 @@ class Route(APIRoute):
 
         return handler
 
+    def _straight(self) -> ASGIApp:
+        plan = Plan(self.dependant)
+        asks, reads = _asks_who(self.dependant), self.body_field is not None
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            request, body = Request(scope, receive), ABSENT
+            if asks:
+                await authenticate(request)
+            if reads:
+                request = read = await _read(request, scope["state"]["resources"].settings.max_body_bytes)
+                body = read.parsed if read.given else ABSENT
+            response = await plan.call(**await plan.arguments(request, body))
+            await response(scope, receive, send)
+
+        return serve
+
 
 class Router(APIRouter):
     """The router that every resource uses. Do not set operation ids: they come from function names and the prefix."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(route_class=Route, redirect_slashes=False, **options)
+        self._declared: list[Callable[[APIRouter, str], None]] = []
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().add_api_route(path, endpoint, **options)
+        tags = [*self.tags, *(options.pop("tags", None) or ())]
+        options = {name: value for name, value in options.items() if not isinstance(value, DefaultPlaceholder)}
+
+        def declare(where: APIRouter, prefix: str) -> None:
+            where.add_api_route(prefix + path, endpoint, **options, tags=tags, route_class_override=Route)
+
+        self._declared.append(declare)
+
+    def add_api_websocket_route(self, path: str, endpoint: Callable[..., Any], *given: Any, **options: Any) -> None:
+        super().add_api_websocket_route(path, endpoint, *given, **options)
+        self._declared.append(
+            lambda where, prefix: where.add_api_websocket_route(prefix + path, endpoint, *given, **options)
+        )
+
+    def declare(self, where: APIRouter, prefix: str) -> None:
+        """Put the routes into another router, each with its whole path: what FastAPI includes, it searches twice."""
+        for declare in self._declared:
+            declare(where, prefix)
