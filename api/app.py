@@ -1,11 +1,14 @@
 """The ASGI application: routes, errors and resources put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp
 
 from api import errors
 from api.doorway import Doorway
@@ -23,6 +26,15 @@ class State(TypedDict):
     resources: Resources
 
 
+class Application(FastAPI):
+    """FastAPI without layers that do nothing here: Doorway answers where code fails, requests limit bodies."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        inner = AsyncExitStackMiddleware(self.router)  # asked for by WebSockets
+        handlers: Mapping[Any, Any] = self.exception_handlers
+        return Doorway(ExceptionMiddleware(inner, handlers))
+
+
 def operation_id(route: APIRoute) -> str:
     """The function's name; routes under the experimental prefix are marked."""
     return f"{route.name}_experimental" if route.path_format.startswith(EXPERIMENTAL) else route.name
@@ -36,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_resources(settings) as resources:
             yield {"resources": resources}
 
-    app = FastAPI(
+    app = Application(
         title="Turnstone",
         summary="Durable agent chats.",
         version="0.1.0",
@@ -52,6 +64,5 @@ def create_app(settings: Settings) -> FastAPI:
         router.declare(app.router, prefix)
     app.router.routes.insert(0, Switch(app.router.routes))
     errors.install(app)
-    app.add_middleware(Doorway)
     describe(app)
     return app

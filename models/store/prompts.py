@@ -6,7 +6,8 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.parts import from_rest
-from models.store.database import fetch
+from models.store.chats import Statement
+from models.store.database import Row, fetch
 
 DEFAULT_LIMIT = 500
 MAX_LIMIT = 2000
@@ -24,5 +25,14 @@ PROMPTS = """
 
 async def of_chat(session: AsyncSession, chat_id: UUID, limit: int) -> list[dict[str, Any]]:
     """The newest prompts that have words, each with the id of its message; a limit of 0 means 500."""
-    rows = await fetch(session, PROMPTS, {"chat": chat_id, "limit": limit or DEFAULT_LIMIT})
-    return [{"id": row["id"], "text": from_rest(row["text"])} for row in rows]
+    return [view(row) for row in await fetch(session, *asking(chat_id, limit))]
+
+
+def asking(chat_id: UUID, limit: int) -> Statement:
+    """The statement for the rows of `of_chat`."""
+    return PROMPTS, {"chat": chat_id, "limit": limit or DEFAULT_LIMIT}
+
+
+def view(row: Row) -> dict[str, Any]:
+    """A prompt as its readers see it."""
+    return {"id": row["id"], "text": from_rest(row["text"])}
