@@ -1,7 +1,7 @@
 """How a request is read: first who asks, then JSON, whatever its content type claims, up to a size."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,7 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, model_validator
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.arguments import ABSENT, Plan, simple
@@ -77,19 +75,12 @@ def parse(body: bytes) -> Any:
 
 
 class JsonRequest(Request):
-    """A request whose body is JSON by decree; `body()` still gives the bytes."""
+    """A request whose body is JSON by decree: `parsed`, or ABSENT without one; `body()` still gives the bytes."""
 
     def __init__(self, scope: Scope, receive: Receive, body: bytes, parsed: Any) -> None:
         super().__init__(scope, receive)
         self._body = body
-        self.given = bool(body)
-        self.parsed = {} if parsed is None else parsed
-        # FastAPI would hand bytes to the model under any other content type.
-        others = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
-        self._headers = Headers(raw=[*others, (b"content-type", b"application/json")])
-
-    async def json(self) -> Any:
-        return self.parsed
+        self.parsed = ABSENT if not body else {} if parsed is None else parsed
 
 
 async def _read(request: Request, limit: int) -> JsonRequest:
@@ -108,8 +99,7 @@ async def _read(request: Request, limit: int) -> JsonRequest:
 
 
 def _too_large(request: Request) -> JsonRequest:
-    # Not empty, or FastAPI would take the body for absent.
-    return JsonRequest(request.scope, request.receive, b"!", Malformed(TOO_LARGE))
+    return JsonRequest(request.scope, request.receive, b"!", Malformed(TOO_LARGE))  # not empty: it is not absent
 
 
 def _asks_who(dependant: Dependant) -> bool:
@@ -117,42 +107,30 @@ def _asks_who(dependant: Dependant) -> bool:
 
 
 class Route(APIRoute):
-    """A route that refuses strangers before it reads a byte of their body."""
+    """A route that refuses strangers before it reads a byte of their body, and goes straight to its handler.
+
+    FastAPI's own way there is made for more than any handler here asks for, and costs more than most of them.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint, **options)
-        if simple(self.dependant, self._embed_body_fields):
-            # FastAPI's own way there is made for more, and costs more, than any handler here asks for.
-            self.app = self._straight()
+        if not simple(self.dependant, self._embed_body_fields):
+            raise TypeError(f"{path}: a handler is a coroutine that gives a Response and takes what a Plan can find")
+        self.app = _straight(Plan(self.dependant), asks=_asks_who(self.dependant), reads=self.body_field is not None)
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        asks, reads = _asks_who(self.dependant), self.body_field is not None
 
-        async def handler(request: Request) -> Response:
-            if asks:
-                await authenticate(request)
-            if reads:
-                request = await _read(request, request.state.resources.settings.max_body_bytes)
-            return await handle(request)
+def _straight(plan: Plan, *, asks: bool, reads: bool) -> ASGIApp:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        request, body = Request(scope, receive), ABSENT
+        if asks:
+            await authenticate(request)
+        if reads:
+            request = read = await _read(request, scope["state"]["resources"].settings.max_body_bytes)
+            body = read.parsed
+        response = await plan.call(**await plan.arguments(request, body))
+        await response(scope, receive, send)
 
-        return handler
-
-    def _straight(self) -> ASGIApp:
-        plan = Plan(self.dependant)
-        asks, reads = _asks_who(self.dependant), self.body_field is not None
-
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            request, body = Request(scope, receive), ABSENT
-            if asks:
-                await authenticate(request)
-            if reads:
-                request = read = await _read(request, scope["state"]["resources"].settings.max_body_bytes)
-                body = read.parsed if read.given else ABSENT
-            response = await plan.call(**await plan.arguments(request, body))
-            await response(scope, receive, send)
-
-        return serve
+    return serve
 
 
 class Router(APIRouter):

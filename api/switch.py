@@ -41,11 +41,12 @@ class Switch(BaseRoute):
                     place.routes.setdefault(method, (order, route))
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        if scope.get("root_path"):
+        path: str = scope["path"]
+        if scope.get("root_path") or path.endswith("\n"):  # which a pattern takes for the end
             return Match.NONE, {}
         method = _SOCKET if scope["type"] == "websocket" else scope["method"]
         # Of a fixed path and one with a parameter, the one that was declared first is meant.
-        found = min(_at(self._root, scope["path"].split("/"), 0, method), default=None, key=lambda each: each[0])
+        found = min(_at(self._root, path.split("/"), 0, method), default=None, key=lambda each: each[0])
         if found is None:
             return Match.NONE, {}
         match, child = found[1].matches(scope)
