@@ -27,7 +27,7 @@ def scopes(path: str) -> Iterator[dict[str, Any]]:
     yield {"type": "websocket", "path": path, "headers": []}
 
 
-def in_turn(routes: list[BaseRoute], scope: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def in_turn(routes: list[BaseRoute], scope: dict[str, Any]) -> tuple[Any, Any]:
     for route in routes:
         match, child = route.matches(scope)
         if match is Match.FULL:
