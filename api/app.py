@@ -1,17 +1,21 @@
 """The ASGI application: routes, errors and resources put together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from fastapi import FastAPI
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp
 
 from api import errors
 from api.doorway import Doorway
 from api.openapi import describe
 from api.resources import Resources, open_resources
 from api.routes import CHATS, EXPERIMENTAL, ROUTES
+from api.switch import Switch
 from models.errors import Exhausted, Invalid, Unavailable
 from models.settings import Settings
 
@@ -20,6 +24,15 @@ class State(TypedDict):
     """What the lifespan gives to every request."""
 
     resources: Resources
+
+
+class Application(FastAPI):
+    """FastAPI without layers that do nothing here: Doorway answers where code fails, requests limit bodies."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        inner = AsyncExitStackMiddleware(self.router)  # asked for by WebSockets
+        handlers: Mapping[Any, Any] = self.exception_handlers
+        return Doorway(ExceptionMiddleware(inner, handlers))
 
 
 def operation_id(route: APIRoute) -> str:
@@ -35,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_resources(settings) as resources:
             yield {"resources": resources}
 
-    app = FastAPI(
+    app = Application(
         title="Turnstone",
         summary="Durable agent chats.",
         version="0.1.0",
@@ -46,10 +59,10 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
     )
-    # Routes are tried one after the other: what is asked most comes first.
+    # Of two routes that fit, the first is meant.
     for prefix, router in sorted(ROUTES, key=lambda each: each[0] not in CHATS):
-        app.include_router(router, prefix=prefix)
+        router.declare(app.router, prefix)
+    app.router.routes.insert(0, Switch(app.router.routes))
     errors.install(app)
-    app.add_middleware(Doorway)
     describe(app)
     return app

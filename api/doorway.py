@@ -6,7 +6,6 @@ from datetime import timedelta
 from time import monotonic
 from uuid import uuid4
 
-from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,7 +44,7 @@ class Doorway:
                 begun = True
                 if scope["type"] == "http":
                     meters.answered(scope, message["status"], monotonic() - came)
-                MutableHeaders(scope=message).append("X-Request-Id", request_id)
+                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
             await send(message)
 
         # `/chats/` is `/chats`.

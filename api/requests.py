@@ -1,20 +1,20 @@
 """How a request is read: first who asks, then JSON, whatever its content type claims, up to a size."""
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from fastapi import APIRouter
+from fastapi.datastructures import DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, model_validator
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.arguments import ABSENT, Plan, simple
 from api.caller import authenticate
 
 TOO_LARGE = "http: request body too large"
@@ -75,18 +75,12 @@ def parse(body: bytes) -> Any:
 
 
 class JsonRequest(Request):
-    """A request whose body is JSON by decree; `body()` still gives the bytes."""
+    """A request whose body is JSON by decree: `parsed`, or ABSENT without one; `body()` still gives the bytes."""
 
     def __init__(self, scope: Scope, receive: Receive, body: bytes, parsed: Any) -> None:
         super().__init__(scope, receive)
         self._body = body
-        self._parsed = {} if parsed is None else parsed
-        # FastAPI would hand bytes to the model under any other content type.
-        others = [pair for pair in scope["headers"] if pair[0] != b"content-type"]
-        self._headers = Headers(raw=[*others, (b"content-type", b"application/json")])
-
-    async def json(self) -> Any:
-        return self._parsed
+        self.parsed = ABSENT if not body else {} if parsed is None else parsed
 
 
 async def _read(request: Request, limit: int) -> JsonRequest:
@@ -105,8 +99,7 @@ async def _read(request: Request, limit: int) -> JsonRequest:
 
 
 def _too_large(request: Request) -> JsonRequest:
-    # Not empty, or FastAPI would take the body for absent.
-    return JsonRequest(request.scope, request.receive, b"!", Malformed(TOO_LARGE))
+    return JsonRequest(request.scope, request.receive, b"!", Malformed(TOO_LARGE))  # not empty: it is not absent
 
 
 def _asks_who(dependant: Dependant) -> bool:
@@ -114,20 +107,30 @@ def _asks_who(dependant: Dependant) -> bool:
 
 
 class Route(APIRoute):
-    """A route that refuses strangers before it reads a byte of their body."""
+    """A route that refuses strangers before it reads a byte of their body, and goes straight to its handler.
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-        asks, reads = _asks_who(self.dependant), self.body_field is not None
+    FastAPI's own way there is made for more than any handler here asks for, and costs more than most of them.
+    """
 
-        async def handler(request: Request) -> Response:
-            if asks:
-                await authenticate(request)
-            if reads:
-                request = await _read(request, request.state.resources.settings.max_body_bytes)
-            return await handle(request)
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        if not simple(self.dependant, self._embed_body_fields):
+            raise TypeError(f"{path}: a handler is a coroutine that gives a Response and takes what a Plan can find")
+        self.app = _straight(Plan(self.dependant), asks=_asks_who(self.dependant), reads=self.body_field is not None)
 
-        return handler
+
+def _straight(plan: Plan, *, asks: bool, reads: bool) -> ASGIApp:
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        request, body = Request(scope, receive), ABSENT
+        if asks:
+            await authenticate(request)
+        if reads:
+            request = read = await _read(request, scope["state"]["resources"].settings.max_body_bytes)
+            body = read.parsed
+        response = await plan.call(**await plan.arguments(request, body))
+        await response(scope, receive, send)
+
+    return serve
 
 
 class Router(APIRouter):
@@ -135,3 +138,25 @@ class Router(APIRouter):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(route_class=Route, redirect_slashes=False, **options)
+        self._declared: list[Callable[[APIRouter, str], None]] = []
+
+    def add_api_route(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().add_api_route(path, endpoint, **options)
+        tags = [*self.tags, *(options.pop("tags", None) or ())]
+        options = {name: value for name, value in options.items() if not isinstance(value, DefaultPlaceholder)}
+
+        def declare(where: APIRouter, prefix: str) -> None:
+            where.add_api_route(prefix + path, endpoint, **options, tags=tags, route_class_override=Route)
+
+        self._declared.append(declare)
+
+    def add_api_websocket_route(self, path: str, endpoint: Callable[..., Any], *given: Any, **options: Any) -> None:
+        super().add_api_websocket_route(path, endpoint, *given, **options)
+        self._declared.append(
+            lambda where, prefix: where.add_api_websocket_route(prefix + path, endpoint, *given, **options)
+        )
+
+    def declare(self, where: APIRouter, prefix: str) -> None:
+        """Put the routes into another router, each with its whole path: what FastAPI includes, it searches twice."""
+        for declare in self._declared:
+            declare(where, prefix)

@@ -163,6 +163,13 @@ def wire(parts: Iterable[Part]) -> list[Part]:
     return [{key: from_rest(value) for key, value in part.items() if key not in INTERNAL_KEYS} for part in parts]
 
 
+def wire_text(stored: str) -> Any:
+    """The same from the parts' JSON text, unread where nothing has to be decoded or left out."""
+    if NUL_AT_REST in stored or any(key in stored for key in INTERNAL_KEYS):
+        return wire(orjson.loads(stored))
+    return orjson.Fragment(stored)
+
+
 def can_rest(value: Any) -> bool:
     """Is it a JSON value that is not nested too deep to be written inside a part, wherever that part is written?"""
     try:

@@ -1,7 +1,6 @@
 """Every route of the service: a router for each resource, under each prefix it is served at."""
 
-from fastapi import APIRouter
-
+from api.requests import Router
 from api.routes import (
     chats,
     compact,
@@ -37,7 +36,7 @@ EXPERIMENTAL = "/api/experimental"
 CHATS = ("/api/v2/chats", "/api/experimental/chats")
 
 # The first match wins: fixed paths under a prefix come before those with parameters.
-_CHAT_ROUTERS: tuple[APIRouter, ...] = (
+_CHAT_ROUTERS: tuple[Router, ...] = (
     models.router,
     cost.router,
     usage_limits.router,
@@ -59,7 +58,7 @@ _CHAT_ROUTERS: tuple[APIRouter, ...] = (
     debug.router,
 )
 
-ROUTES: tuple[tuple[str, APIRouter], ...] = (
+ROUTES: tuple[tuple[str, Router], ...] = (
     ("", health.router),
     ("", metrics.router),
     ("/api/v2/users", login.router),

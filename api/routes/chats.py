@@ -86,7 +86,7 @@ async def create_chat(
         )
         chat = chats.view(moved.chat) | await _linked(session, moved.chat["id"], content)
         response = await once.keep(session, answer(chat, 201))
-    nudge(resources, moved, "woken")
+    await nudge(resources, moved, "woken")
     return response
 
 
@@ -112,8 +112,7 @@ async def list_chats(
 async def get_chat(chat: UUID, caller: Caller, resources: Opened) -> Response:
     """The chat, with its sub-agent chats if it is a root."""
     async with resources.database.read() as session:
-        row = await chats.load(session, caller, chat)
-        return answer(chats.view(row, **await chats.details(session, row)))
+        return answer(await chats.get(session, caller, chat))
 
 
 def require_plan_mode(plan_mode: str | None) -> None:

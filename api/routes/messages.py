@@ -46,15 +46,18 @@ async def list_messages(
 ) -> Response:
     """Newest first; with `after_id` alone oldest first. The queue comes with the page that has no cursor."""
     async with resources.database.read() as session:
-        await chats.load(session, caller, chat)
-        asked = pages.messages(before_id, after_id, limit)
-        rows, more = await messages.page(session, chat, asked)
-        waiting = [] if asked.has_cursor else await queue.waiting(session, chat)
+        try:
+            asked = pages.messages(before_id, after_id, limit)
+        except Invalid:
+            await chats.load(session, caller, chat)  # who may not see the chat is told just that
+            raise
+        queued = [] if asked.has_cursor else [queue.asking(chat)]
+        _, rows, *waiting = await chats.load_with(session, caller, chat, messages.asking(chat, asked), *queued)
     return answer(
         {
-            "messages": [messages.view(row) for row in rows],
-            "queued_messages": [queue.view(row) for row in waiting],
-            "has_more": more,
+            "messages": [messages.view(row) for row in rows[: asked.limit]],
+            "queued_messages": [queue.view(row) for each in waiting for row in each],
+            "has_more": len(rows) > asked.limit,
         }
     )
 
@@ -100,7 +103,7 @@ async def send_message(
         )
         sent = _sent(moved) | await _linked(session, chat, content)
         response = await once.keep(session, answer(sent))
-    nudge(resources, moved, "woken" if moved.queued is None else "message_queued")
+    await nudge(resources, moved, "woken" if moved.queued is None else "message_queued")
     return response
 
 
@@ -141,7 +144,7 @@ async def edit_message(
         )
         edited = {"message": messages.view(moved.messages[-1])} | await _linked(session, chat, content)
         response = await once.keep(session, answer(edited))
-    nudge(resources, moved, "history_edited")
+    await nudge(resources, moved, "history_edited")
     return response
 
 

@@ -67,7 +67,7 @@ async def patch_chat(
             await metadata.set_plan_mode(session, locked, asked.plan_mode or None)
         response = await once.keep(session, nothing())
     for each in moved:
-        nudge(resources, each, "interrupt_requested")
+        await nudge(resources, each, "interrupt_requested")
     return response
 
 
@@ -85,7 +85,8 @@ async def list_prompts(
 ) -> Response:
     """The text of the chat's user messages, newest first; those without words are left out."""
     async with resources.database.read() as session:
-        await chats.load(session, caller, chat)
         if (limit or 0) > prompts.MAX_LIMIT:
+            await chats.load(session, caller, chat)  # who may not see the chat is told just that
             raise Invalid(f"Invalid limit parameter (0-{prompts.MAX_LIMIT}).")
-        return answer({"prompts": await prompts.of_chat(session, chat, limit or 0)})
+        _, rows = await chats.load_with(session, caller, chat, prompts.asking(chat, limit or 0))
+        return answer({"prompts": [prompts.view(row) for row in rows]})

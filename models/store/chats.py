@@ -5,7 +5,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import orjson
@@ -17,6 +17,8 @@ from models.rules.moments import rfc3339
 from models.rules.pages import ChatPage
 from models.store.database import Row, fetch, fetch_together
 from models.store.session import Session
+
+Statement = tuple[LiteralString, Mapping[str, Any] | None]
 
 # A child has its root's ACL: computed, never copied.
 _ACL_AND_OWNER = """
@@ -61,9 +63,17 @@ _CHILDREN = f"""
     WHERE c.parent_chat_id = ANY(%(parents)s::uuid[]) AND c.archived = %(archived)s
     ORDER BY c.created_at DESC, c.id DESC
 """
-
-_LIST = f"""
+_FAMILY = f"""
     SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD} {_FROM}
+    WHERE c.parent_chat_id = %(chat)s AND c.archived = (SELECT p.archived FROM chats p WHERE p.id = %(chat)s)
+    ORDER BY c.created_at DESC, c.id DESC
+"""  # noqa: S608 - fixed text
+
+# A root is its own root, so nothing is joined to find it.
+_LIST = f"""
+    SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD}, EXISTS (
+        SELECT FROM chats k WHERE k.parent_chat_id = c.id AND k.archived = %(archived)s) AS has_children
+    FROM chats c JOIN users u ON u.id = c.owner_id CROSS JOIN LATERAL (SELECT c.user_acl, c.group_acl) AS r
     WHERE {VISIBLE}
       AND c.owner_id = %(caller)s AND c.parent_chat_id IS NULL AND c.archived = %(archived)s
       AND c.labels @> ALL(%(labels)s::jsonb[])
@@ -121,6 +131,14 @@ async def load(session: Session, caller: Principal, chat_id: UUID) -> Row:
     return rows[0]
 
 
+async def load_with(session: Session, caller: Principal, chat_id: UUID, *more: Statement) -> list[Any]:
+    """The chat as `load` gives it, and after it the rows of each of these statements about it; one round trip."""
+    rows, *others = await fetch_together(session, [(_ONE, {"chat_id": chat_id, **visible(caller)}), *more])
+    if not rows:
+        raise NotFound
+    return [rows[0], *others]
+
+
 async def list_for(
     session: Session,
     caller: Principal,
@@ -143,8 +161,8 @@ async def list_for(
         },
         prepare=False,  # a plan for any parameters sorts all chats of the owner; planning takes a tenth of that
     )
-    families = await children(session, [row["id"] for row in rows], archived=archived)
-    return [_listed(row, families[row["id"]]) for row in rows]
+    families = await children(session, [row["id"] for row in rows if row["has_children"]], archived=archived)
+    return [_listed(row, families.get(row["id"], [])) for row in rows]
 
 
 async def children(session: Session, parents: Iterable[UUID], *, archived: bool) -> Mapping[UUID, list[dict[str, Any]]]:
@@ -162,12 +180,13 @@ async def files(session: Session, chat_id: UUID) -> list[dict[str, Any]]:
     return [_file(row) for row in await fetch(session, _FILES, {"chat": chat_id})]
 
 
-async def details(session: Session, row: Row) -> dict[str, Any]:
-    """What a single Chat shows beside its row: its files, if any, and its children; one round trip."""
-    parents = {"parents": [row["id"]], "archived": row["archived"]}
-    used, family = await fetch_together(session, [(_FILES, {"chat": row["id"]}), (_CHILDREN, parents)])
+async def get(session: Session, caller: Principal, chat_id: UUID) -> dict[str, Any]:
+    """The chat as a Chat, with its files, if any, and its children, in one round trip; raises as `load` does."""
+    row, used, family = await load_with(
+        session, caller, chat_id, (_FILES, {"chat": chat_id}), (_FAMILY, {"chat": chat_id})
+    )
     shown: dict[str, Any] = {"children": [_listed(child, []) for child in family]}
-    return shown | ({"files": [_file(each) for each in used]} if used else {})
+    return view(row, **shown | ({"files": [_file(each) for each in used]} if used else {}))
 
 
 def view(row: Row, **more: Any) -> dict[str, Any]:

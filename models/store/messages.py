@@ -3,11 +3,11 @@
 from typing import Any
 from uuid import UUID
 
-from models.parts import wire
+from models.parts import wire, wire_text
 from models.rules.moments import rfc3339
 from models.rules.pages import MAX_ID, MessagePage
-from models.store.database import Row, fetch
-from models.store.session import Session
+from models.store.chats import Statement
+from models.store.database import Row
 
 USAGE = (
     "input_tokens",
@@ -19,33 +19,31 @@ USAGE = (
     "context_limit",
 )
 
-_BACKWARDS = """
-    SELECT * FROM chat_messages
+# What a ChatMessage shows; the content as text, since it seldom has to be looked into.
+_SHOWN = f"id, chat_id, created_by, model_config_id, created_at, role, content::text AS content, {', '.join(USAGE)}"
+_BACKWARDS = f"""
+    SELECT {_SHOWN} FROM chat_messages
     WHERE chat_id = %(chat_id)s AND id > %(after)s AND id < %(before)s
       AND NOT deleted AND visibility IN ('user', 'both')
     ORDER BY id DESC LIMIT %(rows)s
-"""
-_FORWARDS = """
-    SELECT * FROM chat_messages
+"""  # noqa: S608 - fixed text
+_FORWARDS = f"""
+    SELECT {_SHOWN} FROM chat_messages
     WHERE chat_id = %(chat_id)s AND id > %(after)s AND id < %(before)s
       AND NOT deleted AND visibility IN ('user', 'both')
     ORDER BY id LIMIT %(rows)s
-"""
+"""  # noqa: S608 - fixed text
 
 
-async def page(session: Session, chat_id: UUID, asked: MessagePage) -> tuple[list[Row], bool]:
-    """The visible messages of the page, and whether more lie beyond it in the same direction."""
-    rows = await fetch(
-        session,
-        _FORWARDS if asked.ascending else _BACKWARDS,
-        {
-            "chat_id": chat_id,
-            "after": asked.after_id or 0,
-            "before": MAX_ID if asked.before_id is None else asked.before_id,
-            "rows": asked.limit + 1,
-        },
-    )
-    return rows[: asked.limit], len(rows) > asked.limit
+def asking(chat_id: UUID, asked: MessagePage) -> Statement:
+    """The statement for the visible messages of the page, and one more to see whether more lie beyond it."""
+    params = {
+        "chat_id": chat_id,
+        "after": asked.after_id or 0,
+        "before": MAX_ID if asked.before_id is None else asked.before_id,
+        "rows": asked.limit + 1,
+    }
+    return _FORWARDS if asked.ascending else _BACKWARDS, params
 
 
 def view(row: Row) -> dict[str, Any]:
@@ -57,8 +55,8 @@ def view(row: Row) -> dict[str, Any]:
         shown["model_config_id"] = row["model_config_id"]
     shown["created_at"] = rfc3339(row["created_at"])
     shown["role"] = row["role"]
-    if row["content"]:
-        shown["content"] = wire(row["content"])
+    if row["content"] and row["content"] != "[]":
+        shown["content"] = wire(row["content"]) if isinstance(row["content"], list) else wire_text(row["content"])
     usage = {key: row[key] for key in USAGE if row.get(key)}
     if usage:
         shown["usage"] = usage

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import orjson
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from models.store.database import fetch
+from models.store.session import Session
 
 CHATS = "turnstone_chats"  # a chat changed: watchers re-read, workers check their fence
 PARTS = "turnstone_parts"  # stream-log rows were written
@@ -66,6 +66,6 @@ class WorkerNotice:
         return cls(UUID(worker), room, gone)
 
 
-async def tell(session: AsyncSession, channel: str, payload: str) -> None:
+async def tell(session: Session, channel: str, payload: str) -> None:
     """Send a notice that no change of a row carries."""
     await fetch(session, "SELECT pg_notify(%(channel)s, %(payload)s)", {"channel": channel, "payload": payload})

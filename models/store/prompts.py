@@ -4,7 +4,8 @@ from typing import Any
 from uuid import UUID
 
 from models.parts import from_rest
-from models.store.database import fetch
+from models.store.chats import Statement
+from models.store.database import Row, fetch
 from models.store.session import Session
 
 DEFAULT_LIMIT = 500
@@ -23,5 +24,14 @@ PROMPTS = """
 
 async def of_chat(session: Session, chat_id: UUID, limit: int) -> list[dict[str, Any]]:
     """The newest prompts that have words, each with the id of its message; a limit of 0 means 500."""
-    rows = await fetch(session, PROMPTS, {"chat": chat_id, "limit": limit or DEFAULT_LIMIT})
-    return [{"id": row["id"], "text": from_rest(row["text"])} for row in rows]
+    return [view(row) for row in await fetch(session, *asking(chat_id, limit))]
+
+
+def asking(chat_id: UUID, limit: int) -> Statement:
+    """The statement for the rows of `of_chat`."""
+    return PROMPTS, {"chat": chat_id, "limit": limit or DEFAULT_LIMIT}
+
+
+def view(row: Row) -> dict[str, Any]:
+    """A prompt as its readers see it."""
+    return {"id": row["id"], "text": from_rest(row["text"])}

@@ -5,17 +5,21 @@ from uuid import UUID
 
 from models.parts import wire
 from models.rules.moments import rfc3339
+from models.store.chats import Statement
 from models.store.database import Row, fetch
 from models.store.session import Session
+
+_WAITING = "SELECT * FROM chat_queued_messages WHERE chat_id = %(chat_id)s ORDER BY position, id"
 
 
 async def waiting(session: Session, chat_id: UUID) -> list[Row]:
     """The queue, its head first."""
-    return await fetch(
-        session,
-        "SELECT * FROM chat_queued_messages WHERE chat_id = %(chat_id)s ORDER BY position, id",
-        {"chat_id": chat_id},
-    )
+    return await fetch(session, *asking(chat_id))
+
+
+def asking(chat_id: UUID) -> Statement:
+    """The statement for the queue."""
+    return _WAITING, {"chat_id": chat_id}
 
 
 def view(row: Row) -> dict[str, Any]:
