@@ -1,14 +1,12 @@
 """Commit, then nudge: Temporal hears of a move after its transaction, and the client does not wait for that."""
 
-import asyncio
-
 from api.resources import Resources
 from models.rules.states import Status
 from models.store.database import Row
 from models.store.moves import Moved
 
 
-async def nudge(resources: Resources, moved: Moved, signal: str) -> None:
+def nudge(resources: Resources, moved: Moved, signal: str) -> None:
     """Tell the chat's workflow of a committed move, if it must know. A nudge that is lost is repaired by the sweep."""
     resources.failpoints.hit("api.before_nudge")
     if not moved.nudge:
@@ -17,7 +15,6 @@ async def nudge(resources: Resources, moved: Moved, signal: str) -> None:
     if chat["status"] == Status.INTERRUPTING:
         signal = "interrupt_requested"
     resources.errands.start(_nudge(resources, chat, signal))
-    await asyncio.sleep(0)  # the nudge leaves first, then the answer is written: a turn waits for the one only
 
 
 async def _nudge(resources: Resources, chat: Row, signal: str) -> None:

@@ -86,7 +86,7 @@ async def create_chat(
         )
         chat = chats.view(moved.chat) | await _linked(session, moved.chat["id"], content)
         response = await once.keep(session, answer(chat, 201))
-    await nudge(resources, moved, "woken")
+    nudge(resources, moved, "woken")
     return response
 
 

@@ -39,5 +39,5 @@ async def compact_chat(chat: UUID, caller: Caller, once: OnlyOnce, resources: Op
         require_owner(caller, locked, "compact a chat", "Cannot compact an archived chat.")
         moved = await moves.request_compaction(session, locked)
         response = await once.keep(session, answer(chats.view(moved.chat)))
-    await nudge(resources, moved, "woken")
+    nudge(resources, moved, "woken")
     return response

@@ -103,7 +103,7 @@ async def send_message(
         )
         sent = _sent(moved) | await _linked(session, chat, content)
         response = await once.keep(session, answer(sent))
-    await nudge(resources, moved, "woken" if moved.queued is None else "message_queued")
+    nudge(resources, moved, "woken" if moved.queued is None else "message_queued")
     return response
 
 
@@ -144,7 +144,7 @@ async def edit_message(
         )
         edited = {"message": messages.view(moved.messages[-1])} | await _linked(session, chat, content)
         response = await once.keep(session, answer(edited))
-    await nudge(resources, moved, "history_edited")
+    nudge(resources, moved, "history_edited")
     return response
 
 

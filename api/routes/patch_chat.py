@@ -67,7 +67,7 @@ async def patch_chat(
             await metadata.set_plan_mode(session, locked, asked.plan_mode or None)
         response = await once.keep(session, nothing())
     for each in moved:
-        await nudge(resources, each, "interrupt_requested")
+        nudge(resources, each, "interrupt_requested")
     return response
 
 

@@ -34,7 +34,7 @@ async def delete_queued_message(chat: UUID, queued_message: RowId, caller: Calle
         locked = await moves.lock(session, chat)
         chats.require_update(caller, locked.chat)
         moved = await moves.delete_queued(session, locked, row_id(queued_message, BAD_ID))
-    await nudge(resources, moved, "queue_changed")
+    nudge(resources, moved, "queue_changed")
     return nothing()
 
 
@@ -57,5 +57,5 @@ async def promote_queued_message(
         require_owner(caller, locked, "promote queued messages", "Cannot promote queued messages in an archived chat.")
         moved = await moves.promote_queued(session, locked, row_id(queued_message, BAD_ID))
         response = await once.keep(session, answer({"message": "Queued message promotion accepted."}, 202))
-    await nudge(resources, moved, "queue_changed")
+    nudge(resources, moved, "queue_changed")
     return response

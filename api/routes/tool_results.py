@@ -54,5 +54,5 @@ async def submit_tool_results(
             )
         moved = await moves.complete_action(session, locked, [result.given() for result in asked.results])
         response = await once.keep(session, nothing())
-    await nudge(resources, moved, "tool_results_submitted")
+    nudge(resources, moved, "tool_results_submitted")
     return response

@@ -51,7 +51,7 @@ async def interrupt_chat(chat: UUID, caller: Caller, once: OnlyOnce, resources: 
         chats.require_update(caller, locked.chat)
         moved = await moves.interrupt(session, locked)
         response = await once.keep(session, answer(chats.view(moved.chat)))
-    await nudge(resources, moved, "queue_changed")  # for a chat that is not interrupting: only its queue's head is news
+    nudge(resources, moved, "queue_changed")  # for a chat that is not interrupting: only its queue's head is news
     return response
 
 

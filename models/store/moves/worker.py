@@ -133,7 +133,7 @@ async def open_attempt(
         reply = _reply(moved, Then.REST, "too many attempts", Outcome.FAILED)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     change = Change(Status.RUNNING, attempt=chat["generation_attempt"] + 1, columns={"begun_by": ahead})
-    moved = await apply(session, locked, change, Move.OPEN_ATTEMPT)
+    moved = await apply(session, locked, change, Move.OPEN_ATTEMPT, last=True)
     # Whoever opened the last attempt neither committed it nor recorded why not: it is gone.
     taken_over = chat["generation_attempt"] > 0 and chat["retry_state"] is None
     return Opened(
