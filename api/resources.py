@@ -75,8 +75,6 @@ class Resources:
     guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE, 5))
     uploads: RateLimit = field(default_factory=lambda: RateLimit(0))
     errands: Errands = field(default_factory=Errands)
-    # Set when the process begins to stop: live streams end themselves then.
-    stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def _opened(connection: HTTPConnection) -> Resources:  # not async, it would be run in a thread
@@ -133,7 +131,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),
         )
         stack.push_async_callback(resources.errands.drain)
-        stack.callback(resources.stopping.set)
+        stack.callback(live.stop)
         gc.freeze()  # what is loaded by now stays: collections need not walk it, and stop the streams while they do
         yield resources
 

@@ -11,6 +11,7 @@ import psycopg
 from api.live.delta import NOTHING, Seen
 from api.live.feed import Feed, Joiner
 from api.live.sidebar import Sidebars
+from api.live.teller import Pulse
 from api.live.watcher import Watcher
 from models.errors import Unavailable
 from models.principal import Principal
@@ -40,6 +41,8 @@ class Hub:
         self._readers = asyncio.Semaphore(READERS)
         self._listening = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopped = False
+        self.pulse = Pulse(settings.stream_ping_interval.total_seconds())
 
     async def start(self) -> None:
         """Begin to listen. The database need not be there yet."""
@@ -49,13 +52,18 @@ class Hub:
             asyncio.create_task(self._sidebars.run(), name="hub-sidebars"),
         ]
 
+    def stop(self) -> None:
+        """End every stream, and those that come from now on."""
+        self._stopped = True
+        self._sidebars.end()
+        for feed in self._feeds.values():
+            feed.end()
+
     async def close(self) -> None:
         """End every stream, and stop listening."""
         for task in self._tasks:
             task.cancel()
-        self._sidebars.end()
-        for feed in self._feeds.values():
-            feed.end()
+        self.stop()
         ending = [*self._ending, *self._feeds.values()]
         self._feeds.clear()
         await asyncio.gather(*self._tasks, *(feed.ended() for feed in ending), return_exceptions=True)
@@ -76,8 +84,10 @@ class Hub:
         feed = self._feeds.get(chat_id)
         if feed is None:
             feed = self._feeds[chat_id] = Feed(chat_id, self._read)
-        watcher = Watcher(self._buffer, lambda late: feed.join(Joiner(late, resync=True)))
+        watcher = Watcher(self._buffer, feed.rejoin)
         feed.join(Joiner(watcher, Seen(cursor) if cursor else NOTHING, after_id))
+        if self._stopped:
+            watcher.end()
         try:
             yield watcher
         finally:
@@ -91,6 +101,8 @@ class Hub:
     def sidebar(self, owner: Principal) -> Iterator[Watcher]:
         """A watcher of what happens to this person's chats, from now on."""
         with self._sidebars.watch(owner, self._buffer) as watcher:
+            if self._stopped:
+                watcher.end()
             yield watcher
 
     async def listening(self) -> None:

@@ -48,7 +48,7 @@ async def stream_socket(
     asked = _after(after_id), _cursor(cursor)
     row = await _load(resources, caller, chat)
     with _watch(resources, caller, row, *asked) as watcher:
-        await websocket.serve(socket, watcher, websocket.arrays, resources.stopping)
+        await websocket.serve(socket, watcher, websocket.arrays)
 
 
 @router.get(
@@ -71,9 +71,7 @@ async def stream_chat(
     row = await _load(resources, caller, chat)
     if not _accepts_events(request):
         return _upgrade_required()
-    return sse.EventStream(
-        lambda: _watch(resources, caller, row, *asked), resources.settings.stream_ping_interval, resources.stopping
-    )
+    return sse.EventStream(lambda: _watch(resources, caller, row, *asked), resources.live.pulse)
 
 
 @router.websocket("/watch")
@@ -82,7 +80,7 @@ async def watch_socket(socket: WebSocket, caller: Caller, resources: Opened) -> 
     websocket.refuse_other_origins(socket, resources.settings.public_url)
     await _may_watch(resources, caller)
     with resources.live.sidebar(caller) as watcher:
-        await websocket.serve(socket, watcher, websocket.objects, resources.stopping)
+        await websocket.serve(socket, watcher, websocket.objects)
 
 
 @router.get(
@@ -96,9 +94,7 @@ async def watch_chats(request: Request, caller: Caller, resources: Opened) -> Re
     await _may_watch(resources, caller)
     if not _accepts_events(request):
         return _upgrade_required()
-    return sse.EventStream(
-        lambda: resources.live.sidebar(caller), resources.settings.stream_ping_interval, resources.stopping
-    )
+    return sse.EventStream(lambda: resources.live.sidebar(caller), resources.live.pulse)
 
 
 async def _load(resources: Resources, caller: Principal, chat_id: UUID) -> Row:

@@ -32,8 +32,13 @@ async def hub_of(settings: Settings, **changes: Any) -> AsyncIterator[Hub]:
 
 
 async def take(watcher: Watcher) -> list[dict[str, Any]]:
+    ready = asyncio.Event()
+    watcher.on_ready = ready.set
     async with asyncio.timeout(20):
-        return [orjson.loads(event.data) for event in await watcher.take()]
+        while not (events := watcher.take()):
+            ready.clear()
+            await ready.wait()
+    return [orjson.loads(event.data) for event in events]
 
 
 async def take_until(watcher: Watcher, screen: Screen, *types: str) -> list[dict[str, Any]]:
