@@ -7,6 +7,7 @@ Several source addresses are used, so that the ports of one do not bound the cro
 import asyncio
 import re
 import resource
+import socket
 import time
 from collections.abc import Sequence
 from typing import Any, ClassVar, cast
@@ -19,14 +20,14 @@ from benchmarks.lines import serve
 CHATS = "/api/experimental/chats"
 MARK = re.compile(rb"mark-(\d+)-")
 A_SOURCE = 5000  # connections from one address
-PATIENCE = 120.0
+PATIENCE = 180.0
 PING, CLOSE = 0x89, 0x88
 
 
 class Client(asyncio.Protocol):
     """One watcher of one chat; `kind` is `websocket` or `sse`."""
 
-    __slots__ = ("_head", "_rest", "_transport", "crowd", "kind")
+    __slots__ = ("_head", "_rest", "_transport", "crowd", "kind", "served")
     UPGRADE: ClassVar[bytes] = (
         b"connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n"
         b"sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
@@ -35,6 +36,7 @@ class Client(asyncio.Protocol):
     def __init__(self, crowd: "Crowd", kind: str) -> None:
         self.crowd = crowd
         self.kind = kind
+        self.served = asyncio.get_running_loop().create_future()  # done with the first event, or a refusal
         self._rest = b""
         self._head = True
         self._transport: asyncio.Transport | None = None
@@ -56,6 +58,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.crowd.lost()
+        self._served()
 
     def data_received(self, data: bytes) -> None:
         self.crowd.received += len(data)
@@ -68,6 +71,7 @@ class Client(asyncio.Protocol):
                 return
             if data[9:12] not in (b"101", b"200"):
                 self.crowd.refused += 1
+                self._served()
             self._head = False
             data = data[end + 4 :]
         if not data:
@@ -75,7 +79,15 @@ class Client(asyncio.Protocol):
         if self.kind == "websocket":
             self._frames(data)
         elif b"data: " in data:
-            self.crowd.heard(data)
+            self._heard(data)
+
+    def _heard(self, data: bytes) -> None:
+        self.crowd.heard(data)
+        self._served()
+
+    def _served(self) -> None:
+        if not self.served.done():
+            self.served.set_result(None)
 
     def _frames(self, data: bytes) -> None:
         while len(data) >= 2:
@@ -89,7 +101,7 @@ class Client(asyncio.Protocol):
             if data[0] == PING and self._transport is not None:
                 self._transport.write(b"\x8a%c\0\0\0\0%s" % (0x80 | size, payload))  # masked with zeros
             elif data[0] != CLOSE:
-                self.crowd.heard(payload)
+                self._heard(payload)
             data = data[start + size :]
         self._rest = data
 
@@ -101,9 +113,6 @@ class Crowd:
         self.received = 0
         self.refused = 0
         self._lost = 0
-        self._events = 0
-        self._wanted = 0
-        self._reached = asyncio.Event()
         self._marks: dict[int, float] = {}
         self._clients: list[Client] = []
 
@@ -119,14 +128,13 @@ class Crowd:
         raise ValueError("unknown request")
 
     def heard(self, data: bytes) -> None:
+        """Something was told to a client."""
         now = time.time()
-        self._events += 1
-        if self._events == self._wanted:
-            self._reached.set()
         for found in MARK.findall(data):
             self._marks.setdefault(int(found), now)
 
     def lost(self) -> None:
+        """A connection ended."""
         self._lost += 1
 
     async def _open(self, kind: str, url: str, token: str, chats: Sequence[str], at_once: int) -> dict[str, float]:
@@ -134,24 +142,24 @@ class Crowd:
         parts = urlsplit(url)
         assert parts.port is not None
         host, port = str(parts.hostname), parts.port
-        self._events, self._wanted = 0, len(chats)
-        self._reached.clear()
         gate = asyncio.Semaphore(at_once)
         loop = asyncio.get_running_loop()
 
         async def one(place: int, chat: str) -> None:
-            source = (f"127.0.0.{2 + place // A_SOURCE}", 0) if host.startswith("127.") else None
             async with gate:
-                _, client = await loop.create_connection(
-                    lambda: Client(self, kind), host, port, local_addr=source
-                )
+                pipe = socket.socket()
+                pipe.setblocking(False)
+                if host.startswith("127."):
+                    pipe.bind((f"127.0.0.{2 + place // A_SOURCE}", 0))
+                await loop.sock_connect(pipe, (host, port))
+                _, client = await loop.create_connection(lambda: Client(self, kind), sock=pipe)
                 self._clients.append(client)
                 client.ask(parts.netloc, f"{CHATS}/{chat}/stream", token)
+                await client.served
 
         began = time.monotonic()
-        await asyncio.gather(*(one(place, chat) for place, chat in enumerate(chats)))
         async with asyncio.timeout(PATIENCE):
-            await self._reached.wait()
+            await asyncio.gather(*(one(place, chat) for place, chat in enumerate(chats)))
         return {"seconds": time.monotonic() - began, "refused": self.refused, "lost": self._lost}
 
     async def _seen(self, wanted: Sequence[int]) -> dict[str, Any]:

@@ -12,17 +12,22 @@ from api.live.delta import NOTHING, Seen
 from api.live.feed import Feed, Joiner
 from api.live.sidebar import Sidebars
 from api.live.teller import Pulse
+from api.live.together import Together
 from api.live.watcher import Watcher
-from models.errors import Unavailable
+from models.errors import NotFound, Unavailable
 from models.principal import Principal
 from models.rules.cursors import Cursor
 from models.settings import Settings
-from models.store import live, stream
-from models.store.database import Database
+from models.store import chats, live, stream
+from models.store.database import Database, Row
 from models.store.live import Floor, Reading
 from models.store.notices import CHATS, PARTS, ChatNotice
 
-READERS = 4  # database connections that all feeds together may hold
+# Database connections that those who arrive and those who watch may hold together, and how much one statement asks.
+# A reading may be large, and is decoded at one go.
+READINGS, READINGS_TOGETHER = 3, 8
+DOORS, DOORS_TOGETHER = 1, 64
+MARKS, MARKS_TOGETHER = 1, 256
 LISTEN_PATIENCE = 5.0  # seconds
 
 log = logging.getLogger(__name__)
@@ -38,7 +43,9 @@ class Hub:
         self._feeds: dict[UUID, Feed] = {}
         self._ending: list[Feed] = []  # nobody watches them any more, but a reading may not be back yet
         self._sidebars = Sidebars(database)
-        self._readers = asyncio.Semaphore(READERS)
+        self._readings = Together(self._read_all, at_once=READINGS, most=READINGS_TOGETHER)
+        self._doors = Together(self._find_doors, at_once=DOORS, most=DOORS_TOGETHER)
+        self._marks = Together(self._mark_all, at_once=MARKS, most=MARKS_TOGETHER)
         self._listening = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
@@ -112,9 +119,37 @@ class Hub:
         except TimeoutError:
             raise Unavailable("Failed to subscribe to chat events.") from None
 
+    async def door(self, caller: Principal, chat_id: UUID) -> Row:
+        """Whose chat it is, for somebody who may see it; raises NotFound for anybody else."""
+        row = await self._doors.ask(chat_id)
+        if row is None or not chats.may_see(caller, row):
+            raise NotFound
+        return row
+
+    async def mark_read(self, chat_id: UUID) -> None:
+        """The chat's owner has seen all that there is."""
+        await self._marks.ask(chat_id)
+
     async def _read(self, chat_id: UUID, floor: Floor) -> Reading | None:
-        async with self._readers, self._database.read() as session:
-            return await live.read(session, chat_id, floor)
+        return await self._readings.ask((chat_id, floor))
+
+    async def _read_all(self, asked: list[tuple[UUID, Floor]]) -> list[Reading | None]:
+        async with self._database.read() as session:
+            found = await live.read(session, dict(asked))  # a feed reads once at a time: no chat is asked for twice
+        return [found.get(chat_id) for chat_id, _ in asked]
+
+    async def _find_doors(self, asked: list[UUID]) -> list[Row | None]:
+        async with self._database.read() as session:
+            found = await live.doors(session, asked)
+        return [found.get(chat_id) for chat_id in asked]
+
+    async def _mark_all(self, asked: list[UUID]) -> list[None]:
+        async with self._database.read() as session:
+            unread = await live.unread(session, asked)
+        for chat_id in unread:
+            async with self._database.begin() as session:
+                await live.mark_read(session, chat_id)
+        return [None] * len(asked)
 
     async def _listen(self) -> None:
         while True:
@@ -153,7 +188,7 @@ class Hub:
             if not self._feeds:
                 continue
             try:
-                async with self._readers, self._database.read() as session:
+                async with self._database.read() as session:
                     for chat_id, snapshot, seq in await live.positions(session, list(self._feeds)):
                         if chat_id in self._feeds:
                             self._feeds[chat_id].hint(snapshot, seq)
