@@ -211,10 +211,10 @@ class Feed:
             return self._hole == cursor
         events = []
         for seq, (role, part) in enumerate(notice.parts, start=notice.seq):
-            if seq > cursor.seq:
-                cursor = cursor._replace(seq=seq)
-                events.append(part_event(self.chat_id, cursor, role, part))
-        self._seen = seen.after(cursor.seq)
+            if seq > seen.cursor.seq:
+                seen = seen.after(seq)
+                events.append(part_event(self.chat_id, seen.cursor, role, part))
+        self._seen = seen
         self._tell(events, parts=True)
         return True
 

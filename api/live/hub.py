@@ -29,6 +29,7 @@ READINGS, READINGS_TOGETHER = 3, 8
 DOORS, DOORS_TOGETHER = 1, 64
 MARKS, MARKS_TOGETHER = 1, 256
 LISTEN_PATIENCE = 5.0  # seconds
+GRACE = 1.0  # seconds, at most, that a notice may take
 
 log = logging.getLogger(__name__)
 
@@ -182,15 +183,19 @@ class Hub:
                 self._sidebars.note(told)
 
     async def _poll(self) -> None:
-        """Notices may be lost: look how far the watched chats have come."""
+        """Notices may be lost: look how far the watched chats have come, and read those that do not get there soon."""
+        grace = min(GRACE, self._poll_interval / 10)
         while True:
-            await asyncio.sleep(self._poll_interval)
+            await asyncio.sleep(self._poll_interval - grace)
             if not self._feeds:
                 continue
             try:
                 async with self._database.read() as session:
-                    for chat_id, snapshot, seq in await live.positions(session, list(self._feeds)):
-                        if chat_id in self._feeds:
-                            self._feeds[chat_id].hint(snapshot, seq)
+                    found = await live.positions(session, list(self._feeds))
             except Exception as failure:  # the next poll may fare better
                 log.warning("the watched chats could not be polled: %s", failure)
+                continue
+            await asyncio.sleep(grace)  # what has just been written is on its way
+            for chat_id, snapshot, seq in found:
+                if chat_id in self._feeds:
+                    self._feeds[chat_id].hint(snapshot, seq)
