@@ -22,10 +22,8 @@ EPISODE_BYTES = 1024 * 1024  # of JSON; what exceeds it is not previewed
 WRITE_BYTES = 2 * 1024 * 1024  # in one statement, after an outage
 FLUSH_PATIENCE = 2.0  # seconds that a turn waits for its preview, at most
 WRITE_PATIENCE = 10.0  # seconds until a silent server counts as gone
-# From so many busy steps on, ticks come later, up to half as often: nobody reads the faster, and every part less is less
-# work for all who pass it on.
-MANY = 25
-SLOWEST = 2.0
+MANY = 25  # busy steps from which on ticks come later: every part less is less work for all who pass it on
+SLOWEST = 2.0  # times the interval
 EARLY = 0.002  # seconds that a timer may come too soon
 _DELTAS = {"text": "text", "reasoning": "text", "tool-call": "args_delta", "tool-result": "result_delta"}
 _PLAIN = frozenset(
@@ -186,7 +184,7 @@ class Publisher:
     @property
     def _next(self) -> float:
         """When the next tick is due."""
-        return self._ticked + self._interval * min(max(self._busy / MANY, 1.0), SLOWEST)
+        return self._ticked + self._interval * slowed(self._busy)
 
     def forget(self, episode: Episode) -> None:
         if episode.settled:
@@ -311,6 +309,11 @@ class Publisher:
             elif not future.done():
                 still.append((episode, future))
         self._flushes = still
+
+
+def slowed(busy: int) -> float:
+    """How many intervals lie between two ticks when so many steps have something to show."""
+    return min(max(busy / MANY, 1.0), SLOWEST)
 
 
 def _settle(future: asyncio.Future[bool], answer: bool) -> None:

@@ -2,19 +2,28 @@
 
 import asyncio
 import random
+import signal
+import sys
+import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import orjson
 import psycopg
+from cryptography.fernet import Fernet
 
 from benchmarks import machine
 from benchmarks.bench import Bench
 from benchmarks.figures import NONE, Figure, ms, percentile, under
-from benchmarks.lines import Process
+from benchmarks.lines import Process, clean_environment
+from benchmarks.stack import PATIENCE, UNLIMITED, StackFailed
 from models.store import stream
 from models.store.stream import LogRow
+from turnstone.processes import spawn
 
 AT_ONCE = 200  # connections that are being opened
 SETTLE = 3.0
@@ -39,7 +48,6 @@ SELECT id::text FROM made
 
 async def watchers(bench: Bench) -> None:
     """Idle watchers of as many chats on one API process, by WebSocket and by SSE, and events to single ones."""
-    crowd = await Process.start("benchmarks.crowd")
     database = await psycopg.AsyncConnection.connect(bench.stack.facts["database_url"], autocommit=True)
     try:
         values = {
@@ -53,19 +61,67 @@ async def watchers(bench: Bench) -> None:
         chats = [row[0] for row in found]
         for kind in ("websocket", "sse"):
             for count in bench.size.watchers:
-                await _one(bench, crowd, database, kind, chats[:count])
+                # A process that has had watchers keeps memory for others: each measure has its own.
+                async with _api(bench) as (process, url), _crowd() as crowd:
+                    await asyncio.sleep(SETTLE)
+                    await _one(bench, crowd, database, kind, chats[:count], process, url)
     finally:
         await database.close()
+
+
+@asynccontextmanager
+async def _crowd() -> AsyncIterator[Process]:
+    crowd = await Process.start("benchmarks.crowd")
+    try:
+        yield crowd
+    finally:
         await crowd.stop()
 
 
-async def _one(bench: Bench, crowd: Process, database: psycopg.AsyncConnection[Any], kind: str, chats: list[str]) -> None:
+@asynccontextmanager
+async def _api(bench: Bench) -> AsyncIterator[tuple[int, str]]:
+    """Another API process on the stack's stores: its id and its address."""
+    facts = bench.stack.facts
+    with tempfile.TemporaryDirectory(prefix="turnstone-bench-") as folder:
+        ready = Path(folder) / "ready"
+        settings = {
+            "TURNSTONE_DATABASE_URL": facts["database_url"],
+            "TURNSTONE_TEMPORAL_ADDRESS": facts["temporal_address"],
+            "TURNSTONE_TEMPORAL_NAMESPACE": facts["temporal_namespace"],
+            "TURNSTONE_SECRET_KEYS": Fernet.generate_key().decode(),  # no secret is read
+            "TURNSTONE_PORT": "0",
+        }
+        process = spawn(
+            [sys.executable, "-m", "turnstone", "api", "--ready-path", str(ready)],
+            env=clean_environment() | UNLIMITED | settings,
+            log=Path(folder) / "api.log",
+            death_signal=signal.SIGTERM,
+        )
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not (ready.exists() and (url := ready.read_text().strip())):
+                    if process.poll() is not None:
+                        raise StackFailed((Path(folder) / "api.log").read_text()[-2000:])
+                    await asyncio.sleep(0.05)
+            yield process.pid, url
+        finally:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+
+async def _one(
+    bench: Bench,
+    crowd: Process,
+    database: psycopg.AsyncConnection[Any],
+    kind: str,
+    chats: list[str],
+    process: int,
+    url: str,
+) -> None:
     name = f"{len(chats):,} idle watchers by {'WebSocket' if kind == 'websocket' else 'SSE'}"
-    api = bench.stack.processes()["api"]
+    api = [process]
     before, used = machine.memory(api).rss, machine.cpu_seconds(api)
-    opened = await crowd.ask(
-        do="open", kind=kind, url=bench.service.url, token=bench.service.token, chats=chats, at_once=AT_ONCE
-    )
+    opened = await crowd.ask(do="open", kind=kind, url=url, token=bench.service.token, chats=chats, at_once=AT_ONCE)
     opening = machine.cpu_seconds(api) - used
     await asyncio.sleep(SETTLE)
     grown = (machine.memory(api).rss - before) * 1024 / len(chats)
@@ -73,9 +129,7 @@ async def _one(bench: Bench, crowd: Process, database: psycopg.AsyncConnection[A
     await asyncio.sleep(IDLE)
     idle = (machine.cpu_seconds(api) - used) / IDLE * 100
     lags, wrong = await _events(crowd, database, chats, bench.size.watcher_events)
-    await crowd.ask(do="close")
-    await asyncio.sleep(SETTLE)
-    note = f"{opened['seconds']:.1f} s and {opening:.1f} s of the API's CPU to open them"
+    note = f"opened in {opened['seconds']:.1f} s, with {opening / len(chats) * 1000:.1f} ms of the API's CPU each"
     bench.report.add(
         Figure(f"{name}: resident memory each", "KiB", grown, samples=len(chats), note=note, budgets=under(then=60)),
         Figure(f"{name}: CPU of the API", "% of a core", idle, note="pings included"),

@@ -6,8 +6,6 @@ Whoever has seen a prefix and is told the rest has seen the whole: that is why a
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-import orjson
-
 from models.events import Event, event, tool_calls, with_cursor
 from models.parts import Part, from_rest, wire
 from models.rules.cursors import NOWHERE, START, Cursor
@@ -114,19 +112,11 @@ class Told:
 def part_event(chat_id: UUID, cursor: Cursor, role: str, part: Part) -> Event:
     """The part at `cursor`; what `part` carries for ourselves is left out."""
     [shown] = wire([part])
-    at = cursor.encode()
-    # There is one for each few tokens of every answer: written out, it costs half of what a general encoder takes.
-    data = (
-        b'{"type":"message_part","chat_id":"%s","message_part":{"role":%s,"part":%s,"history_version":%d,'
-        b'"generation_attempt":%d,"seq":%d},"cursor":"%s"}'
-        % (
-            str(chat_id).encode(),
-            orjson.dumps(role),
-            orjson.dumps(shown),
-            cursor.history,
-            cursor.attempt,
-            cursor.seq,
-            at.encode(),
-        )
-    )
-    return Event("message_part", data, at)
+    payload = {
+        "role": role,
+        "part": shown,
+        "history_version": cursor.history,
+        "generation_attempt": cursor.attempt,
+        "seq": cursor.seq,
+    }
+    return event("message_part", chat_id, {"message_part": payload}, cursor=cursor.encode())

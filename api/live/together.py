@@ -23,12 +23,18 @@ class Together(Generic[Q, A]):
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((question, future))
         if len(self._running) < self._at_once:
-            task = asyncio.create_task(self._run())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running.add(asyncio.create_task(self._run()))
         return await future
 
     async def _run(self) -> None:
+        try:
+            await self._ask_all()
+        finally:  # here and not when the task is done: whoever asks in between would wait for nobody
+            task = asyncio.current_task()
+            assert task is not None
+            self._running.discard(task)
+
+    async def _ask_all(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             batch = [each for each in batch if not each[1].done()]  # nobody waits for the others any more
