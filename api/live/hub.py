@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from models.rules.cursors import Cursor
 from models.settings import Settings
 from models.store import chats, live, stream
 from models.store.database import Database, Row
-from models.store.live import Floor, Reading
+from models.store.live import Floor, Position, Reading
 from models.store.notices import CHATS, PARTS, ChatNotice
 
 # Database connections that those who arrive and those who watch may hold together, and how much one statement asks.
@@ -29,6 +29,7 @@ READINGS, READINGS_TOGETHER = 3, 8
 DOORS, DOORS_TOGETHER = 1, 64
 MARKS, MARKS_TOGETHER = 1, 256
 LISTEN_PATIENCE = 5.0  # seconds
+POLLED_TOGETHER = 500  # chats: the answer about thousands would stop every stream while it is decoded
 GRACE = 1.0  # seconds, at most, that a notice may take
 
 log = logging.getLogger(__name__)
@@ -183,19 +184,25 @@ class Hub:
                 self._sidebars.note(told)
 
     async def _poll(self) -> None:
-        """Notices may be lost: look how far the watched chats have come, and read those that do not get there soon."""
-        grace = min(GRACE, self._poll_interval / 10)
+        """Notices may be lost: look how far the watched chats have come, each once an interval, a few at a time."""
+        loop, grace = asyncio.get_running_loop(), min(GRACE, self._poll_interval / 10)
+        slot = 0
         while True:
-            await asyncio.sleep(self._poll_interval - grace)
-            if not self._feeds:
+            slots = len(self._feeds) // POLLED_TOGETHER + 1
+            await asyncio.sleep((self._poll_interval - grace) / slots)
+            slot = (slot + 1) % slots
+            some = [chat_id for chat_id in self._feeds if chat_id.int % slots == slot]
+            if not some:
                 continue
             try:
                 async with self._database.read() as session:
-                    found = await live.positions(session, list(self._feeds))
+                    found = await live.positions(session, some)
             except Exception as failure:  # the next poll may fare better
                 log.warning("the watched chats could not be polled: %s", failure)
-                continue
-            await asyncio.sleep(grace)  # what has just been written is on its way
-            for chat_id, snapshot, seq in found:
-                if chat_id in self._feeds:
-                    self._feeds[chat_id].hint(snapshot, seq)
+            else:
+                loop.call_later(grace, self._hint, found)  # what has just been written is on its way
+
+    def _hint(self, found: Iterable[Position]) -> None:
+        for chat_id, snapshot, seq in found:
+            if chat_id in self._feeds:
+                self._feeds[chat_id].hint(snapshot, seq)
