@@ -22,6 +22,9 @@ EPISODE_BYTES = 1024 * 1024  # of JSON; what exceeds it is not previewed
 WRITE_BYTES = 2 * 1024 * 1024  # in one statement, after an outage
 FLUSH_PATIENCE = 2.0  # seconds that a turn waits for its preview, at most
 WRITE_PATIENCE = 10.0  # seconds until a silent server counts as gone
+MANY = 25  # busy steps from which on ticks come later: every part less is less work for all who pass it on
+SLOWEST = 2.0  # times the interval
+EARLY = 0.002  # seconds that a timer may come too soon
 _DELTAS = {"text": "text", "reasoning": "text", "tool-call": "args_delta", "tool-result": "result_delta"}
 _PLAIN = frozenset(
     {"type", "text", "tool_call_id", "tool_name", "args_delta", "result_delta", "created_at"}
@@ -131,6 +134,8 @@ class Publisher:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._episodes: dict[Episode, None] = {}  # those that are open, or have something to write
         self._due: dict[Episode, None] = {}
+        self._urgent: dict[Episode, None] = {}  # of those, what does not wait for the tick
+        self._busy = 0  # how many the last tick wrote
         self._flushes: list[tuple[Episode, asyncio.Future[bool]]] = []
         self._go = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -166,10 +171,20 @@ class Publisher:
         """The episode has something to write: at once if urgent, else with the next tick."""
         self._due[episode] = None
         if urgent:
+            self._urgent[episode] = None
             self._go.set()
-        elif self._timer is None and not self._go.is_set():
+        else:
+            self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is None and not self._go.is_set():
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_at(max(self._ticked + self._interval, loop.time()), self._go.set)
+            self._timer = loop.call_at(max(self._next, loop.time()), self._go.set)
+
+    @property
+    def _next(self) -> float:
+        """When the next tick is due."""
+        return self._ticked + self._interval * slowed(self._busy)
 
     def forget(self, episode: Episode) -> None:
         if episode.settled:
@@ -196,9 +211,8 @@ class Publisher:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._ticked = asyncio.get_running_loop().time()
             try:
-                more = await self._tick()
+                await self._tick(self._taken())
                 pause = 0.05
             except Exception as failure:  # whatever it is, it must not end the previews of all turns
                 await self._lost(failure)
@@ -206,13 +220,26 @@ class Publisher:
                     return
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
-                more = True
-            if more:
+                self._ticked = 0.0
+            if self._urgent or (self._due and self._closing):
                 self._go.set()
+            elif self._due:
+                self._arm()
 
-    async def _tick(self) -> bool:
-        """Write what waits, of all episodes, in one statement; True if something was left for the next one."""
+    def _taken(self) -> dict[Episode, None]:
+        """Who is written now: all who wait when a tick is due, else those who cannot wait."""
+        urgent, self._urgent = self._urgent, {}
+        now = asyncio.get_running_loop().time()
+        if now < self._next - EARLY and not self._closing:
+            for episode in urgent:
+                self._due.pop(episode, None)
+            return urgent
         due, self._due = self._due, {}
+        self._ticked, self._busy = now, len(due)
+        return due
+
+    async def _tick(self, due: dict[Episode, None]) -> None:
+        """Write what waits, of these episodes, in one statement; what is too much for it is left for the next one."""
         batch: list[tuple[Episode, list[LogRow]]] = []
         size = 0
         for episode in due:
@@ -221,7 +248,7 @@ class Publisher:
             for place, row in enumerate(rows):
                 if size > WRITE_BYTES:
                     kept = place
-                    self._due[episode] = None
+                    self._due[episode] = self._urgent[episode] = None
                     break
                 size += len(row.part)
             batch.append((episode, rows[:kept]))
@@ -239,7 +266,6 @@ class Publisher:
             if episode.closed:
                 self.forget(episode)
         self._answer()
-        return bool(self._due)
 
     async def _write(self, rows: list[LogRow]) -> None:
         if rows:
@@ -283,6 +309,11 @@ class Publisher:
             elif not future.done():
                 still.append((episode, future))
         self._flushes = still
+
+
+def slowed(busy: int) -> float:
+    """How many intervals lie between two ticks when so many steps have something to show."""
+    return min(max(busy / MANY, 1.0), SLOWEST)
 
 
 def _settle(future: asyncio.Future[bool], answer: bool) -> None:

@@ -36,7 +36,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         resources = self.lifespan.state.get("resources")
         if resources is not None:
-            resources.stopping.set()
+            resources.live.stop()
             for _ in range(20):
                 if not any(isinstance(each, WebSocketsSansIOProtocol) for each in self.server_state.connections):
                     break

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import durability, latency, load, machine, reads, report
+from benchmarks import durability, latency, load, machine, reads, report, watchers
 from benchmarks.bench import FULL, QUICK, Bench, Size, connect
 from benchmarks.figures import Report
 from benchmarks.floors import Raw
@@ -32,6 +32,7 @@ ALONE: dict[str, Measure] = {
     "interrupt": latency.interrupt,
     "turns": load.turns,
     "history": durability.history,
+    "watchers": watchers.watchers,
 }
 # A takeover needs somebody to take over.
 PAIR: dict[str, Measure] = {"killed": durability.killed, "reads": reads.reads}

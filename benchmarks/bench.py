@@ -26,6 +26,8 @@ class Size:
     seeded_chats: int
     seeded_messages: int
     reads: int
+    watchers: tuple[int, ...]
+    watcher_events: int
 
 
 FULL = Size(
@@ -41,6 +43,8 @@ FULL = Size(
     seeded_chats=1000,
     seeded_messages=1000,
     reads=200,
+    watchers=(1000, 10_000),
+    watcher_events=300,
 )
 QUICK = Size(
     first_tokens=40,
@@ -55,6 +59,8 @@ QUICK = Size(
     seeded_chats=50,
     seeded_messages=200,
     reads=50,
+    watchers=(1000,),
+    watcher_events=100,
 )
 
 

@@ -23,7 +23,8 @@ class Seen:
     action_of: int = -1
 
     def after(self, seq: int) -> "Seen":
-        return replace(self, cursor=self.cursor._replace(seq=seq))
+        at = self.cursor
+        return Seen(Cursor(at.snapshot, at.history, at.attempt, seq), self.status, self.error_of, self.action_of)
 
 
 NOTHING = Seen()

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -36,6 +35,21 @@ class Joiner:
 class Feed:
     """The stream of a chat. Notices are hints: only what the database says, or a part in its place, is told."""
 
+    __slots__ = (
+        "_deaf",
+        "_hole",
+        "_inbox",
+        "_joiners",
+        "_members",
+        "_over",
+        "_read",
+        "_seen",
+        "_stale",
+        "_task",
+        "_watchers",
+        "chat_id",
+    )
+
     def __init__(self, chat_id: UUID, read: Read) -> None:
         self.chat_id = chat_id
         self._read = read
@@ -44,12 +58,11 @@ class Feed:
         self._watchers: set[Watcher] = set()  # members that are told what happens: neither joining nor too far behind
         self._deaf: set[Watcher] = set()  # they miss the beginning of the episode, so they do not get its end
         self._joiners: list[Joiner] = []
-        self._inbox: deque[PartsNotice] = deque(maxlen=INBOX)
+        self._inbox: list[PartsNotice] = []
         self._hole: Cursor | None = None  # where the log had nothing to fill a gap with
         self._stale = False
         self._over = False
-        self._wake = asyncio.Event()
-        self._task = asyncio.create_task(self._run(), name=f"feed-{chat_id}")
+        self._task: asyncio.Task[None] | None = None  # while there is something to read: a quiet feed has none
 
     @property
     def deserted(self) -> bool:
@@ -63,7 +76,11 @@ class Feed:
         """Give the watcher a snapshot and then everything after it, without a gap or a repeat."""
         self._members.add(joiner.watcher)
         self._joiners.append(joiner)
-        self._wake.set()
+        self._wake()
+
+    def rejoin(self, late: Watcher) -> None:
+        """The watcher fell too far behind: tell it everything anew."""
+        self.join(Joiner(late, resync=True))
 
     def leave(self, watcher: Watcher) -> None:
         self._members.discard(watcher)
@@ -79,12 +96,13 @@ class Feed:
     def refresh(self) -> None:
         """Read the chat, whatever is known of it."""
         self._stale = True
-        self._wake.set()
+        self._wake()
 
     def parts(self, notice: PartsNotice) -> None:
         """Parts were written: tell them at once if they are next, else after a reading."""
-        if self._seen is None or self._wake.is_set():
+        if self._seen is None or self._task is not None:
             if len(self._inbox) == INBOX:
+                del self._inbox[0]
                 self.refresh()
             self._inbox.append(notice)
         elif not self._tell_parts(notice, self._seen):
@@ -94,24 +112,32 @@ class Feed:
     def end(self) -> None:
         """Tell nobody anything more."""
         self._over = True
-        self._wake.set()
         for watcher in self._members:
             watcher.end()
 
     async def ended(self) -> None:
         """Return once nothing is being read any more."""
-        await asyncio.wait([self._task])
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     @property
     def over(self) -> bool:
-        return self._task.done()
+        return self._over and self._task is None
+
+    def _wake(self) -> None:
+        if self._task is None and not self._over:
+            self._task = asyncio.create_task(self._run())
 
     async def _run(self) -> None:
+        try:
+            await self._read_all()
+        finally:
+            self._task = None
+
+    async def _read_all(self) -> None:
+        """Read until everything that happened has been told."""
         pause = 0.05
-        while True:
-            await self._wake.wait()
-            if self._over:
-                return
+        while (self._stale or self._joiners) and not self._over:
             joiners, self._joiners = self._joiners, []
             self._stale = False
             covered = len(self._inbox)  # what had been written before the reading
@@ -121,6 +147,7 @@ class Feed:
             except Exception as failure:  # a watcher outlives whatever keeps us from the database
                 log.warning("chat %s cannot be read for its watchers: %s", self.chat_id, failure)
                 self._reassure(joiners)
+                self._stale = True
                 self._joiners = [joiner for joiner in joiners if joiner.watcher in self._members] + self._joiners
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
@@ -132,16 +159,17 @@ class Feed:
 
     def _settle(self, covered: int) -> None:
         """Tell the parts that came while the chat was read; a gap that the reading did not fill will stay one."""
-        while self._inbox and self._seen is not None:
-            if not self._tell_parts(self._inbox[0], self._seen):
-                if covered <= 0:
+        told = 0
+        for place, notice in enumerate(self._inbox):
+            if self._seen is None:
+                break
+            if not self._tell_parts(notice, self._seen):
+                if place >= covered:
                     self._stale = True
                     break
                 self._hole = self._seen.cursor
-            self._inbox.popleft()
-            covered -= 1
-        if not self._stale and not self._joiners and not self._over:
-            self._wake.clear()
+            told += 1
+        del self._inbox[:told]
 
     async def _sync(self, joiners: list[Joiner]) -> bool:
         """One reading brings the feed up to date and gives each joiner its snapshot; False if the chat is gone."""
@@ -183,10 +211,10 @@ class Feed:
             return self._hole == cursor
         events = []
         for seq, (role, part) in enumerate(notice.parts, start=notice.seq):
-            if seq > cursor.seq:
-                cursor = cursor._replace(seq=seq)
-                events.append(part_event(self.chat_id, cursor, role, part))
-        self._seen = seen.after(cursor.seq)
+            if seq > seen.cursor.seq:
+                seen = seen.after(seq)
+                events.append(part_event(self.chat_id, seen.cursor, role, part))
+        self._seen = seen
         self._tell(events, parts=True)
         return True
 

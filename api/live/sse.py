@@ -1,24 +1,20 @@
 """Server-sent events: one event a record, its cursor as id, comments to keep the connection alive."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from datetime import timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.live.first import first
+from api.live.teller import Pulse, Teller
 from api.live.watcher import Ended, Watcher
 from models.events import Event
 
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 PING = b": ping\n\n"
-HUNG_UP = "the client hung up"
-ENDED = "there is nothing more to tell"
 
 
 class EventStream(Response):
@@ -26,36 +22,30 @@ class EventStream(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(
-        self, watch: Callable[[], AbstractContextManager[Watcher]], ping_interval: timedelta, stopping: asyncio.Event
-    ) -> None:
+    def __init__(self, watch: Callable[[], AbstractContextManager[Watcher]], pulse: Pulse) -> None:
         super().__init__(None, 200, HEADERS)
         del self.headers["content-length"]
         self._watch = watch
-        self._ping = ping_interval.total_seconds()
-        self._stopping = stopping
+        self._pulse = pulse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(events: list[Event]) -> None:
+            await send({"type": "http.response.body", "body": encode(events), "more_body": True})
+
+        async def ping() -> None:
+            await send({"type": "http.response.body", "body": PING, "more_body": True})
+
         with self._watch() as watcher:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            # Headers reach the client now, also where nothing is to be told yet.
-            await send({"type": "http.response.body", "body": PING, "more_body": True})
-            ended = await first(self._tell(watcher, send), _hung_up(receive), self._stopping.wait())
-            if ended != HUNG_UP:
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _tell(self, watcher: Watcher, send: Send) -> str:
-        while True:
+            await ping()  # headers reach the client now, also where nothing is to be told yet
+            teller = Teller(watcher, tell, ping)
+            self._pulse.join(teller)
             try:
-                async with asyncio.timeout(self._ping):
-                    events = await watcher.take()
-            except TimeoutError:
-                body = PING
+                await teller.until(_hung_up(receive))
             except Ended:
-                return ENDED
-            else:
-                body = encode(events)
-            await send({"type": "http.response.body", "body": body, "more_body": True})
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+            finally:
+                self._pulse.leave(teller)
 
 
 def documented(event: Any) -> dict[int | str, dict[str, Any]]:
@@ -89,7 +79,6 @@ def encode(events: Iterable[Event]) -> bytes:
     return b"".join(pieces)
 
 
-async def _hung_up(receive: Receive) -> str:
+async def _hung_up(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
-    return HUNG_UP

@@ -1,6 +1,5 @@
 """What waits for one client: bounded, so that a slow one costs nobody else anything."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 
 from models.events import Event
@@ -11,14 +10,19 @@ class Ended(Exception):
 
 
 class Watcher:
-    """The events that one client has yet to take. One that falls too far behind loses them, and starts anew."""
+    """The events that one client has yet to take. One that falls too far behind loses them, and starts anew.
+
+    Whoever takes them sets `on_ready`, which is called whenever there is something to take: nothing waits in between.
+    """
+
+    __slots__ = ("_bytes", "_ended", "_lagging", "_limit", "_on_lag", "_waiting", "on_ready")
 
     def __init__(self, limit: int, on_lag: Callable[["Watcher"], None]) -> None:
+        self.on_ready: Callable[[], None] | None = None
         self._limit = limit
         self._on_lag = on_lag
-        self._waiting: list[Event] = []
+        self._waiting: list[Event] | None = None  # a list each would be a third of what an idle watcher holds
         self._bytes = 0
-        self._ready = asyncio.Event()
         self._lagging = False
         self._ended = False
 
@@ -26,37 +30,39 @@ class Watcher:
         """Leave events for the client; False when it has fallen too far behind to get them."""
         # What came before decides: one large batch does not make a watcher slow.
         if self._bytes > self._limit:
-            self._waiting.clear()
+            self._waiting = None
             self._bytes = 0
             self._lagging = True
         else:
-            self._waiting += events
+            if self._waiting is None:
+                self._waiting = list(events)
+            else:
+                self._waiting += events
             self._bytes += sum(len(each.data) for each in events)
-        self._ready.set()
+        self._ready()
         return not self._lagging
 
     def begin(self, events: Sequence[Event]) -> None:
         """Leave a snapshot, however large: it is made only when the client is there to take it."""
         self._waiting = list(events)
         self._bytes = 0
-        self._ready.set()
+        self._ready()
 
     def end(self) -> None:
         """Nothing more will come."""
         self._ended = True
-        self._ready.set()
+        self._ready()
 
-    async def take(self) -> list[Event]:
-        """All that waits, as soon as something does; raises Ended."""
-        while True:
-            if self._ended:
-                raise Ended
-            if self._lagging:
-                self._lagging = False
-                self._on_lag(self)
-                continue
-            if self._waiting:
-                events, self._waiting, self._bytes = self._waiting, [], 0
-                return events
-            self._ready.clear()
-            await self._ready.wait()
+    def take(self) -> list[Event]:
+        """All that waits, which may be nothing; raises Ended."""
+        if self._ended:
+            raise Ended
+        if self._lagging:
+            self._lagging = False
+            self._on_lag(self)
+        events, self._waiting, self._bytes = self._waiting or [], None, 0
+        return events
+
+    def _ready(self) -> None:
+        if self.on_ready is not None:
+            self.on_ready()

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.live.first import first
+from api.live.teller import Teller
 from api.live.watcher import Ended, Watcher
 from models.errors import Forbidden
 from models.events import Event
@@ -52,10 +52,20 @@ def refuse_other_origins(socket: WebSocket, public_url: str) -> None:
         raise Forbidden("Cross-origin WebSocket refused.", "The Origin of a WebSocket must be this host.")
 
 
-async def serve(socket: WebSocket, watcher: Watcher, framing: Framing, stopping: asyncio.Event) -> None:
+async def serve(socket: WebSocket, watcher: Watcher, framing: Framing) -> None:
     """Tell the client everything the watcher gets, until one side ends it."""
+
+    async def send(events: list[Event]) -> None:
+        for frame in framing(events):
+            await socket.send({"type": "websocket.send", "text": frame.decode()})
+
     await socket.accept()
-    code = await first(_listen(socket), _tell(socket, watcher, framing), _leave(stopping))
+    try:
+        code = await Teller(watcher, send).until(_listen(socket))
+    except Ended:
+        code = GOING_AWAY
+    except WebSocketDisconnect:
+        return
     if code is not None:
         with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
             async with asyncio.timeout(GOODBYE):
@@ -66,19 +76,3 @@ async def _listen(socket: WebSocket) -> int | None:
     """The code to close with when the client spoke, which it may not; None when it left."""
     message = await socket.receive()
     return POLICY_VIOLATION if message["type"] == "websocket.receive" else None
-
-
-async def _tell(socket: WebSocket, watcher: Watcher, framing: Framing) -> int | None:
-    try:
-        while True:
-            for frame in framing(await watcher.take()):
-                await socket.send({"type": "websocket.send", "text": frame.decode()})
-    except Ended:
-        return GOING_AWAY
-    except WebSocketDisconnect:
-        return None
-
-
-async def _leave(stopping: asyncio.Event) -> int:
-    await stopping.wait()
-    return GOING_AWAY

@@ -22,7 +22,6 @@ from models.principal import Principal, Scope
 from models.rules import cursors
 from models.rules.cursors import Cursor
 from models.rules.pages import MAX_ID
-from models.store import chats, live
 from models.store.database import Row
 
 router = Router(tags=["live"])
@@ -46,9 +45,9 @@ async def stream_socket(
     """Everything of a chat as it happens: messages are arrays of events."""
     websocket.refuse_other_origins(socket, resources.settings.public_url)
     asked = _after(after_id), _cursor(cursor)
-    row = await _load(resources, caller, chat)
+    row = await resources.live.door(caller, chat)
     with _watch(resources, caller, row, *asked) as watcher:
-        await websocket.serve(socket, watcher, websocket.arrays, resources.stopping)
+        await websocket.serve(socket, watcher, websocket.arrays)
 
 
 @router.get(
@@ -68,12 +67,10 @@ async def stream_chat(
 ) -> Response:
     """A snapshot, then everything as it happens; an event's id is its cursor. On a WebSocket, messages are arrays."""
     asked = _after(after_id), _cursor(last_event_id or cursor)
-    row = await _load(resources, caller, chat)
+    row = await resources.live.door(caller, chat)
     if not _accepts_events(request):
         return _upgrade_required()
-    return sse.EventStream(
-        lambda: _watch(resources, caller, row, *asked), resources.settings.stream_ping_interval, resources.stopping
-    )
+    return sse.EventStream(lambda: _watch(resources, caller, row, *asked), resources.live.pulse)
 
 
 @router.websocket("/watch")
@@ -82,7 +79,7 @@ async def watch_socket(socket: WebSocket, caller: Caller, resources: Opened) -> 
     websocket.refuse_other_origins(socket, resources.settings.public_url)
     await _may_watch(resources, caller)
     with resources.live.sidebar(caller) as watcher:
-        await websocket.serve(socket, watcher, websocket.objects, resources.stopping)
+        await websocket.serve(socket, watcher, websocket.objects)
 
 
 @router.get(
@@ -96,14 +93,7 @@ async def watch_chats(request: Request, caller: Caller, resources: Opened) -> Re
     await _may_watch(resources, caller)
     if not _accepts_events(request):
         return _upgrade_required()
-    return sse.EventStream(
-        lambda: resources.live.sidebar(caller), resources.settings.stream_ping_interval, resources.stopping
-    )
-
-
-async def _load(resources: Resources, caller: Principal, chat_id: UUID) -> Row:
-    async with resources.database.read() as session:
-        return await chats.load(session, caller, chat_id)
+    return sse.EventStream(lambda: resources.live.sidebar(caller), resources.live.pulse)
 
 
 async def _may_watch(resources: Resources, caller: Principal) -> None:
@@ -119,18 +109,13 @@ def _watch(
     """A watcher of the chat; its owner has read the chat when they come and when they go."""
     owner = row["owner_id"] == caller.user_id
     if owner:
-        resources.errands.start(_mark_read(resources, row["id"]))
+        resources.errands.start(resources.live.mark_read(row["id"]))
     try:
         with resources.live.watch(row["id"], cursor, after_id) as watcher:
             yield watcher
     finally:
         if owner:
-            resources.errands.start(_mark_read(resources, row["id"]))
-
-
-async def _mark_read(resources: Resources, chat_id: UUID) -> None:
-    async with resources.database.begin() as session:
-        await live.mark_read(session, chat_id)
+            resources.errands.start(resources.live.mark_read(row["id"]))
 
 
 def _after(text: str) -> int:

@@ -1,6 +1,6 @@
-"""What a watcher's process reads of a chat: everything newer than some versions, in one statement and one snapshot."""
+"""What a watcher's process reads of chats: everything newer than some versions, in one statement and one snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -61,25 +61,33 @@ _READ = (
 SELECT c.*, gone.revision AS gone_revision,
     (SELECT json_agg(m ORDER BY m.id) FROM (
         SELECT * FROM chat_messages
-        WHERE chat_id = %(chat)s AND NOT deleted AND visibility <> 'model'
-        AND revision > CASE WHEN gone.revision IS NULL THEN %(snapshot)s ELSE -1 END
-        AND id > CASE WHEN gone.revision IS NULL THEN %(after_id)s ELSE 0 END) m) AS messages,
-    CASE WHEN c.queue_version > %(snapshot)s THEN (
+        WHERE chat_id = c.id AND NOT deleted AND visibility <> 'model'
+        AND revision > CASE WHEN gone.revision IS NULL THEN asked.snapshot ELSE -1 END
+        AND id > CASE WHEN gone.revision IS NULL THEN asked.after_id ELSE 0 END) m) AS messages,
+    CASE WHEN c.queue_version > asked.snapshot THEN (
         SELECT json_agg(q ORDER BY q.position, q.id) FROM (
-            SELECT * FROM chat_queued_messages WHERE chat_id = %(chat)s) q) END AS queue,
+            SELECT * FROM chat_queued_messages WHERE chat_id = c.id) q) END AS queue,
     (SELECT json_agg(json_build_array(s.seq, s.role, s.part) ORDER BY s.seq) FROM stream_log s
-        WHERE s.chat_id = %(chat)s AND s.history_version = c.history_version
+        WHERE s.chat_id = c.id AND s.history_version = c.history_version
         AND s.generation_attempt = c.generation_attempt
-        AND s.seq > CASE WHEN c.history_version = %(history)s AND c.generation_attempt = %(attempt)s
-                         THEN %(seq)s ELSE 0 END) AS parts,
+        AND s.seq > CASE WHEN c.history_version = asked.history AND c.generation_attempt = asked.attempt
+                         THEN asked.seq ELSE 0 END) AS parts,
 """  # noqa: S608 - fixed text
     + _TAIL
     + """
-FROM chats c, LATERAL (
+FROM unnest(%(chats)s::uuid[], %(tolds)s::bigint[], %(after_ids)s::bigint[], %(snapshots)s::bigint[],
+            %(histories)s::bigint[], %(attempts)s::int[], %(seqs)s::int[])
+    AS asked (chat, told, after_id, snapshot, history, attempt, seq)
+JOIN chats c ON c.id = asked.chat, LATERAL (
     SELECT max(revision) AS revision FROM chat_messages
-    WHERE chat_id = %(chat)s AND revision > %(told)s::bigint AND deleted AND visibility <> 'model') gone
-WHERE c.id = %(chat)s"""
+    WHERE chat_id = c.id AND revision > asked.told AND deleted AND visibility <> 'model') gone"""
 )
+
+_DOORS = """
+SELECT c.id, c.owner_id, c.organization_id, coalesce(r.user_acl, c.user_acl) AS user_acl,
+    coalesce(r.group_acl, c.group_acl) AS group_acl
+FROM chats c LEFT JOIN chats r ON r.id = coalesce(c.root_chat_id, c.parent_chat_id)
+WHERE c.id = ANY(%(chats)s)"""
 
 _LIGHT = (
     """
@@ -92,13 +100,26 @@ WHERE c.id = %(chat)s"""
 )
 
 
-async def read(session: Session, chat_id: UUID, floor: Floor) -> Reading | None:
-    """What is newer than the floor in the chat, or None if there is no such chat."""
-    params = {"chat": chat_id, "told": floor.told, "after_id": floor.after_id, **floor.cursor._asdict()}
-    found = await fetch(session, _READ, params)
-    if not found:
-        return None
-    [row] = found
+async def read(session: Session, asked: Mapping[UUID, Floor]) -> dict[UUID, Reading]:
+    """What is newer than its floor in each of these chats, where there is such a chat: one statement for all."""
+    floors = list(asked.values())
+    rows = await fetch(
+        session,
+        _READ,
+        {
+            "chats": list(asked),
+            "tolds": [floor.told for floor in floors],
+            "after_ids": [floor.after_id for floor in floors],
+            "snapshots": [floor.cursor.snapshot for floor in floors],
+            "histories": [floor.cursor.history for floor in floors],
+            "attempts": [floor.cursor.attempt for floor in floors],
+            "seqs": [floor.cursor.seq for floor in floors],
+        },
+    )
+    return {row["id"]: _reading(row) for row in rows}
+
+
+def _reading(row: Row) -> Reading:
     reading = Reading(
         chat=row,
         at=Cursor(row["snapshot_version"], row["history_version"], row["generation_attempt"], 0),
@@ -112,6 +133,11 @@ async def read(session: Session, chat_id: UUID, floor: Floor) -> Reading | None:
             each["created_at"] = datetime.fromisoformat(each["created_at"])
         setattr(reading, name, rows)
     return reading
+
+
+async def doors(session: Session, chat_ids: Sequence[UUID]) -> dict[UUID, Row]:
+    """What decides who may see these chats (chats.may_see), where there is such a chat."""
+    return {row["id"]: row for row in await fetch(session, _DOORS, {"chats": list(chat_ids)})}
 
 
 async def positions(session: Session, chat_ids: Sequence[UUID]) -> list[Position]:
@@ -134,6 +160,21 @@ async def light(session: Session, chat_id: UUID) -> tuple[Row, list[Part]] | Non
     if not rows:
         return None
     return rows[0], history.open_calls(rows[0].pop("tail") or [])
+
+
+async def unread(session: Session, chat_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of the chats for which `mark_read` has something to do."""
+    rows = await fetch(
+        session,
+        """
+        SELECT c.id FROM chats c, LATERAL (
+            SELECT max(id) AS id FROM chat_messages
+            WHERE chat_id = c.id AND role = 'assistant' AND NOT deleted AND visibility <> 'model') newest
+        WHERE c.id = ANY(%(chats)s) AND newest.id IS NOT NULL
+        AND c.last_read_message_id IS DISTINCT FROM newest.id""",
+        {"chats": list(chat_ids)},
+    )
+    return [row["id"] for row in rows]
 
 
 async def mark_read(session: Session, chat_id: UUID) -> None:

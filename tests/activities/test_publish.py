@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from activities.publish import EPISODE_BYTES, Episode, Publisher
+from activities.publish import EPISODE_BYTES, Episode, Publisher, slowed
 from models.parts import Part
 from models.settings import Settings
 from models.store import stream
@@ -81,6 +81,23 @@ async def test_deltas_that_wait_are_written_when_the_interval_has_passed(
     await until(database, episode, lambda rows: len(rows) == 1)
     episode.push("assistant", text("b"))
     await until(database, episode, lambda rows: len(rows) == 2)
+
+
+async def test_what_cannot_wait_does_not_hurry_what_can(patient: Publisher, database: Database) -> None:
+    hurried, waiting = (patient.episode(uuid4(), 1, 1) for _ in range(2))
+    for episode in (hurried, waiting):
+        episode.push("assistant", text("a"))
+        await until(database, episode, lambda rows: len(rows) == 1)
+        episode.push("assistant", text("b"))
+    assert await hurried.flush()
+    assert len(await logged(database, hurried)) == 2
+    assert len(await logged(database, waiting)) == 1
+    assert await waiting.flush()
+    assert len(await logged(database, waiting)) == 2
+
+
+def test_ticks_come_as_asked_until_many_steps_stream_and_then_at_most_half_as_often() -> None:
+    assert [slowed(busy) for busy in (0, 1, 25, 50, 1000)] == [1.0, 1.0, 1.0, 2.0, 2.0]
 
 
 async def test_only_pieces_of_the_same_thing_are_joined(patient: Publisher, database: Database) -> None:

@@ -32,8 +32,13 @@ async def hub_of(settings: Settings, **changes: Any) -> AsyncIterator[Hub]:
 
 
 async def take(watcher: Watcher) -> list[dict[str, Any]]:
+    ready = asyncio.Event()
+    watcher.on_ready = ready.set
     async with asyncio.timeout(20):
-        return [orjson.loads(event.data) for event in await watcher.take()]
+        while not (events := watcher.take()):
+            ready.clear()
+            await ready.wait()
+    return [orjson.loads(event.data) for event in events]
 
 
 async def take_until(watcher: Watcher, screen: Screen, *types: str) -> list[dict[str, Any]]:
@@ -52,9 +57,8 @@ async def take_until(watcher: Watcher, screen: Screen, *types: str) -> list[dict
 async def truth(drive: Drive) -> tuple[Any, ...]:
     """What a screen shows now, by the database."""
     async with drive.database.read() as session:
-        reading = await live.read(session, drive.chat_id, live.Floor())
-    assert reading is not None
-    events, _ = Told(reading).changes(NOTHING)
+        found = await live.read(session, {drive.chat_id: live.Floor()})
+    events, _ = Told(found[drive.chat_id]).changes(NOTHING)
     return Screen().show(orjson.loads(event.data) for event in events).state
 
 
