@@ -9,8 +9,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from time import monotonic
 from uuid import UUID, uuid4
 
 from activities.meters import Meters
@@ -21,11 +19,11 @@ from models.steps import StepReply, Then
 from models.store import notices
 from models.store.database import Database
 from models.store.notices import ChatNotice, WorkerNotice
+from models.store.peers import Peers
 
 log = logging.getLogger(__name__)
 
 BEAT = 1.0  # seconds between two signs of life
-SILENCE = 3.0  # seconds after which a worker that says nothing counts as dead
 REMEMBERED = 10.0  # seconds that what a head start came to is kept for its activity
 ROOM = 0.75  # of the model slots: the rest is for runs that wait their turn in Temporal's queue
 LOW_BITS = 2**62 - 1  # the random ones, in a uuid of any kind
@@ -41,15 +39,8 @@ class HeadStart:
         self.history_version = history_version
         self.adopted = False
         self.task: asyncio.Task[StepReply] | None = None
+        self.starting: asyncio.Task[bool] | None = None
         self.doubt: Callable[[], Awaitable[None]] | None = None
-
-
-@dataclass(slots=True)
-class Peer:
-    """Another worker, as it was last heard."""
-
-    room: bool
-    heard: float
 
 
 class HeadStarts:
@@ -61,7 +52,7 @@ class HeadStarts:
         self._most = max(1, int(settings.model_slots * ROOM))
         self._database = database
         self._meters = meters
-        self._peers: dict[UUID, Peer] = {}
+        self._peers = Peers()
         self._begun: dict[UUID, HeadStart] = {}
         self._steps: dict[UUID, int] = {}
         self._begin: Begin | None = None
@@ -99,19 +90,12 @@ class HeadStarts:
             self._start(notice, self._begin)
 
     def hear_worker(self, payload: str) -> None:
-        """Another worker is there, or gone."""
-        notice = WorkerNotice.decode(payload)
-        if notice.gone:
-            self._peers.pop(notice.worker, None)
-        elif notice.worker != self.worker:
-            self._peers[notice.worker] = Peer(notice.room, monotonic())
+        """A worker is there, or gone; perhaps this one."""
+        self._peers.hear(payload)
 
     def living(self) -> set[UUID]:
         """The other workers that were heard of lately."""
-        since = monotonic() - SILENCE
-        for worker in [worker for worker, peer in self._peers.items() if peer.heard < since]:
-            del self._peers[worker]
-        return set(self._peers)
+        return self._peers.living() - {self.worker}
 
     def adopt(self, chat_id: UUID) -> HeadStart | None:
         """The head start of this worker at the chat, if there is one, perhaps over by now: it has its activity."""
@@ -136,8 +120,7 @@ class HeadStarts:
 
     def _first(self, chat_id: UUID) -> UUID | None:
         """The worker that begins: every worker finds the same one, without asking."""
-        self.living()
-        able = [worker for worker, peer in self._peers.items() if peer.room]
+        able = [worker for worker in self._peers.with_room() if worker != self.worker]
         if self._room():
             able.append(self.worker)
         return min(able, key=lambda worker: (worker.int ^ chat_id.int) & LOW_BITS, default=None)

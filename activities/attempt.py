@@ -10,6 +10,7 @@ from uuid import UUID
 
 from temporalio import activity
 
+from activities.ahead import HeadStart
 from activities.control import Watch
 from activities.patience import AWAY, patiently
 from activities.publish import Episode
@@ -56,14 +57,14 @@ class Attempt:
         wanted: Then,
         step: Step,
         *,
-        ahead: bool = False,
+        head: HeadStart | None = None,
         unattempted: int | None = None,
     ) -> None:
         self._resources = resources
         self._chat_id = chat_id
         self._wanted = wanted
         self._step = step
-        self._ahead = ahead
+        self._head = head
         self._unattempted = unattempted
         self._fence: Fence | None = None
         self._episode: Episode | None = None
@@ -154,7 +155,7 @@ class Attempt:
                 max_steps=settings.max_steps,
                 patience=settings.requires_action_timeout,
                 wanted=self._wanted,
-                ahead=ahead.worker if self._ahead else None,
+                ahead=ahead.worker if self._head else None,
                 unattempted=self._unattempted,
                 living=ahead.living(),
             )
@@ -167,6 +168,9 @@ class Attempt:
         if opened.taken_over:
             self._resources.meters.takeovers.inc()
         self._resources.failpoints.hit("worker.after_open")
+        if self._head is not None and self._head.starting is None:
+            begin = self._resources.temporal.begin(fence.chat_id, opened.chat["owner_id"], version)
+            self._head.starting = asyncio.create_task(begin)
         self._episode = self._resources.publisher.episode(
             fence.chat_id, fence.history_version, fence.generation_attempt
         )

@@ -56,7 +56,7 @@ class Generation:
         for _ in range(LAPS):
             make = ModelStep if wanted is Then.GENERATE else ToolsStep
             step: ModelStep | ToolsStep = make(self._resources)
-            attempt = Attempt(self._resources, chat_id, wanted, step, ahead=head is not None, unattempted=unattempted)
+            attempt = Attempt(self._resources, chat_id, wanted, step, head=head, unattempted=unattempted)
             if head is not None:
                 head.doubt = attempt.doubt
             reply = await attempt.run()

@@ -37,7 +37,7 @@ class Meters:
         self.watched = Gauge("turnstone_watched_chats", "Chats that are watched here.", registry=registry)
         self.nudges = Counter(
             "turnstone_nudges",
-            "Nudges of a chat's workflow, by whether Temporal took them.",
+            "Nudges of a chat's workflow, by whether Temporal took them, or a worker had begun.",
             ["taken"],
             registry=registry,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging  # noqa: TID251 - runs in the API and the worker, never in a workflow
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -34,6 +35,7 @@ from temporalio.common import (
     TypedSearchAttributes,
     WorkflowIDConflictPolicy,
 )
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -107,20 +109,39 @@ class Temporal:
         if signal not in SIGNALS:
             raise ValueError(f"unknown signal {signal}")
         try:
-            try:
-                await self._signal_with_start(chat_id, owner_id, snapshot_version, signal)
-            except RPCError as refused:
-                if refused.status is not RPCStatusCode.INVALID_ARGUMENT or not self._attributes:
-                    raise
-                # A server without our search attributes: its UI cannot filter by chat, the turn runs all the same.
-                self._attributes = False
-                await self._signal_with_start(chat_id, owner_id, snapshot_version, signal)
+            await self._attributed(lambda: self._start(chat_id, owner_id, snapshot_version, signal=signal))
         except (RPCError, RuntimeError, TimeoutError) as away:
             log.warning("chat %s was not nudged (%s); the sweep will find it: %s", chat_id, signal, away)
             return False
         return True
 
-    async def _signal_with_start(self, chat_id: UUID, owner_id: UUID, version: int, signal: str) -> None:
+    async def begin(self, chat_id: UUID, owner_id: UUID, snapshot_version: int) -> bool:
+        """Start the run of a chat that this worker is at already, whose first tasks then come to it at once.
+
+        A run that is there is told instead. Says whether Temporal took it; the sweep repairs.
+        """
+        try:
+            await self._attributed(lambda: self._start(chat_id, owner_id, snapshot_version, eager=True))
+        except WorkflowAlreadyStartedError:
+            return await self.nudged(chat_id, owner_id, snapshot_version)
+        except (RPCError, RuntimeError, TimeoutError) as away:
+            log.warning("the run of chat %s was not started; the sweep will find it: %s", chat_id, away)
+            return False
+        return True
+
+    async def _attributed(self, start: Callable[[], Awaitable[None]]) -> None:
+        """Start a run; one without our search attributes where the server has none: its UI cannot filter by chat."""
+        try:
+            await start()
+        except RPCError as refused:
+            if refused.status is not RPCStatusCode.INVALID_ARGUMENT or not self._attributes:
+                raise
+            self._attributes = False
+            await start()
+
+    async def _start(
+        self, chat_id: UUID, owner_id: UUID, version: int, *, signal: str | None = None, eager: bool = False
+    ) -> None:
         attributes = [SearchAttributePair(CHAT, str(chat_id)), SearchAttributePair(OWNER, str(owner_id))]
         async with asyncio.timeout(RPC_TIMEOUT.total_seconds() + 1):
             await self.client.start_workflow(
@@ -129,12 +150,13 @@ class Temporal:
                 id=workflow_id(chat_id),
                 task_queue=self._settings.task_queue,
                 start_signal=signal,
-                start_signal_args=[version],
+                start_signal_args=[] if signal is None else [version],
                 static_summary=f"a turn of chat {chat_id}",
                 search_attributes=TypedSearchAttributes(attributes) if self._attributes else None,
                 priority=Priority(fairness_key=str(owner_id)),
                 task_timeout=TASK_PATIENCE,
                 rpc_timeout=RPC_TIMEOUT,
+                request_eager_start=eager,
             )
 
     async def start_title(self, request: TitleRequest, owner_id: UUID) -> bool:

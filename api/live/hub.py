@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 
+from api.begun import Begun
 from api.live.delta import NOTHING, Seen
 from api.live.feed import Feed, Joiner
 from api.live.sidebar import Sidebars
@@ -21,7 +22,7 @@ from models.settings import Settings
 from models.store import chats, live, stream
 from models.store.database import Database, Row
 from models.store.live import Floor, Position, Reading
-from models.store.notices import CHATS, PARTS, ChatNotice
+from models.store.notices import CHATS, PARTS, WORKERS, ChatNotice
 
 # Database connections that those who arrive and those who watch may hold together, and how much one statement asks.
 # A reading may be large, and is decoded at one go.
@@ -51,6 +52,7 @@ class Hub:
         self._listening = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
+        self.begun = Begun()
         self.pulse = Pulse(settings.stream_ping_interval.total_seconds())
 
     async def start(self) -> None:
@@ -156,7 +158,7 @@ class Hub:
     async def _listen(self) -> None:
         while True:
             try:
-                async with aclosing(self._database.listen([CHATS, PARTS])) as notices:
+                async with aclosing(self._database.listen([CHATS, PARTS, WORKERS])) as notices:
                     async for notice in notices:
                         self._heard(notice)
             except Exception:  # without it nobody would be told anything any more
@@ -176,8 +178,11 @@ class Hub:
             for parts in stream.decode_notices(notice.payload):
                 if parts.chat_id in self._feeds:
                     self._feeds[parts.chat_id].parts(parts)
+        elif notice.channel == WORKERS:
+            self.begun.hear_worker(notice.payload)
         else:
             told = ChatNotice.decode(notice.payload)
+            self.begun.hear_chat(told)
             if told.chat_id in self._feeds:
                 self._feeds[told.chat_id].hint(told.snapshot_version)
             if told.watch:
