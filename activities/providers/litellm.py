@@ -12,17 +12,18 @@ import ssl
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any, cast
 
 import httpx
 import orjson
 
+from activities.providers import asked
 from activities.providers.answer import Answer
+from activities.providers.asked import ROUTES, SENT_BY_LITELLM, Route
 from activities.providers.fast import FastPath
 from activities.providers.http import Connections, Exchange
-from activities.providers.options import PROVIDERS, Options, options_for, searches
+from activities.providers.options import Options, options_for, searches
 from activities.providers.parsed import Parse, ParsedAnswer
 from activities.providers.provider import Chunk, ModelRequest
 from activities.providers.shapes import Unplaced
@@ -44,32 +45,7 @@ from litellm.utils import ProviderConfigManager
 litellm.suppress_debug_info = True
 litellm.telemetry = False
 
-AZURE_API_VERSION = "2024-10-21"
 ALWAYS = frozenset({"max_tokens", "stream", "thinking", "tools", "parallel_tool_calls"})
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """How a provider type is reached: litellm's name for it, and the base URL when none is configured."""
-
-    name: str
-    base_url: str = ""
-    keyless: bool = False
-    replays_reasoning: bool = False
-
-
-ROUTES: Mapping[str, Route] = {
-    "openai": Route("openai", "https://api.openai.com/v1"),
-    "openai-compat": Route("hosted_vllm", keyless=True),
-    "azure": Route("azure"),
-    "openrouter": Route("openrouter", "https://openrouter.ai/api/v1"),
-    "vercel": Route("vercel_ai_gateway", "https://ai-gateway.vercel.sh/v1"),
-    "anthropic": Route("anthropic", "https://api.anthropic.com", replays_reasoning=True),
-    "google": Route("gemini", "https://generativelanguage.googleapis.com/v1beta", replays_reasoning=True),
-    "bedrock": Route("bedrock", keyless=True, replays_reasoning=True),
-}
-assert ROUTES.keys() == PROVIDERS.keys()
-SENT_BY_LITELLM = frozenset({"google", "bedrock"})
 
 
 class LitellmProvider:
@@ -148,7 +124,7 @@ class LitellmProvider:
         )
         if request.provider_tools:
             searches(options, request)
-        messages = _copied(request, options.replay_reasoning and route.replays_reasoning)
+        messages = asked.messages_of(request, options.replay_reasoning and route.replays_reasoning)
         if "thinking" in options.params and not thinks_from_the_start(messages):
             del options.params["thinking"]
         if request.provider in SENT_BY_LITELLM:
@@ -184,38 +160,6 @@ def _output_limit(route: Route, model: str) -> int | None:
     return None
 
 
-def _copied(request: ModelRequest, replay_reasoning: bool) -> list[dict[str, Any]]:
-    """A deep copy, since litellm rewrites messages in place; thoughts only for those who take them back."""
-    messages: list[dict[str, Any]]
-    if any(isinstance(message.get("content"), list) for message in request.messages):
-        messages = _tree(request.messages)
-    else:
-        messages = orjson.loads(orjson.dumps(request.messages, default=list))
-    if not replay_reasoning:
-        for message in messages:
-            message.pop("thinking_blocks", None)
-            message.pop("reasoning_content", None)
-            if isinstance(message.get("content"), list):
-                message["content"] = [block for block in message["content"] if block.get("type") != "thinking"]
-    return messages
-
-
-def _tree(value: Any) -> Any:
-    """A copy of all but the texts: they may be files of megabytes, which JSON would copy twice."""
-    if isinstance(value, Mapping):
-        return {key: _tree(each) for key, each in value.items()}
-    return [_tree(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _asked(request: ModelRequest, options: Options) -> dict[str, Any]:
-    asked: dict[str, Any] = {**options.params, "stream": True, "stream_options": {"include_usage": True}}
-    if request.tools:
-        asked["tools"] = orjson.loads(orjson.dumps(request.tools, default=list))
-        if request.tool_choice:
-            asked["tool_choice"] = request.tool_choice
-    return asked
-
-
 async def _translated(
     request: ModelRequest, route: Route, options: Options, messages: list[dict[str, Any]]
 ) -> tuple[str, dict[str, str], dict[str, Any]]:
@@ -225,9 +169,13 @@ async def _translated(
         raise ProviderFailed(FailureFacts(request.provider, text="Malformed config: the provider has no base URL."))
     config = _config(request.provider, request.model)
     supported = _supported(request.provider, request.model)
-    asked = {name: value for name, value in _asked(request, options).items() if name in supported or name == "top_k"}
-    native = {"top_k": asked.pop("top_k")} if "top_k" in asked else {}
-    params = config.map_openai_params(asked, native, request.model, drop_params=True)
+    wanted = {
+        name: value
+        for name, value in asked.parameters(request, options).items()
+        if name in supported or name == "top_k"
+    }
+    native = {"top_k": wanted.pop("top_k")} if "top_k" in wanted else {}
+    params = config.map_openai_params(wanted, native, request.model, drop_params=True)
     url, headers = _address(request, base_url, config, params, messages)
     body = await config.async_transform_request(request.model, cast("Any", messages), params, {}, headers)
     body |= body.pop("extra_body", None) or {}
@@ -256,7 +204,17 @@ def _count_tokens(text: str) -> int:
     return int(litellm.token_counter(text=text, count_response_tokens=True))
 
 
+class _Messages(litellm.AnthropicConfig):
+    """Anthropic's translation, which looks a model up in the price list several times a request: once is enough."""
+
+    _is_adaptive_thinking_model = staticmethod(
+        lru_cache(256)(litellm.AnthropicConfig._is_adaptive_thinking_model)  # noqa: SLF001
+    )
+
+
 def _config(provider: str, model: str) -> BaseConfig:
+    if provider == "anthropic":
+        return _Messages()
     config = ProviderConfigManager.get_provider_chat_config(model=model, provider=LlmProviders(ROUTES[provider].name))
     assert config is not None
     return config
@@ -272,22 +230,12 @@ def _address(
     request: ModelRequest, base_url: str, config: BaseConfig, params: dict[str, Any], messages: list[dict[str, Any]]
 ) -> tuple[str, dict[str, str]]:
     """Where to and as whom."""
-    headers = {"content-type": "application/json", "user-agent": "turnstone"}
     if request.provider == "anthropic":
         headers = config.validate_environment(
-            headers, request.model, cast("Any", messages), params, {}, request.api_key, base_url
+            {**asked.HEADERS}, request.model, cast("Any", messages), params, {}, request.api_key, base_url
         )
         return f"{base_url.removesuffix('/v1')}/v1/messages", headers
-    if request.provider == "azure":
-        headers["api-key"] = request.api_key
-        if base_url.endswith("/v1"):
-            return f"{base_url}/chat/completions", headers
-        version = request.provider_settings.get("api_version") or AZURE_API_VERSION
-        root = base_url.removesuffix("/openai")
-        return f"{root}/openai/deployments/{request.model}/chat/completions?api-version={version}", headers
-    if request.api_key:
-        headers["authorization"] = f"Bearer {request.api_key}"
-    return f"{base_url}/chat/completions", headers
+    return asked.address(request, base_url)
 
 
 class _Body(httpx.AsyncByteStream):
@@ -343,7 +291,7 @@ async def _through_litellm(
         max_retries=0,
         drop_params=True,
         **{name: value for name, value in request.provider_settings.items() if name.startswith("aws_")},
-        **_asked(request, options),
+        **asked.parameters(request, options),
         **options.body,
     )
     source = await wrapper.fetch_stream()
@@ -384,7 +332,7 @@ def _rehearse(provider: str, model: str) -> None:
         provider, model, [{"role": "user", "content": "hello"}], "http://localhost", "key", tools=[tool]
     )
     options = options_for(provider, {}, tools=True, output_limit=None)
-    opening = _translated(request, ROUTES[provider], options, _copied(request, True))
+    opening = _translated(request, ROUTES[provider], options, asked.messages_of(request, True))
     try:
         opening.send(None)
     except StopIteration:
