@@ -2,7 +2,7 @@
 
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from activities.providers.provider import (
@@ -19,6 +19,35 @@ from models.errors import FailureFacts, ProviderFailed
 DONE = b"[DONE]"
 ENDINGS = frozenset({"stop", "length", "tool_calls", "content_filter"})
 BROKEN = frozenset({"error", "network_error"})  # the provider says so itself: what it said is no whole answer
+# Imitators end in the words of other dialects. What is not named here is a plain stop, as litellm has it.
+ENDS: Mapping[str, str] = {
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    **dict.fromkeys(("max_tokens", "MAX_TOKENS", "compaction"), "length"),
+    **dict.fromkeys(
+        (
+            "refusal",
+            "content_filtered",
+            "sensitive",
+            "guardrail_intervened",
+            "ERROR_TOXIC",
+            "SAFETY",
+            "RECITATION",
+            "ESCALATION",
+            "LANGUAGE",
+            "OTHER",
+            "BLOCKLIST",
+            "PROHIBITED_CONTENT",
+            "SPII",
+            "IMAGE_SAFETY",
+            "IMAGE_PROHIBITED_CONTENT",
+            "NO_IMAGE",
+            "IMAGE_RECITATION",
+            "IMAGE_OTHER",
+        ),
+        "content_filter",
+    ),
+}
 _NOTHING, _TEXT, _THOUGHT = -3, -2, -1  # what the pieces are that wait; from 0 on the number of a call
 
 
@@ -136,4 +165,5 @@ class Answer(ABC):
         """The provider said why it ends; it may say a little more, such as what it counted."""
         if reason in BROKEN:
             raise self.cut("The provider ended its answer with an error.")
+        reason = ENDS.get(reason, reason)
         self.reason = reason if reason in ENDINGS else "stop"

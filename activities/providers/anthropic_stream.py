@@ -11,7 +11,6 @@ from activities.providers.answer import Answer
 from activities.providers.provider import ProviderResult, Usage
 from activities.providers.shapes import Unplaced, count
 
-ENDS = {"tool_use": "tool_calls", "max_tokens": "length", "compaction": "length", "refusal": "content_filter"}
 CALLS = ("tool_use", "server_tool_use")
 CountTokens = Callable[[str], int]
 
@@ -52,7 +51,7 @@ class AnthropicAnswer(Answer):
             case "message_delta":
                 self._counts(event)
                 if reason := shapes.mapping(event.get("delta") or {}, "delta").get("stop_reason"):
-                    self._end(ENDS.get(str(reason), str(reason)))
+                    self._end(shapes.text(reason, "stop_reason"))
             case "message_stop":
                 self.done = True
             case str() if "choices" not in event:

@@ -108,6 +108,8 @@ class LitellmProvider:
         if exchange.failure is not None:
             return exchange.failure
         if isinstance(answer, ParsedAnswer):
+            if isinstance(error, AttributeError | LookupError | TypeError):
+                return answer.senseless(type(error).__name__)
             return ProviderFailed(_facts(error, request.provider, exchange))
         return self._fast.give_up(request, str(error) if isinstance(error, Unplaced) else type(error).__name__)
 

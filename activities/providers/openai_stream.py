@@ -1,6 +1,5 @@
 """OpenAI's chat-completion events, and its imitators', read without litellm: a few dictionary look-ups a token."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from activities.providers import shapes
@@ -8,34 +7,6 @@ from activities.providers.answer import Answer
 from activities.providers.provider import Usage
 from activities.providers.shapes import Unplaced, count
 
-# Imitators end in the words of other dialects; whatever is not named here is a plain stop, as litellm has it.
-ENDS: Mapping[str, str] = {
-    "function_call": "tool_calls",
-    "tool_use": "tool_calls",
-    **dict.fromkeys(("max_tokens", "MAX_TOKENS", "compaction"), "length"),
-    **dict.fromkeys(
-        (
-            "refusal",
-            "content_filtered",
-            "sensitive",
-            "guardrail_intervened",
-            "ERROR_TOXIC",
-            "SAFETY",
-            "RECITATION",
-            "LANGUAGE",
-            "OTHER",
-            "BLOCKLIST",
-            "PROHIBITED_CONTENT",
-            "SPII",
-            "IMAGE_SAFETY",
-            "IMAGE_PROHIBITED_CONTENT",
-            "NO_IMAGE",
-            "IMAGE_RECITATION",
-            "IMAGE_OTHER",
-        ),
-        "content_filter",
-    ),
-}
 PLAIN = frozenset({"content", "role"})
 
 
@@ -61,8 +32,7 @@ class OpenAIAnswer(Answer):
         if delta := choice.get("delta"):
             self._delta(shapes.mapping(delta, "delta"))
         if reason := choice.get("finish_reason"):
-            reason = shapes.text(reason, "finish_reason")
-            self._end(ENDS.get(reason, reason))
+            self._end(shapes.text(reason, "finish_reason"))
 
     def _delta(self, delta: dict[str, Any]) -> None:
         if not delta.keys() <= PLAIN:

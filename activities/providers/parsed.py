@@ -5,9 +5,9 @@ from typing import Any
 
 from activities.providers.answer import BROKEN, Answer
 from activities.providers.provider import ProviderResult, Usage
+from models.errors import ProviderFailed
 
 Parse = Callable[[dict[str, Any]], Any]
-FINISH = {"function_call": "tool_calls", "tool_use": "tool_calls", "max_tokens": "length", "refusal": "content_filter"}
 
 
 class ParsedAnswer(Answer):
@@ -45,7 +45,7 @@ class ParsedAnswer(Answer):
         try:
             parsed = self.parse(event)
         except Exception as error:
-            raise self._senseless(type(error).__name__) from error
+            raise self.senseless(type(error).__name__) from error
         self.take(parsed, may_end=may_end)
         self._cites(cited)
 
@@ -61,8 +61,7 @@ class ParsedAnswer(Answer):
         if delta is not None:
             self._delta(delta)
         if may_end and choice.finish_reason:
-            reason = str(choice.finish_reason)
-            self._end(FINISH.get(reason, reason))
+            self._end(str(choice.finish_reason))
 
     def _delta(self, delta: Any) -> None:
         if thought := getattr(delta, "reasoning_content", None):
@@ -81,10 +80,11 @@ class ParsedAnswer(Answer):
 
     def _words(self, given: Any) -> str:
         if not isinstance(given, str):
-            raise self._senseless(type(given).__name__)
+            raise self.senseless(type(given).__name__)
         return given
 
-    def _senseless(self, what: str) -> Exception:
+    def senseless(self, what: str) -> ProviderFailed:
+        """The failure of an answer with an event that nothing can be made of."""
         return self.cut(f"The provider sent an event that makes no sense: {what}")
 
     def _aside(self, event: dict[str, Any]) -> bool:
