@@ -107,8 +107,10 @@ class ParsedAnswer(Answer):
 
 
 def _finish_reason(event: dict[str, Any]) -> str:
-    choices = event.get("choices")
-    return str(choices[0].get("finish_reason") or "") if choices else ""
+    if choices := event.get("choices"):
+        return str(choices[0].get("finish_reason") or "")
+    delta = event.get("delta")
+    return str(delta.get("stop_reason") or "") if isinstance(delta, dict) else ""
 
 
 def _annotations(event: dict[str, Any]) -> list[Any]:
