@@ -29,7 +29,7 @@ class FastPath:
 
     def reader(self, request: ModelRequest, family: str, count_tokens: Callable[[str], int]) -> Answer | None:
         """What reads this request's answer, if it is not litellm."""
-        if not self._enabled or self._avoids(request):
+        if not self._enabled or request.cautious or self._avoids(request):
             return None
         if request.provider in OPENAI:
             return OpenAIAnswer(request.provider, family)

@@ -91,6 +91,12 @@ async def test_a_model_is_left_to_litellm_for_a_while_and_the_others_are_not(fak
     await provider.close()
 
 
+async def test_a_cautious_attempt_is_litellms_on_a_worker_that_has_learnt_nothing(fake: FakeProvider) -> None:
+    provider = LitellmProvider(FastPath(True))
+    assert text(await answer(provider, request(fake, "openai", {"raw": ODD_STREAM}, cautious=True))) == "hi"
+    await provider.close()
+
+
 async def test_switched_off_everything_is_litellms(fake: FakeProvider) -> None:
     provider = LitellmProvider(FastPath(False))
     assert text(await answer(provider, request(fake, "openai", {"raw": ODD_STREAM}))) == "hi"
