@@ -55,6 +55,12 @@ class Meters:
         self.tokens = Counter(
             "turnstone_tokens", "Tokens that providers reported.", ["provider", "type"], registry=registry
         )
+        self.fast_path_gave_up = Counter(
+            "turnstone_provider_fast_path_gave_up",
+            "Answers that our own reading had no place for, and that litellm's reading is given at the next attempt.",
+            ["provider"],
+            registry=registry,
+        )
         self.takeovers = Counter(
             "turnstone_takeovers", "Steps taken over from a worker that was gone.", registry=registry
         )

@@ -115,6 +115,10 @@ class Settings(BaseSettings):
     silence_timeout: timedelta = Field(
         default=timedelta(minutes=10), description="Time a provider may stay silent inside an answer."
     )
+    fast_providers: bool = Field(
+        default=True,
+        description="Whether we read OpenAI's and Anthropic's streams ourselves; off, litellm reads them too.",
+    )
     idempotency_ttl: timedelta = Field(
         default=timedelta(hours=24), description="Time an Idempotency-Key's answer is kept."
     )

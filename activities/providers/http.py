@@ -4,28 +4,68 @@ import asyncio
 import contextlib
 import email.utils
 import re
+import ssl
+import urllib.request
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
+import aiohttp
 import orjson
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
 
+from activities.providers.sse import Splitter
 from activities.providers.tape import Tape
 from models.errors import FailureFacts, ProviderFailed
 
 MAX_BODY = 64 * 1024
 MAX_TEXT = 4000
-DONE = b"[DONE]"
+DRAINING = 0.25  # seconds for what follows a whole answer, so that its connection can be used again
+BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
+_BARE = ("Accept-Encoding", "Content-Type", "User-Agent")
 
 
-def open_client(transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+class Connections:
     """The one connection pool of a process; deadlines are `Exchange`'s, so only connecting is timed here."""
-    return httpx.AsyncClient(
-        transport=transport,
-        timeout=httpx.Timeout(None, connect=30.0),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=60.0),
-    )
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._context = context
+        self._session: aiohttp.ClientSession | None = None
+        self._proxies: dict[tuple[str, str | None], str | None] = {}
+
+    async def post(self, url: str, headers: Mapping[str, str], content: bytes) -> aiohttp.ClientResponse:
+        """Send a request; its answer's head is there, its body is still to be read."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(ssl=self._context or True, limit=0, keepalive_timeout=60),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=30),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=_BARE,
+                auto_decompress=False,
+            )
+        target = URL(url, encoded=True)
+        return await self._session.post(
+            target, headers=headers, data=content, allow_redirects=False, proxy=self._proxy(target)
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _proxy(self, url: URL) -> str | None:
+        """What the environment says stands between us and this host; asked once, since it is slow to say."""
+        key = (url.scheme, url.host)
+        if key not in self._proxies:
+            proxies = urllib.request.getproxies()
+            proxy = proxies.get(url.scheme) or proxies.get("all")
+            if not proxy or urllib.request.proxy_bypass(url.host or ""):
+                proxy = None
+            elif "://" not in proxy:
+                proxy = f"http://{proxy}"
+            self._proxies[key] = proxy
+        return self._proxies[key]
 
 
 class Exchange:
@@ -33,7 +73,7 @@ class Exchange:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        connections: Connections,
         provider: str,
         *,
         secrets: tuple[str, ...] = (),
@@ -41,17 +81,19 @@ class Exchange:
         silence_timeout: float,
         tape: Tape | None = None,
     ) -> None:
-        self._client = client
+        self._connections = connections
         self._provider = provider
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)
         self._silence = silence_timeout
         self._tape = tape
         self._loop = asyncio.get_running_loop()
         self._deadline = self._loop.time() + first_byte_timeout
-        self._response: httpx.Response | None = None
-        self._bytes: Any = None
-        self._rest = b""
-        self._data: list[bytes] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self._rings_at = 0.0
+        self._waiting = False
+        self._late = False
+        self._response: aiohttp.ClientResponse | None = None
+        self._splitter = Splitter()
         self._ended = False
         self.asked = False
         self.failure: ProviderFailed | None = None
@@ -59,68 +101,67 @@ class Exchange:
     def heard(self) -> None:
         """The provider said something of substance: its time to the next word starts now."""
         self._deadline = self._loop.time() + self._silence
+        if self._alarm is not None and self._deadline < self._rings_at:
+            self._alarm.cancel()
+            self._alarm = None
 
-    async def send(self, url: str, headers: Mapping[str, str], content: bytes) -> httpx.Response:
+    async def send(self, url: str, headers: Mapping[str, str], content: bytes) -> aiohttp.ClientResponse:
         """Post the request and return the open answer; anything but a 2xx is a failure."""
-        request = self._client.build_request(
-            "POST", url, headers={**headers, "accept-encoding": "identity"}, content=content
-        )
+        headers = {**headers, "accept-encoding": "identity"}
         if self._tape is not None:
-            self._tape.asked("POST", url, request.headers, content)
+            self._tape.asked("POST", url, headers, content)
         try:
             async with asyncio.timeout_at(self._deadline):
                 self.asked = True
-                self._response = await self._client.send(request, stream=True)
+                response = self._response = await self._connections.post(url, headers, content)
                 if self._tape is not None:
-                    self._tape.answered(self._response.status_code, self._response.headers)
-                if self._response.is_success:
-                    return self._response
-                body = await self._error_body(self._response)
+                    said = {name.lower(): value for name, value in response.headers.items()}
+                    self._tape.answered(response.status, said)
+                if 200 <= response.status < 300:
+                    return response
+                body = await self._error_body(response)
+        except aiohttp.ServerTimeoutError as error:  # of connecting
+            raise self.fail(text=_describe(error)) from error
         except TimeoutError as error:
             raise self.fail(signal="silence", text="The provider did not start its answer in time.") from error
-        except httpx.HTTPError as error:
+        except BROKEN as error:
             raise self.fail(text=_describe(error)) from error
-        raise self.fail(self._refused(self._response, body))
+        raise self.fail(self._refused(response, body))
 
     async def read(self) -> list[bytes]:
         """The payloads of the next server-sent events, as they arrive together; empty at the end of the answer."""
         while not self._ended:
             data = await self.receive()
-            if payloads := self._split(data):
+            if payloads := self._splitter.split(data, last=self._ended):
                 return payloads
         return []
 
     async def receive(self) -> bytes:
         """The next bytes of the answer; empty at its end."""
         assert self._response is not None
-        if self._bytes is None:
-            self._bytes = self._response.aiter_bytes()
+        if self._alarm is None:
+            self._ring_at(self._deadline)
+        self._waiting = True
         try:
-            async with asyncio.timeout_at(self._deadline):
-                data: bytes = await anext(self._bytes)
-                if self._tape is not None:
-                    self._tape.heard(data)
-                return data
-        except StopAsyncIteration:
-            self._ended = True
-            return b""
-        except TimeoutError as error:
-            raise self.fail(signal="silence", text="The provider went silent inside its answer.") from error
-        except httpx.HTTPError as error:
+            data = await self._response.content.readany()
+        except BROKEN as error:
+            if self._late:
+                raise self.fail(signal="silence", text="The provider went silent inside its answer.") from error
             raise self.fail(signal="stream_cut", text=_describe(error)) from error
+        finally:
+            self._waiting = False
+        if self._tape is not None:
+            self._tape.heard(data)
+        self._ended = self._ended or not data
+        return data
 
     async def next_of(self, chunks: AsyncIterator[Any]) -> Any:
         """The next of the chunks that somebody else reads from this answer; None at their end."""
         try:
-            async with asyncio.timeout_at(self._deadline):
-                return await anext(chunks)
+            return await anext(chunks)
         except StopAsyncIteration:
             self._ended = True
             return None
-        except TimeoutError as error:
-            raise self.fail(signal="silence", text="The provider went silent inside its answer.") from error
-        except httpx.HTTPError as error:
-            raise self.fail(signal="stream_cut", text=_describe(error)) from error
 
     def decode(self, payload: bytes) -> dict[str, Any]:
         """The JSON object of one event; broken JSON and error events are failures."""
@@ -136,19 +177,21 @@ class Exchange:
 
     async def close(self) -> None:
         """Give the connection back after a whole answer, or close it at once."""
+        if self._alarm is not None:
+            self._alarm.cancel()
         response, self._response = self._response, None
         if self._tape is not None:
             self._tape.ended()
         if response is None:
             return
         try:
-            if self._ended and self._bytes is not None:
-                with contextlib.suppress(TimeoutError, httpx.HTTPError, StopAsyncIteration):
-                    async with asyncio.timeout(0.25):
-                        while True:
-                            await anext(self._bytes)
+            if self._ended and not response.content.at_eof():
+                with contextlib.suppress(TimeoutError, *BROKEN):
+                    async with asyncio.timeout(DRAINING):
+                        while await response.content.readany():
+                            pass
         finally:
-            await response.aclose()
+            response.close()  # which leaves a connection alone that was given back at the end of the body
 
     def end(self) -> None:
         """The provider said its last word; what is left on the connection does not matter."""
@@ -169,42 +212,40 @@ class Exchange:
             text = text.replace(secret, "[key]")
         return text[:MAX_TEXT]
 
-    def _split(self, data: bytes) -> list[bytes]:
-        """Payloads that `data` completes. At the end, one that lacks its blank line counts too."""
-        payloads: list[bytes] = []
-        lines = (self._rest + data).split(b"\n")
-        self._rest = lines.pop()
-        if self._ended:
-            lines += [self._rest, b""]
-            self._rest = b""
-        for line in lines:
-            line = line.removesuffix(b"\r")
-            if line.startswith(b"data:"):
-                self._data.append(line[5:].strip())
-            elif not line and self._data:
-                payloads.append(b"\n".join(self._data))
-                self._data.clear()
-        return payloads
+    def _ring_at(self, moment: float) -> None:
+        """One timer for the whole answer costs less than one for each of its pieces."""
+        self._rings_at = moment
+        self._alarm = self._loop.call_at(moment, self._ring)
 
-    async def _error_body(self, response: httpx.Response) -> bytes:
+    def _ring(self) -> None:
+        now = self._loop.time()
+        if self._response is None:
+            return
+        if now < self._deadline:
+            self._ring_at(self._deadline)
+        elif not self._waiting:  # it is we who are slow
+            self._ring_at(now + 0.1)
+        else:
+            self._late = True
+            self._response.close()
+
+    async def _error_body(self, response: aiohttp.ClientResponse) -> bytes:
         body = b""
-        async for data in response.aiter_bytes():
+        while (data := await response.content.readany()) and len(body) <= MAX_BODY:
             body += data
-            if len(body) > MAX_BODY:
-                break
         if self._tape is not None:
             self._tape.heard(body)
         return body
 
-    def _refused(self, response: httpx.Response, body: bytes) -> FailureFacts:
+    def _refused(self, response: aiohttp.ClientResponse, body: bytes) -> FailureFacts:
         retry_after = wished_delay(response.headers)
         with contextlib.suppress(orjson.JSONDecodeError):
             answer = orjson.loads(body)
             answer = answer[0] if isinstance(answer, list) and answer else answer
             if isinstance(answer, dict):
-                return self._said(answer, response.status_code, retry_after, body)
+                return self._said(answer, response.status, retry_after, body)
         text = self.clean(body.decode("utf-8", "replace").strip())
-        return FailureFacts(self._provider, response.status_code, retry_after, text)
+        return FailureFacts(self._provider, response.status, retry_after, text)
 
     def _said(
         self, answer: Mapping[str, Any], status: int | None, retry_after: timedelta | None, body: bytes = b""
@@ -243,12 +284,13 @@ def wished_delay(headers: Mapping[str, str], now: datetime | None = None) -> tim
 
 def _describe(error: Exception) -> str:
     """What a transport error says, with the name of its kind: many say nothing themselves."""
-    words: dict[type[Exception], str] = {
-        httpx.ConnectTimeout: "connection timed out",
-        httpx.ConnectError: "connection refused or not possible",
-        httpx.RemoteProtocolError: "connection closed by the provider",
-        httpx.ReadError: "connection reset while reading",
-        httpx.WriteError: "connection reset while writing",
-    }
+    words: tuple[tuple[type[Exception], str], ...] = (
+        (aiohttp.ConnectionTimeoutError, "connection timed out"),
+        (aiohttp.ClientConnectorError, "connection refused or not possible"),
+        (aiohttp.ServerDisconnectedError, "connection closed by the provider"),
+        (aiohttp.ClientPayloadError, "connection closed by the provider"),
+        (aiohttp.ClientOSError, "connection reset"),
+    )
+    kind = next((text for known, text in words if isinstance(error, known)), "connection failed")
     said = re.sub(r" ssl:(<[^>]*>|\S+)", "", str(error))
-    return f"{words.get(type(error), 'connection failed')}: {said}".strip(": ")
+    return f"{kind}: {said}".strip(": ")

@@ -12,17 +12,21 @@ import ssl
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast
 
 import httpx
 import orjson
 
-from activities.providers.answer import Answer, Parse
-from activities.providers.http import DONE, Exchange, open_client
-from activities.providers.options import PROVIDERS, Options, options_for, searches
+from activities.providers import asked
+from activities.providers.answer import Answer
+from activities.providers.asked import ROUTES, SENT_BY_LITELLM, Route
+from activities.providers.fast import FastPath
+from activities.providers.http import Connections, Exchange
+from activities.providers.options import Options, options_for, searches
+from activities.providers.parsed import Parse, ParsedAnswer
 from activities.providers.provider import Chunk, ModelRequest
+from activities.providers.shapes import Unplaced
 from models.errors import FailureFacts, ProviderFailed
 from models.rules.profiles import profile_for
 from models.rules.prompt import thinks_from_the_start
@@ -41,42 +45,16 @@ from litellm.utils import ProviderConfigManager
 litellm.suppress_debug_info = True
 litellm.telemetry = False
 
-AZURE_API_VERSION = "2024-10-21"
 ALWAYS = frozenset({"max_tokens", "stream", "thinking", "tools", "parallel_tool_calls"})
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """How a provider type is reached: litellm's name for it, and the base URL when none is configured."""
-
-    name: str
-    base_url: str = ""
-    keyless: bool = False
-    replays_reasoning: bool = False
-
-
-ROUTES: Mapping[str, Route] = {
-    "openai": Route("openai", "https://api.openai.com/v1"),
-    "openai-compat": Route("hosted_vllm", keyless=True),
-    "azure": Route("azure"),
-    "openrouter": Route("openrouter", "https://openrouter.ai/api/v1"),
-    "vercel": Route("vercel_ai_gateway", "https://ai-gateway.vercel.sh/v1"),
-    "anthropic": Route("anthropic", "https://api.anthropic.com", replays_reasoning=True),
-    "google": Route("gemini", "https://generativelanguage.googleapis.com/v1beta", replays_reasoning=True),
-    "bedrock": Route("bedrock", keyless=True, replays_reasoning=True),
-}
-assert ROUTES.keys() == PROVIDERS.keys()
-SENT_BY_LITELLM = frozenset({"google", "bedrock"})
 
 
 class LitellmProvider:
     """Every real provider type, over one connection pool."""
 
-    def __init__(self) -> None:
-        # litellm's aiohttp transport reads a paced stream for a third of the CPU that httpx's own takes.
+    def __init__(self, fast: FastPath | None = None) -> None:
         context = get_ssl_configuration()
-        verified = context if isinstance(context, ssl.SSLContext) else None
-        self._client = open_client(AsyncHTTPHandler.create_async_transport(ssl_context=verified))
+        self._connections = Connections(context if isinstance(context, ssl.SSLContext) else None)
+        self._fast = fast or FastPath(enabled=True)
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[Chunk, None]:
         """Yield the answer's chunks; see `provider.Provider`."""
@@ -85,27 +63,37 @@ class LitellmProvider:
         if not request.api_key and not route.keyless:
             raise ProviderFailed(FailureFacts(provider=request.provider, signal="missing_key"))
         exchange = Exchange(
-            self._client,
+            self._connections,
             request.provider,
             secrets=(request.api_key, *(each for each in request.provider_settings.values() if isinstance(each, str))),
             first_byte_timeout=request.first_byte_timeout,
             silence_timeout=request.silence_timeout,
             tape=request.tape,
         )
-        answer = Answer(request.provider, profile_for(request.provider, request.model).family)
+        family = profile_for(request.provider, request.model).family
+        answer = self._fast.reader(request, family, _count_tokens) or ParsedAnswer(request.provider, family)
+        more, failure = True, None
         try:
             try:
-                source = await self._open(request, route, exchange)
-                while (chunks := await _next(exchange, source, answer)) is not None:
-                    for chunk in chunks:
-                        yield chunk
-                    if chunks:
-                        exchange.heard()
+                source = await self._open(request, route, exchange, answer)
             except ProviderFailed:
-                if not answer.reason:  # after its last word a broken connection takes nothing away
-                    raise
+                raise
             except Exception as error:
                 raise exchange.failure or ProviderFailed(_facts(error, request.provider, exchange)) from error
+            while more and failure is None:
+                try:
+                    more = await _advance(exchange, source, answer)
+                except ProviderFailed as failed:
+                    failure = failed
+                except Exception as error:
+                    failure = self._misread(error, request, exchange, answer)
+                heard = answer.taken()  # also what came whole before a failure: it may be the answer's end
+                for chunk in heard:
+                    yield chunk
+                if heard:
+                    exchange.heard()
+            if failure is not None and not answer.reason:  # after its last word a broken connection takes nothing away
+                raise failure
             for chunk in answer.ending():
                 yield chunk
         finally:
@@ -113,10 +101,22 @@ class LitellmProvider:
 
     async def close(self) -> None:
         """Close the connection pool."""
-        await self._client.aclose()
+        await self._connections.close()
 
-    async def _open(self, request: ModelRequest, route: Route, exchange: Exchange) -> "Parse | AsyncIterator[Any]":
-        """Send the request; return what reads its events: a parser, or litellm's own iterator of parsed chunks."""
+    def _misread(self, error: Exception, request: ModelRequest, exchange: Exchange, answer: Answer) -> ProviderFailed:
+        """What a reading stumbled over: of our own, it is left to litellm for a while."""
+        if exchange.failure is not None:
+            return exchange.failure
+        if isinstance(answer, ParsedAnswer):
+            if isinstance(error, AttributeError | LookupError | TypeError):
+                return answer.senseless(type(error).__name__)
+            return ProviderFailed(_facts(error, request.provider, exchange))
+        return self._fast.give_up(request, str(error) if isinstance(error, Unplaced) else type(error).__name__)
+
+    async def _open(
+        self, request: ModelRequest, route: Route, exchange: Exchange, answer: Answer
+    ) -> "AsyncIterator[Any] | None":
+        """Send the request; litellm's own iterator of parsed chunks, unless the answer reads the events itself."""
         options = options_for(
             request.provider,
             request.call_config,
@@ -126,34 +126,32 @@ class LitellmProvider:
         )
         if request.provider_tools:
             searches(options, request)
-        messages = _copied(request, options.replay_reasoning and route.replays_reasoning)
+        messages = asked.messages_of(request, options.replay_reasoning and route.replays_reasoning)
         if "thinking" in options.params and not thinks_from_the_start(messages):
             del options.params["thinking"]
         if request.provider in SENT_BY_LITELLM:
-            return await _through_litellm(request, route, exchange, options, messages)
-        url, headers, body, parse = await _translated(request, route, options, messages)
+            assert isinstance(answer, ParsedAnswer)
+            return await _through_litellm(request, route, exchange, options, messages, answer)
+        url, headers, body = await _translated(request, route, options, messages)
+        if isinstance(answer, ParsedAnswer):
+            answer.parse = _parser(request)
         await exchange.send(url, headers, orjson.dumps(body))
-        return parse
-
-
-async def _next(exchange: Exchange, source: "Parse | AsyncIterator[Any]", answer: Answer) -> list[Chunk] | None:
-    """The chunks that arrive together, perhaps none; None at the end of the answer."""
-    if answer.done:
         return None
-    if isinstance(source, AsyncIterator):
+
+
+async def _advance(exchange: Exchange, source: "AsyncIterator[Any] | None", answer: Answer) -> bool:
+    """Let the answer read what arrives together; False at its end."""
+    if source is not None:
+        assert isinstance(answer, ParsedAnswer)
         parsed = await exchange.next_of(source)
-        return None if parsed is None else answer.take(parsed)
+        if parsed is not None:
+            answer.take(parsed)
+        return parsed is not None
     payloads = await exchange.read()
-    chunks: list[Chunk] = []
-    for payload in payloads:
-        if payload == DONE:
-            answer.done = True
-        if not answer.done:
-            chunks += answer.read(exchange.decode(payload), source)
-        if answer.done:
-            exchange.end()
-            break
-    return chunks if payloads else None
+    if answer.hear(payloads, exchange.decode):
+        exchange.end()
+        return False
+    return bool(payloads)
 
 
 def _output_limit(route: Route, model: str) -> int | None:
@@ -164,51 +162,22 @@ def _output_limit(route: Route, model: str) -> int | None:
     return None
 
 
-def _copied(request: ModelRequest, replay_reasoning: bool) -> list[dict[str, Any]]:
-    """A deep copy, since litellm rewrites messages in place; thoughts only for those who take them back."""
-    messages: list[dict[str, Any]]
-    if any(isinstance(message.get("content"), list) for message in request.messages):
-        messages = _tree(request.messages)
-    else:
-        messages = orjson.loads(orjson.dumps(request.messages, default=list))
-    if not replay_reasoning:
-        for message in messages:
-            message.pop("thinking_blocks", None)
-            message.pop("reasoning_content", None)
-            if isinstance(message.get("content"), list):
-                message["content"] = [block for block in message["content"] if block.get("type") != "thinking"]
-    return messages
-
-
-def _tree(value: Any) -> Any:
-    """A copy of all but the texts: they may be files of megabytes, which JSON would copy twice."""
-    if isinstance(value, Mapping):
-        return {key: _tree(each) for key, each in value.items()}
-    return [_tree(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _asked(request: ModelRequest, options: Options) -> dict[str, Any]:
-    asked: dict[str, Any] = {**options.params, "stream": True, "stream_options": {"include_usage": True}}
-    if request.tools:
-        asked["tools"] = orjson.loads(orjson.dumps(request.tools, default=list))
-        if request.tool_choice:
-            asked["tool_choice"] = request.tool_choice
-    return asked
-
-
 async def _translated(
     request: ModelRequest, route: Route, options: Options, messages: list[dict[str, Any]]
-) -> tuple[str, dict[str, str], dict[str, Any], Parse]:
-    """The provider's own request, and the parser of its events."""
+) -> tuple[str, dict[str, str], dict[str, Any]]:
+    """The provider's own request: where to, as whom, and what."""
     base_url = (request.base_url or route.base_url).rstrip("/")
     if not base_url:
         raise ProviderFailed(FailureFacts(request.provider, text="Malformed config: the provider has no base URL."))
-    config = ProviderConfigManager.get_provider_chat_config(model=request.model, provider=LlmProviders(route.name))
-    assert config is not None
-    supported = ALWAYS.union(config.get_supported_openai_params(request.model))
-    asked = {name: value for name, value in _asked(request, options).items() if name in supported or name == "top_k"}
-    native = {"top_k": asked.pop("top_k")} if "top_k" in asked else {}
-    params = config.map_openai_params(asked, native, request.model, drop_params=True)
+    config = _config(request.provider, request.model)
+    supported = _supported(request.provider, request.model)
+    wanted = {
+        name: value
+        for name, value in asked.parameters(request, options).items()
+        if name in supported or name == "top_k"
+    }
+    native = {"top_k": wanted.pop("top_k")} if "top_k" in wanted else {}
+    params = config.map_openai_params(wanted, native, request.model, drop_params=True)
     url, headers = _address(request, base_url, config, params, messages)
     body = await config.async_transform_request(request.model, cast("Any", messages), params, {}, headers)
     body |= body.pop("extra_body", None) or {}
@@ -220,34 +189,66 @@ async def _translated(
         if value is not None:
             body[name] = value
     body["stream"] = True
+    return url, headers, body
+
+
+def _parser(request: ModelRequest) -> Parse:
+    """litellm's parser of the provider's events."""
     if request.provider == "anthropic":
-        return url, headers, body, AnthropicEvents(None, sync_stream=False).chunk_parser
-    events = config.get_model_response_iterator(cast("Any", None), sync_stream=False) or OpenAIEvents(
-        None, sync_stream=False
+        return AnthropicEvents(None, sync_stream=False).chunk_parser
+    events = _config(request.provider, request.model).get_model_response_iterator(
+        cast("Any", None), sync_stream=False
+    ) or OpenAIEvents(None, sync_stream=False)
+    return cast("Parse", events.chunk_parser)
+
+
+def _count_tokens(text: str) -> int:
+    return int(litellm.token_counter(text=text, count_response_tokens=True))
+
+
+class _Messages(litellm.AnthropicConfig):
+    """Anthropic's translation, which looks a model up in the price list several times a request: once is enough."""
+
+    _is_adaptive_thinking_model = staticmethod(
+        lru_cache(256)(litellm.AnthropicConfig._is_adaptive_thinking_model)  # noqa: SLF001
     )
-    return url, headers, body, cast("Parse", events.chunk_parser)
+
+
+def _config(provider: str, model: str) -> BaseConfig:
+    if provider == "anthropic":
+        return _Messages()
+    config = ProviderConfigManager.get_provider_chat_config(model=model, provider=LlmProviders(ROUTES[provider].name))
+    assert config is not None
+    return config
+
+
+@lru_cache(maxsize=256)
+def _supported(provider: str, model: str) -> frozenset[str]:
+    """The parameters that a model takes: litellm walks its price list several times to know."""
+    return ALWAYS.union(_config(provider, model).get_supported_openai_params(model) or ())
 
 
 def _address(
     request: ModelRequest, base_url: str, config: BaseConfig, params: dict[str, Any], messages: list[dict[str, Any]]
 ) -> tuple[str, dict[str, str]]:
     """Where to and as whom."""
-    headers = {"content-type": "application/json", "user-agent": "turnstone"}
     if request.provider == "anthropic":
         headers = config.validate_environment(
-            headers, request.model, cast("Any", messages), params, {}, request.api_key, base_url
+            {**asked.HEADERS}, request.model, cast("Any", messages), params, {}, request.api_key, base_url
         )
         return f"{base_url.removesuffix('/v1')}/v1/messages", headers
-    if request.provider == "azure":
-        headers["api-key"] = request.api_key
-        if base_url.endswith("/v1"):
-            return f"{base_url}/chat/completions", headers
-        version = request.provider_settings.get("api_version") or AZURE_API_VERSION
-        root = base_url.removesuffix("/openai")
-        return f"{root}/openai/deployments/{request.model}/chat/completions?api-version={version}", headers
-    if request.api_key:
-        headers["authorization"] = f"Bearer {request.api_key}"
-    return f"{base_url}/chat/completions", headers
+    return asked.address(request, base_url)
+
+
+class _Body(httpx.AsyncByteStream):
+    """The answer's bytes, for litellm to read as they come."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while data := await self._exchange.receive():
+            yield data
 
 
 class _Door(AsyncHTTPHandler):
@@ -260,15 +261,26 @@ class _Door(AsyncHTTPHandler):
         body = data if data is not None else json
         content = body.encode() if isinstance(body, str) else body if isinstance(body, bytes) else orjson.dumps(body)
         headers = {name: str(value) for name, value in (rest.get("headers") or {}).items()}
-        return await self._exchange.send(url, headers, content)
+        answer = await self._exchange.send(url, headers, content)
+        return httpx.Response(
+            answer.status,
+            headers=[*answer.headers.items()],
+            stream=_Body(self._exchange),
+            request=httpx.Request("POST", url),
+        )
 
     def __del__(self) -> None:
         """Nothing of litellm's to dispose of."""
 
 
 async def _through_litellm(
-    request: ModelRequest, route: Route, exchange: Exchange, options: Options, messages: list[dict[str, Any]]
-) -> "Parse | AsyncIterator[Any]":
+    request: ModelRequest,
+    route: Route,
+    exchange: Exchange,
+    options: Options,
+    messages: list[dict[str, Any]],
+    answer: ParsedAnswer,
+) -> "AsyncIterator[Any] | None":
     """Let litellm send the request over our exchange."""
     target = f"converse/{request.model}" if request.provider == "bedrock" else request.model
     wrapper = await litellm.acompletion(
@@ -281,12 +293,14 @@ async def _through_litellm(
         max_retries=0,
         drop_params=True,
         **{name: value for name, value in request.provider_settings.items() if name.startswith("aws_")},
-        **_asked(request, options),
+        **asked.parameters(request, options),
         **options.body,
     )
     source = await wrapper.fetch_stream()
-    parse = getattr(source, "chunk_parser", None)
-    return cast("Parse", parse) if parse else cast("AsyncIterator[Any]", aiter(source))
+    if parse := getattr(source, "chunk_parser", None):
+        answer.parse = cast("Parse", parse)
+        return None
+    return cast("AsyncIterator[Any]", aiter(source))
 
 
 def _facts(error: BaseException, provider: str, exchange: Exchange) -> FailureFacts:
@@ -320,12 +334,13 @@ def _rehearse(provider: str, model: str) -> None:
         provider, model, [{"role": "user", "content": "hello"}], "http://localhost", "key", tools=[tool]
     )
     options = options_for(provider, {}, tools=True, output_limit=None)
-    opening = _translated(request, ROUTES[provider], options, _copied(request, True))
+    opening = _translated(request, ROUTES[provider], options, asked.messages_of(request, True))
     try:
         opening.send(None)
-    except StopIteration as result:
+    except StopIteration:
+        parse = _parser(request)
         for event in _SAMPLES["anthropic" if provider == "anthropic" else "openai"]:
-            result.value[3](deepcopy(event))
+            parse(deepcopy(event))
 
 
 WARM: Mapping[str, Sequence[str]] = {

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from activities.meters import Meters
 from activities.providers.demo import DemoProvider
+from activities.providers.fast import FastPath
 from activities.providers.options import PROVIDERS
 from activities.providers.provider import Chunk, ModelRequest, Provider
 from models.errors import FailureFacts, ProviderFailed
@@ -23,7 +25,8 @@ class Providers:
     litellm takes 3 s of CPU and 110 MB to load: that waits until a real provider is prepared, or first asked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, meters: Meters | None = None, *, fast: bool = True) -> None:
+        self._fast = FastPath(fast, meters)
         self._litellm: LitellmProvider | None = None
         self._loading = asyncio.Lock()
         self._prepared: set[str] = set()
@@ -45,7 +48,7 @@ class Providers:
                 return
             make = await asyncio.to_thread(_load, missing)
             if self._litellm is None:
-                self._litellm = make()
+                self._litellm = make(self._fast)
             self._prepared.update(missing)
             # All that was loaded stays for good: a full collection that walks it would stop every stream for 0.2 s.
             gc.freeze()

@@ -30,6 +30,8 @@ CHAOS = [
 ]
 PATIENCE = 90.0  # of a loaded machine; how fast we are is measured by `make bench`
 ROLES = ("api", "worker", "temporal", "postgres")
+CHOSEN = ("TURNSTONE_FAST_PROVIDERS",)  # `…=false` has the whole ring run with litellm's reading of answers
+LITELLM = {"TURNSTONE_FAST_PROVIDERS": "false"}
 T = TypeVar("T")
 _tags = itertools.count(1)
 
@@ -80,6 +82,7 @@ class Stack:
         options = ["--data-dir", str(self._folder / "data"), "--ready-file", str(self._ready)]
         options += ["--port", "0", "--temporal-port", "0", "--temporal-ui-port", "0", "--apis", "2"]
         own = {name: value for name, value in os.environ.items() if not name.startswith(("TURNSTONE_", "OPENAI_"))}
+        own |= {name: os.environ[name] for name in CHOSEN if name in os.environ}
         own |= {"TURNSTONE_SWEEP_INTERVAL": "2", "TURNSTONE_RATE_LIMIT_PER_MINUTE": "0"}
         with (self._folder / "dev.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -164,9 +167,9 @@ class Stack:
         await self._process.wait()
 
     @asynccontextmanager
-    async def second_worker(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def second_worker(self, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """One more worker, until the end of the block."""
-        extra, ready = await self._worker(_environment(self.pids("worker")[0]))
+        extra, ready = await self._worker(_environment(self.pids("worker")[0]) | settings)
         await eventually(ready, "the second worker is ready")
         yield extra
         with suppress(ProcessLookupError):
@@ -174,10 +177,10 @@ class Stack:
         await extra.wait()
 
     @asynccontextmanager
-    async def only_worker(self, *, failpoint: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def only_worker(self, *, failpoint: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """The one worker there is kills itself at `failpoint`; the usual one comes back at the end of the block."""
         pids = self.pids("worker")
-        environment = _environment(pids[0]) | {"TURNSTONE_FAILPOINTS": failpoint}
+        environment = _environment(pids[0]) | settings | {"TURNSTONE_FAILPOINTS": failpoint}
         supervisor = self.facts["pids"]["supervisor"]
         go = self._folder / f"go-{next(_tags)}"
         armed, ready = await self._worker(environment, "--after", str(go))

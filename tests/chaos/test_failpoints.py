@@ -5,7 +5,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.chaos.stack import CHAOS, Stack, ask, content, said, words
+from tests.chaos.stack import CHAOS, LITELLM, Stack, ask, content, said, words
 from tests.chaos.watcher import Watcher
 from turnstone.cli.api import CHATS
 
@@ -32,12 +32,19 @@ async def test_the_sweep_runs_what_was_committed_and_never_nudged(stack: Stack) 
 
 
 @pytest.mark.parametrize(
-    ("failpoint", "requests"),
-    [("worker.after_open", 1), ("worker.before_commit", 2), ("worker.after_commit", 1)],
+    ("failpoint", "requests", "reading"),
+    [
+        ("worker.after_open", 1, {}),
+        ("worker.before_commit", 2, {}),
+        ("worker.before_commit", 2, LITELLM),
+        ("worker.after_commit", 1, {}),
+    ],
 )
-async def test_a_step_that_dies_around_its_commit_is_answered_once(stack: Stack, failpoint: str, requests: int) -> None:
+async def test_a_step_that_dies_around_its_commit_is_answered_once(
+    stack: Stack, failpoint: str, requests: int, reading: dict[str, str]
+) -> None:
     text, queued = ask("count", tokens=20, interval_ms=20), ask("queued", tokens=3)
-    async with stack.only_worker(failpoint=failpoint) as armed:
+    async with stack.only_worker(failpoint=failpoint, **reading) as armed:
         chat_id = await stack.create(text)
         assert await armed.wait() == -9
     await stack.send(chat_id, queued)
@@ -47,9 +54,12 @@ async def test_a_step_that_dies_around_its_commit_is_answered_once(stack: Stack,
     assert len(stack.requests(text)) == requests
 
 
-async def test_an_interruption_that_dies_before_its_commit_keeps_what_was_streamed(stack: Stack) -> None:
+@pytest.mark.parametrize("reading", [{}, LITELLM], ids=["read by us", "read by litellm"])
+async def test_an_interruption_that_dies_before_its_commit_keeps_what_was_streamed(
+    stack: Stack, reading: dict[str, str]
+) -> None:
     text, queued = ask("count", tokens=400, interval_ms=20), ask("queued", tokens=3)
-    async with stack.only_worker(failpoint="worker.before_interrupt_commit") as armed:
+    async with stack.only_worker(failpoint="worker.before_interrupt_commit", **reading) as armed:
         chat_id = await stack.create(text)
         async with Watcher(stack, chat_id, "websocket") as watcher:
             await watcher.shows(20)

@@ -13,6 +13,7 @@ class Behaviour:
     """One answer. Counts are tokens of visible text unless they say otherwise; times are milliseconds."""
 
     tokens: int = 8
+    raw: str = ""  # the whole body of the stream, verbatim
     text: str = ""  # sent in one piece instead of counted tokens
     interval_ms: float = 0.0
     stamp: bool = False  # each token is the time it was sent at, as `1732300000.123456 `

@@ -231,6 +231,9 @@ class _Connection(asyncio.Protocol):
         clock = asyncio.get_running_loop().time
         due = clock()
         interval = behaviour.interval_ms / 1000
+        if behaviour.raw:
+            self._write(behaviour.raw.encode(), behaviour.split)
+            return True
         events = self._events(style, behaviour, received)
         if behaviour.packed:
             self._write(b"".join(event.data for event in events), behaviour.split)
