@@ -15,7 +15,8 @@ NAMESPACE = "default"
 SEARCH_ATTRIBUTES = ("ChatId", "OwnerId", "OrganizationId", "ChatStatus", "Model")
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
 # The server reads each task queue 20 times a second unless told otherwise, and waits 1 s before a young run continues
-# as new; worker commands push a cancellation to the worker instead of waiting for its heartbeat.
+# as new; worker commands push a cancellation to the worker instead of waiting for its heartbeat. Fairness has owners
+# take turns (`Priority.fairness_key`): a flood of one would otherwise be served to its end first.
 DYNAMIC_CONFIG = (
     "history.transferProcessorMaxPollRPS=1000",
     "history.timerProcessorMaxPollRPS=1000",
@@ -23,6 +24,7 @@ DYNAMIC_CONFIG = (
     'history.workflowIdReuseMinimalInterval="0s"',
     "frontend.WorkerCommandsEnabled=true",
     "system.enableCancelActivityWorkerCommand=true",
+    "matching.enableFairness=true",
 )
 
 
