@@ -42,7 +42,12 @@ def api(ready_path: ReadyPath = None, after: After = None, parent: Parent = 0) -
 
 def worker(
     processes: Annotated[
-        int, typer.Option(min=0, max=64, help="How many processes work side by side; 0: one for each core.")
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            help="How many work side by side; 0: one for each core. Their metrics' ports count on from the setting's.",
+        ),
     ] = 0,
     ready_path: ReadyPath = None,
     after: After = None,
