@@ -78,4 +78,5 @@ def begin(folder: str) -> None:
 
 if (folder := os.environ.get("BENCH_SAMPLES")) and sys.argv[:1] == ["-m"]:
     begin(folder)
-    os.register_at_fork(after_in_child=partial(begin, folder))  # a timer is not inherited
+    if "nursery" in sys.orig_argv:  # what it forks goes on as it is; a timer is not inherited then, but by what is run
+        os.register_at_fork(after_in_child=partial(begin, folder))
