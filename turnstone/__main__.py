@@ -1,16 +1,13 @@
 """The command line: `turnstone`, or `python -m turnstone`."""
 
-import contextlib
-import logging
-import os
-import sys
 from importlib.metadata import PackageNotFoundError, version
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from turnstone import dev, doctor, roles
 from turnstone.cli import chat, chats, models, providers
+from turnstone.processes import leave_after
 
 # Each has add_to(app), and imports what is heavy inside its commands.
 COMMANDS = (dev, chat, chats, providers, models, doctor, roles)
@@ -45,27 +42,9 @@ for module in COMMANDS:
     module.add_to(app)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    code = 0
-    try:
-        app(prog_name="turnstone")
-    except SystemExit as leaving:
-        if isinstance(leaving.code, int):
-            code = leaving.code
-        elif leaving.code is not None:
-            print(leaving.code, file=sys.stderr)
-            code = 1
-    except BaseException:
-        # The way of the interpreter for what nobody caught, since we leave before it could.
-        sys.excepthook(*sys.exc_info())
-        code = 1
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
-            stream.flush()
-    # Temporal's native threads may abort an interpreter that finalizes: a success would exit with 134.
-    os._exit(code)
+    leave_after(lambda: app(prog_name="turnstone"))
 
 
 if __name__ == "__main__":

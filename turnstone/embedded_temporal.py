@@ -14,14 +14,16 @@ HOST = "127.0.0.1"
 NAMESPACE = "default"
 SEARCH_ATTRIBUTES = ("ChatId", "OwnerId", "OrganizationId", "ChatStatus", "Model")
 PRAGMAS = ("journal_mode=WAL", "synchronous=NORMAL")
-# The server reads its queue of tasks 20 times a second unless told otherwise, and waits 1 s before a young run
-# continues as new; worker commands push a cancellation to the worker instead of waiting for its heartbeat.
+# The server reads each task queue 20 times a second unless told otherwise, and waits 1 s before a young run continues
+# as new; worker commands push a cancellation to the worker instead of waiting for its heartbeat. Fairness has owners
+# take turns (`Priority.fairness_key`): a flood of one would otherwise be served to its end first.
 _LATENCY = (
     "history.transferProcessorMaxPollRPS=1000",
     "history.timerProcessorMaxPollRPS=1000",
     'history.workflowIdReuseMinimalInterval="0s"',
     "frontend.WorkerCommandsEnabled=true",
     "system.enableCancelActivityWorkerCommand=true",
+    "matching.enableFairness=true",
 )
 # A development server reads its search attributes from the disk again for every task: ours never change while it runs.
 # What the UI and the sweep list may be 0.2 s old, and is written in batches. One reader serves a task queue, not four.

@@ -1,19 +1,21 @@
-"""The commands that are one process each: `api`, `worker`, `migrate`, `bootstrap`."""
+"""The commands that a deployment is made of: `api`, `worker`, `migrate`, `bootstrap`."""
 
 import asyncio
-import gc
 import json
 import os
+import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from turnstone.data_dir import write_private
+from turnstone.preload import become, load, loading
 from turnstone.processes import follow_parent
+
+if TYPE_CHECKING:
+    from models.settings import Settings
 
 ReadyPath = Annotated[Path | None, typer.Option(help="File to create once the process is ready.")]
 After = Annotated[Path | None, typer.Option(hidden=True, help="Begin when this file exists.")]
@@ -26,45 +28,61 @@ def add_to(app: typer.Typer) -> None:
     app.command()(worker)
     app.command()(migrate)
     app.command()(bootstrap)
+    app.command(hidden=True)(nursery)
 
 
 def api(ready_path: ReadyPath = None, after: After = None, parent: Parent = 0) -> None:
     """Serve the HTTP API (one process; run as many as you like)."""
     follow_parent(parent)
-    from models.settings import load_settings
-    from turnstone import logs
-
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
-    with _loading():
-        from api.serve import main
-
+    _settings()
+    load("api")
     _wait_for(after)
-    main(settings, ready=_unsaid(ready_path))
+    become("api", _unsaid(ready_path))
 
 
-def worker(ready_path: ReadyPath = None, after: After = None, parent: Parent = 0) -> None:
-    """Run turns: workflows, model steps and tools (one process; run as many as you like)."""
+def worker(
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=64,
+            help="How many work side by side; 0: one for each core. Their metrics' ports count on from the setting's.",
+        ),
+    ] = 0,
+    ready_path: ReadyPath = None,
+    after: After = None,
+    parent: Parent = 0,
+) -> None:
+    """Run turns: workflows, model steps and tools (run it on as many machines as you like)."""
     follow_parent(parent)
-    from models.settings import load_settings
-    from turnstone import logs
+    from turnstone.prefork import cores, keep_workers
 
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
-    with _loading():
-        from activities.serve import main
-
+    said = _unsaid(ready_path)
+    count = processes or cores()
+    if count > 1:
+        _wait_for(after)
+        raise typer.Exit(keep_workers(_settings(), count, ready_path))
+    _settings()
+    load("worker")
     _wait_for(after)
-    main(settings, ready=_unsaid(ready_path))
+    become("worker", said)
+
+
+def nursery(
+    channel: Annotated[int, typer.Option(help="Descriptor of the socket over which it is asked.")],
+    parent: Annotated[int, typer.Option(help="Process that adopts what is born.")],
+    place: Annotated[Path, typer.Option(help="Directory of the stack, by which its next start knows this one's.")],
+) -> None:
+    """Load everything once and bear the API and worker processes of `turnstone dev`."""
+    from turnstone.nursery import bear_for
+
+    assert place.is_dir()
+    bear_for(parent, socket.socket(fileno=channel))
 
 
 def migrate() -> None:
     """Bring the database to the newest schema."""
-    from models.settings import load_settings
-    from turnstone import logs
-
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
+    settings = _settings()
     from models.store.migrate import head, upgrade
 
     upgrade(settings.database_url)
@@ -79,12 +97,8 @@ def bootstrap(
 ) -> None:
     """Migrate, then create the first owner, organization and provider where there are none."""
     follow_parent(parent)
-    from models.settings import load_settings
-    from turnstone import logs
-
-    settings = load_settings()
-    logs.configure(settings.log_level, settings.log_format)
-    with _loading():
+    settings = _settings()
+    with loading():
         from models.store.bootstrap import bootstrap as first_rows
         from models.store.migrate import upgrade
         from models.store.secrets import new_token
@@ -116,14 +130,14 @@ def bootstrap(
         typer.echo(f"The owner was created. Admin token (shown once): {made.admin_token}")
 
 
-@contextmanager
-def _loading() -> Iterator[None]:
-    """Import without looking for garbage: what modules make stays, and the search is a tenth of the time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+def _settings() -> "Settings":
+    """This process's settings, with its log configured by them; bad ones end it before anything is loaded."""
+    from models.settings import load_settings
+    from turnstone import logs
+
+    settings = load_settings()
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
 
 
 def _unsaid(ready_path: Path | None) -> str | None:

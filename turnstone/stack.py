@@ -7,17 +7,20 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from turnstone import embedded_temporal, ports
 from turnstone.data_dir import DataDir, write_facts
 from turnstone.embedded_postgres import EmbeddedPostgres
+from turnstone.nursery import Nursery
 from turnstone.supervisor import Command, Supervisor, end_orphans, tail
 
 START_PATIENCE = 120.0
 STOP_PATIENCE = 15.0  # more than the default of TURNSTONE_SHUTDOWN_GRACE
-STOP_RANKS = (("api", "worker"), ("temporal",), ("postgres",))
+ROLES = ("nursery", "api", "worker", "temporal", "postgres")
+STOP_RANKS = (("nursery", "api", "worker"), ("temporal",), ("postgres",))
 
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104 - where to reach what listens there
 
@@ -52,6 +55,7 @@ class Stack:
         self.place = place
         self.supervisor = Supervisor(say, self._publish)
         self.postgres = EmbeddedPostgres(place, self.supervisor)
+        self._nursery = Nursery(self.supervisor.exits) if self.supervisor.exits.adopt() else None
         self.admin_token = ""
         self.created = False
         self._organization = ""
@@ -69,24 +73,34 @@ class Stack:
         postgres = self.supervisor.keep(self.postgres.command())
         temporal = self.supervisor.keep(self._temporal_command())
         await self._or_failure(self._check_settings())
-        for index, port in enumerate(self._api_ports):
-            self.supervisor.keep(self._api_command(index, port))
-        for index in range(self.options.workers):
-            self.supervisor.keep(self._worker_command(index))
+        if self._nursery is not None:
+            self.supervisor.keep(self._nursery_command(self._nursery))
+        else:
+            self._keep_ours()  # they load while they wait
         preparing = asyncio.create_task(self._bootstrap())
         await self._or_failure(postgres.is_ready.wait())
         self._database_up.touch()
         await self._or_failure(preparing)
         await self._or_failure(temporal.is_ready.wait())
         self._prepared.touch()
+        if self._nursery is not None:
+            self._keep_ours()
         await self._or_failure(self.supervisor.ready())
         self._up = True
         self._publish()
+
+    def _keep_ours(self) -> None:
+        for index, port in enumerate(self._api_ports):
+            self.supervisor.keep(self._api_command(index, port))
+        for index in range(self.options.workers):
+            self.supervisor.keep(self._worker_command(index))
 
     async def stop(self) -> None:
         """Stop all of it, the users of a thing before the thing."""
         self._up = False
         await self.supervisor.stop(STOP_RANKS)
+        if self._nursery is not None:
+            self._nursery.close()
         for file in (self.place.facts, self.options.ready_file):
             if file is not None:
                 file.unlink(missing_ok=True)
@@ -117,7 +131,7 @@ class Stack:
             ],
             "pids": {
                 "supervisor": os.getpid(),
-                **{role: self.supervisor.pids(role) for role in ("api", "worker", "temporal", "postgres")},
+                **{role: self.supervisor.pids(role) for role in ROLES},
             },
         }
 
@@ -202,11 +216,27 @@ class Stack:
         except embedded_temporal.TemporalMissing as missing:
             raise StartFailed(str(missing)) from missing
 
+    def _nursery_command(self, nursery: Nursery) -> Command:
+        async def ready(_: int) -> bool:
+            return True  # what waits for it are the births
+
+        return Command(
+            role="nursery",
+            name="nursery",
+            argv=[*self._turnstone("nursery"), "--channel", str(nursery.channel), "--place", f"{self.place.root}/"],
+            env=self._env(),
+            log=self.place.log("nursery"),
+            pid_file=self.place.pid_file("nursery"),
+            prepare=nursery.renew,
+            pass_fds=(nursery.channel,),
+            ready=ready,
+        )
+
     def _api_command(self, index: int, port: int) -> Command:
         async def ready(_: int) -> bool:
             return await answers_ready(self._reachable, port)
 
-        return self._own_command("api", index, {"TURNSTONE_PORT": str(port)}, ready)
+        return self._own_command("api", index, {"port": port}, ready)
 
     def _worker_command(self, index: int) -> Command:
         said = self.place.ready_file(f"worker-{index}")
@@ -214,10 +244,10 @@ class Stack:
         async def ready(_: int) -> bool:
             return said.exists()
 
-        return self._own_command("worker", index, {"TURNSTONE_METRICS_PORT": str(self._worker_ports[index])}, ready)
+        return self._own_command("worker", index, {"metrics_port": self._worker_ports[index]}, ready)
 
     def _own_command(
-        self, role: str, index: int, env: dict[str, str], ready: Callable[[int], Awaitable[bool]]
+        self, role: str, index: int, own: dict[str, int], ready: Callable[[int], Awaitable[bool]]
     ) -> Command:
         name = f"{role}-{index}"
         said = self.place.ready_file(name)
@@ -225,11 +255,21 @@ class Stack:
         async def forget() -> None:
             said.unlink(missing_ok=True)
 
+        nursery = self._nursery
+        bear = None if nursery is None else partial(nursery.bear, role, own=own, log=self.place.log(name), ready=said)
         return Command(
             role=role,
             name=name,
-            argv=[*self._turnstone(role), "--ready-path", str(said), "--after", str(self._prepared)],
-            env=self._env() | env,
+            bear=bear,
+            argv=[
+                *self._turnstone(role),
+                *(["--processes", "1"] if role == "worker" else []),
+                "--ready-path",
+                str(said),
+                "--after",
+                str(self._prepared),
+            ],
+            env=self._env() | {f"TURNSTONE_{name.upper()}": str(value) for name, value in own.items()},
             log=self.place.log(name),
             pid_file=self.place.pid_file(name),
             prepare=forget,

@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from turnstone.processes import Exits, describe_exit, end_orphan, spawn
+from turnstone.processes import Exits, Process, describe_exit, end_orphan, spawn
 
 FIRST_DELAY = 0.1
 LONGEST_DELAY = 5.0
@@ -26,7 +25,7 @@ async def nothing() -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One process to keep: what it runs, when it is ready, how it is ended."""
+    """One process to keep: what it runs, when it is ready, how it is ended; `bear` begins it in another way."""
 
     role: str
     name: str
@@ -36,6 +35,8 @@ class Command:
     pid_file: Path
     ready: Callable[[int], Awaitable[bool]]
     prepare: Callable[[], Awaitable[None]] = nothing
+    bear: Callable[[], Awaitable[Process]] | None = None
+    pass_fds: Sequence[int] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     hard_signal: signal.Signals = signal.SIGKILL
     grace: float = 10.0
@@ -50,7 +51,7 @@ class Child:
     exits: Exits
     say: Say
     changed: Callable[[], None]
-    process: subprocess.Popen[bytes] | None = None
+    process: Process | None = None
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
@@ -70,13 +71,7 @@ class Child:
         while not self._stopping.is_set():
             await self.command.prepare()
             born = time.monotonic()
-            self.process = spawn(
-                self.command.argv,
-                env=self.command.env,
-                log=self.command.log,
-                death_signal=self.command.hard_signal,
-                user=self.command.user,
-            )
+            self.process = await self._begin()
             self.command.pid_file.write_text(str(self.process.pid))
             probing = asyncio.create_task(self._probe(self.process.pid))
             code = await self.exits.wait(self.process)
@@ -91,6 +86,18 @@ class Child:
                 self.say(tail(self.command.log))
             await asyncio.sleep(delay)
             delay = min(delay * 2, LONGEST_DELAY)
+
+    async def _begin(self) -> Process:
+        if self.command.bear is not None:
+            return await self.command.bear()
+        return spawn(
+            self.command.argv,
+            env=self.command.env,
+            log=self.command.log,
+            death_signal=self.command.hard_signal,
+            user=self.command.user,
+            pass_fds=self.command.pass_fds,
+        )
 
     async def _probe(self, pid: int) -> None:
         while not await self.command.ready(pid):  # noqa: ASYNC110 - another process tells no Event
@@ -198,7 +205,7 @@ async def end_orphans(pid_files: Path, marker: str) -> list[str]:
     return found
 
 
-def send(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def send(process: Process, number: signal.Signals) -> None:
     """Send a signal to a child that may just have ended."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(number)

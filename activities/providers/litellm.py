@@ -44,6 +44,8 @@ from litellm.utils import ProviderConfigManager
 
 litellm.suppress_debug_info = True
 litellm.telemetry = False
+# A tokenizer's vocabulary, kept after it was turned into the text that is used: 13 MB.
+litellm.utils.json_data = None
 
 ALWAYS = frozenset({"max_tokens", "stream", "thinking", "tools", "parallel_tool_calls"})
 

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -68,7 +69,14 @@ def _place(frame: FrameType) -> str:
     return f"{'/'.join(parts[-3:])}:{code.co_qualname}"
 
 
-if (folder := os.environ.get("BENCH_SAMPLES")) and sys.argv[:1] == ["-m"]:
+def begin(folder: str) -> None:
+    """Sample this process from now on."""
     signal.signal(signal.SIGPROF, Sampler(Path(folder) / f"{os.getpid()}.json").take)
     signal.siginterrupt(signal.SIGPROF, False)
     signal.setitimer(signal.ITIMER_PROF, INTERVAL, INTERVAL)
+
+
+if (folder := os.environ.get("BENCH_SAMPLES")) and sys.argv[:1] == ["-m"]:
+    begin(folder)
+    if "nursery" in sys.orig_argv:  # what it forks goes on as it is; a timer is not inherited then, but by what is run
+        os.register_at_fork(after_in_child=partial(begin, folder))

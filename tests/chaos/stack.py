@@ -199,7 +199,7 @@ class Stack:
         self, environment: dict[str, str], *options: str
     ) -> tuple[asyncio.subprocess.Process, Callable[[], Awaitable[bool]]]:
         said_so = self._folder / f"ready-{next(_tags)}"
-        process = await self._spawn(environment, "worker", "--ready-path", str(said_so), *options)
+        process = await self._spawn(environment, "worker", "--processes", "1", "--ready-path", str(said_so), *options)
 
         async def is_ready() -> bool:
             return said_so.exists()

@@ -18,7 +18,7 @@ import pytest
 from turnstone.processes import command_line
 
 ROOT = Path(__file__).parents[2]
-ROLES = {"api": 1, "worker": 1, "temporal": 1, "postgres": 1}
+ROLES = {"nursery": 1, "api": 1, "worker": 1, "temporal": 1, "postgres": 1}
 
 
 class Running:
@@ -60,6 +60,14 @@ class Running:
 
 def pids(facts: dict[str, Any]) -> list[int]:
     return [facts["pids"]["supervisor"], *(pid for role in ROLES for pid in facts["pids"][role])]
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def me(facts: dict[str, Any]) -> str:
@@ -107,7 +115,7 @@ def test_the_ready_file_tells_a_program_all_it_needs(running: Running) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("role", ["postgres", "temporal", "api", "worker"])
+@pytest.mark.parametrize("role", ["postgres", "temporal", "nursery", "api", "worker"])
 def test_a_killed_process_is_replaced_at_the_same_address(running: Running, role: str) -> None:
     before = running.facts()
     (old,) = before["pids"][role]
@@ -117,6 +125,30 @@ def test_a_killed_process_is_replaced_at_the_same_address(running: Running, role
         name: value for name, value in before.items() if name != "pids"
     }
     assert httpx.get(f"{after['api_url']}/healthz", timeout=30).status_code == 200
+
+
+@pytest.mark.chaos
+def test_who_is_born_belongs_to_the_supervisor_and_outlives_the_nursery(running: Running) -> None:
+    before = running.facts()
+    ours = before["pids"]["api"] + before["pids"]["worker"]
+    assert {parent(pid) for pid in ours} == {before["pids"]["supervisor"]}
+    (nursery,) = before["pids"]["nursery"]
+    os.kill(nursery, signal.SIGKILL)
+    os.kill(before["pids"]["worker"][0], signal.SIGKILL)  # nobody is there to bear another
+    after = running.facts_after_replacing("worker", before["pids"]["worker"][0])
+    assert after["pids"]["api"] == before["pids"]["api"]
+    assert after["pids"]["nursery"] != [nursery]
+    assert parent(after["pids"]["worker"][0]) == before["pids"]["supervisor"]
+
+
+@pytest.mark.chaos
+def test_what_a_killed_database_leaves_behind_is_buried(running: Running) -> None:
+    before = running.facts()
+    (old,) = before["pids"]["postgres"]
+    os.kill(old, signal.SIGKILL)
+    running.facts_after_replacing("postgres", old)
+    while [pid for pid in children(before["pids"]["supervisor"]) if not command_line(pid)]:
+        time.sleep(0.02)
 
 
 @pytest.mark.chaos
