@@ -36,6 +36,7 @@ class Turn:
     parts: list[tuple[float, str]] = field(default_factory=list)
     ended_at: float = 0.0
     resets: int = 0
+    reset_at: float = 0.0
     retries: int = 0
     unstreamed: bool = False
     wrong: str = ""
@@ -217,6 +218,7 @@ class Chat:
 def _note(turn: Turn, kind: str, event: dict[str, Any], now: float) -> None:
     if kind == "preview_reset":
         turn.resets += 1
+        turn.reset_at = now
     elif kind == "retry":
         turn.retries += 1
     elif kind == "error":
