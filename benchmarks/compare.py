@@ -14,15 +14,17 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks.__main__ import ALONE, PAIR, say
+from benchmarks.__main__ import ALONE, PAIR, Measure, say
 from benchmarks.bench import QUICK, Bench, connect
 from benchmarks.figures import Report
 from benchmarks.floors import Raw
 from benchmarks.lines import Process, clean_environment
-from benchmarks.ratios import Round, Value, ratios, table
+from benchmarks.ratios import Value, ratios, table
 from benchmarks.stack import Stack, StackFailed
 
 ROOT = Path(__file__).resolve().parent.parent
+# Pages that both stacks have in memory would be halved.
+SOLITARY = frozenset({"start"})
 DEFAULT = "first_token,steps,lag_20,turns"
 LOCK = "requirements.lock"
 PACKAGES = ("models", "workflows", "activities", "api", "turnstone")
@@ -41,7 +43,7 @@ class Side:
     root: Path
     python: str
     place: Path
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[dict[str, Value]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -79,16 +81,20 @@ def _git(*arguments: str) -> str:
 
 
 async def compare(sides: tuple[Side, Side], names: list[str], rounds: int, workers: int) -> None:
-    """Measure base, ours, ours, base, base … each time with processes of its own."""
+    """Measure base, ours, ours, base … each figure right after the other's, with fresh processes in each round."""
     provider = await Process.start("benchmarks.provider")
     try:
         for side in sides:
             await (await _started(side, workers)).stop()  # the first start makes the database
         for number in range(rounds):
-            for side in sides if number % 2 == 0 else reversed(sides):
-                began = time.monotonic()
-                side.rounds.append(await _round(side, names, workers, provider))
-                say(f"round {number + 1} of {rounds}, {side.name}: {time.monotonic() - began:.0f} s")
+            began = time.monotonic()
+            order = sides if number % 2 == 0 else sides[::-1]
+            for side in order:
+                side.rounds.append({})
+            for measures, least in ((ALONE, 1), (PAIR, 2)):
+                wanted = {name: measure for name, measure in measures.items() if name in names}
+                await _round(order, wanted, max(workers, least), provider)
+            say(f"round {number + 1} of {rounds}: {time.monotonic() - began:.0f} s")
     finally:
         await provider.stop()
 
@@ -97,21 +103,29 @@ async def _started(side: Side, workers: int) -> Stack:
     return await Stack.start(side.place, workers=workers, settings=side.environment, python=side.python)
 
 
-async def _round(side: Side, names: list[str], workers: int, provider: Process) -> Round:
-    found: dict[str, Value] = {}
-    for measures, least in ((ALONE, 1), (PAIR, 2)):
-        wanted = [measure for name, measure in measures.items() if name in names]
-        if not wanted:
-            continue
-        async with _bench(side, max(workers, least), provider) as bench:
-            for measure in wanted:
-                try:
-                    await measure(bench)
-                except Exception as error:  # the other figures are still worth having
-                    side.failures.append(f"{measure.__name__}: {type(error).__name__}: {error}"[:300])
-            side.failures += bench.report.failures.values()
-            found |= values(bench.report)
-    return found
+async def _round(order: tuple[Side, ...], wanted: dict[str, Measure], workers: int, provider: Process) -> None:
+    together = [measure for name, measure in wanted.items() if name not in SOLITARY]
+    for measure in (measure for name, measure in wanted.items() if name in SOLITARY):
+        for side in order:
+            async with _bench(side, workers, provider) as bench:
+                await _one(side, measure, bench)
+    if together:
+        async with contextlib.AsyncExitStack() as stacks:
+            benches = [(side, await stacks.enter_async_context(_bench(side, workers, provider))) for side in order]
+            for measure in together:
+                for side, bench in benches:
+                    await _one(side, measure, bench)
+                benches.reverse()
+
+
+async def _one(side: Side, measure: Measure, bench: Bench) -> None:
+    bench.report = Report()
+    try:
+        await measure(bench)
+    except Exception as error:  # the other figures are still worth having
+        side.failures.append(f"{measure.__name__}: {type(error).__name__}: {error}"[:300])
+    side.failures += [f"{what}: {why}" for what, why in bench.report.failures.items()]
+    side.rounds[-1].update(values(bench.report))
 
 
 @contextlib.asynccontextmanager
@@ -139,7 +153,7 @@ def values(report: Report) -> dict[str, Value]:
     }
     for title, shares in report.profile.items():
         what, _, unit = title.rpartition(", ")
-        found |= {f"{what}: {name}": Value(unit, value) for name, value in shares.items()}
+        found |= {f"{what}: {name}": Value(unit.partition(" ")[0], value) for name, value in shares.items()}
     return found
 
 

@@ -2,10 +2,10 @@
 
 from benchmarks.figures import Report
 
-INTRODUCTION = """The figures of the others are those that the speed milestone began with: measured before it on the same
-kind of machine (2 cores) with the same fake provider, but on another day and by clients of their own; ours and both
-floors are of this run. Aegra is version 0.11, as it is (not crash-safe) and with Redis; OpenHands is its agent-server
-1.58; LangGraph its dev server.
+INTRODUCTION = """The figures of the others are those that the speed milestone began with: measured before it, on the
+same kind of machine (2 cores) with the same fake provider, but on another day and by clients of their own; ours and
+both floors are of this run. Aegra is version 0.11, as it is (not crash-safe) and with Redis; OpenHands is its
+agent-server 1.58; LangGraph its dev server.
 """
 NAMES = ("litellm proxy", "Aegra", "Aegra with Redis", "OpenHands", "LangGraph")
 # Of each row: what it is, our figures whose names begin so, and theirs in the order of NAMES.

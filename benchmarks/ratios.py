@@ -81,17 +81,15 @@ def ratios(base: Sequence[Round], ours: Sequence[Round]) -> list[Ratio]:
 
 def table(found: Sequence[Ratio]) -> str:
     """Ratios for people to read."""
+    wide = max((len(f"{each.name} ({each.unit})") for each in found), default=0)
     lines = [
-        f"{'figure':<58} {'base':>9} {'ours':>9} {'ratio':>6}  {'95 % interval':<15} {'min–max of rounds':<17}",
-        "-" * 124,
+        f"{'figure':<{wide}} {'base':>8} {'ours':>8} {'ratio':>6}  {'95 % interval':<14} {'min–max of rounds':<17}"
     ]
     for each in found:
         interval = "" if each.interval is None else f"{each.interval[0]:.2f} – {each.interval[1]:.2f}"
         spread = f"{min(each.paired):.2f} – {max(each.paired):.2f}"
-        lines.append(
-            f"{each.name + ' (' + each.unit + ')':<58.58} {_number(each.base):>9} {_number(each.ours):>9} "
-            f"{each.middle:>6.2f}  {interval:<15} {spread:<17} {each.verdict}".rstrip()
-        )
+        numbers = f"{_number(each.base):>8} {_number(each.ours):>8} {each.middle:>6.2f}  {interval:<14} {spread:<17}"
+        lines.append(f"{each.name + f' ({each.unit})':<{wide}} {numbers} {each.verdict}".rstrip())
     return "\n".join(lines)
 
 
