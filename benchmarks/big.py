@@ -22,11 +22,12 @@ CHATS = """
 WITH people AS (
     SELECT id, row_number() OVER (ORDER BY username) - 1 AS place FROM users WHERE username LIKE 'bench-user-%%')
 INSERT INTO chats (id, owner_id, organization_id, title, last_model_config_id, created_at, updated_at, labels,
-                   status, archived, archived_at)
+                   snapshot_version, history_version, status, archived, archived_at)
 SELECT gen_random_uuid(), CASE WHEN n <= %(ours)s THEN %(owner)s ELSE people.id END, %(organization)s,
        'bench-big ' || n, %(model)s, now() - interval '366 days' - n * interval '1 second',
        now() - n * interval '1 minute',
-       jsonb_build_object('team', 't' || n %% 50), CASE n %% 20 WHEN 1 THEN 'error' ELSE 'waiting' END, n %% 10 = 0,
+       jsonb_build_object('team', 't' || n %% 50), %(each)s, %(each)s,
+       CASE n %% 20 WHEN 1 THEN 'error' ELSE 'waiting' END, n %% 10 = 0,
        CASE WHEN n %% 10 = 0 THEN now() - n * interval '60 days' / %(count)s END
 FROM generate_series(1, %(count)s) AS n JOIN people ON people.place = n %% %(people)s
 """
@@ -47,8 +48,8 @@ ORDER BY time, chosen.id, place
 """
 LONG_CHAT = """
 WITH made AS (
-    INSERT INTO chats (id, owner_id, organization_id, title, last_model_config_id)
-    VALUES (gen_random_uuid(), %(owner)s, %(organization)s, 'bench-long', %(model)s) RETURNING id)
+    INSERT INTO chats (id, owner_id, organization_id, title, last_model_config_id, snapshot_version, history_version)
+    VALUES (gen_random_uuid(), %(owner)s, %(organization)s, 'bench-long', %(model)s, %(long)s, %(long)s) RETURNING id)
 INSERT INTO chat_messages (chat_id, role, content, revision, model_config_id)
 SELECT made.id, CASE n %% 2 WHEN 1 THEN 'user' ELSE 'assistant' END,
        jsonb_build_array(jsonb_build_object('type', 'text', 'text', n || ' ' || %(text)s::text)), n, %(model)s
