@@ -2,11 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from uuid import UUID
 
-from sqlmodel.ext.asyncio.session import AsyncSession
 from temporalio.service import RPCError
 
 from activities.attempt import heartbeats
@@ -95,18 +93,18 @@ class Sweeping:
         return sum(await asyncio.gather(*map(expire, overdue)))
 
     async def _purge(self) -> int:
-        ttl = self._resources.settings.idempotency_ttl
-        purged = await self._batches(lambda session: stream.purge(session, LOG_LIFE))
-        purged += await self._batches(lambda session: idempotency.purge(session, ttl))
-        return purged + await self._batches(lambda session: ledger.purge(session, LEDGER_LIFE))
-
-    async def _batches(self, purge: Callable[[AsyncSession], Awaitable[int]]) -> int:
-        """Purge in short transactions until little was left: one batch a sweep is less than a busy hour writes."""
+        """In short transactions, until little was left: one batch a sweep is less than a busy deployment writes."""
         purged = 0
-        for _ in range(MOST_BATCHES):
-            async with self._resources.database.begin() as session:
-                done = await purge(session)
-            purged += done
-            if done < LITTLE:
-                break
+        kinds = (
+            (stream.purge, LOG_LIFE),
+            (idempotency.purge, self._resources.settings.idempotency_ttl),
+            (ledger.purge, LEDGER_LIFE),
+        )
+        for purge, age in kinds:
+            for _ in range(MOST_BATCHES):
+                async with self._resources.database.begin() as session:
+                    done = await purge(session, age)
+                purged += done
+                if done < LITTLE:
+                    break
         return purged

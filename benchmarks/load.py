@@ -88,9 +88,11 @@ async def _lag(bench: Bench, count: int, lags: dict[str, Budgets], rates: Budget
         return await chats[index].turn(tokens=tokens, interval_ms=INTERVAL_MS, stamp=True)
 
     meter, clients = Meter(bench.stack), _outside(bench)
-    seen: list[Turn] = await asyncio.gather(*(one(index) for index in range(count)))
+    try:
+        seen: list[Turn] = await asyncio.gather(*(one(index) for index in range(count)))
+    finally:  # whoever gave up must not go on listening while others are measured
+        await leave(chats)
     used = {**meter.stop(), OUTSIDE: (_outside(bench) - clients) * 1000}
-    await leave(chats)
     await bench.requests()
     ours = lag_figures([(turn.sent_at, turn.parts) for turn in seen])
     expected = count * tokens

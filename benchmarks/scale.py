@@ -96,7 +96,9 @@ async def _run(stack: Stack, service: Service, provider_url: str) -> None:
             ("table", "rows", "heap, MB", "indexes, MB", "all, MB"),
             ([row[0], row[1], *(size / 1e6 for size in row[2:])] for row in sizes),
         )
-        query = "SELECT id::text FROM chats WHERE title LIKE %s AND NOT archived AND owner_id <> %s LIMIT 1000"
+        query = (
+            "SELECT id::text FROM chats WHERE title LIKE %s AND owner_id <> %s AND status = 'waiting' AND NOT archived"
+        )
         me = (await service.call("GET", "/api/v2/users/me"))["id"]
         others = [row[0] for row in await (await database.execute(query, ["bench-big %", me])).fetchall()]
         query = query.replace("owner_id <>", "owner_id =")
