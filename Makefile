@@ -8,10 +8,10 @@ ARGS   ?=
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev migrate test check fix bench lock clean
+.PHONY: help venv dev migrate test check fix bench bench-compare bench-costs lock clean
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(READY) ## Make .venv as requirements-dev.lock says.
 
@@ -48,6 +48,14 @@ fix: $(READY) ## Format, and repair what the linter can.
 
 bench: $(READY) ## Measure; results in benchmarks/RESULTS.md.
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# ONLY is some of `make bench ARGS=--help`; each side is measured ROUNDS times.
+bench-compare: $(READY) ## Measure this tree against BASE=<rev> in turns; ONLY=first_token,turns,… ROUNDS=3.
+	@test -n "$(BASE)" || { echo "Which revision? make bench-compare BASE=<rev>" >&2; exit 1; }
+	$(BIN)/python -m benchmarks.compare --base $(BASE) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(ARGS)
+
+bench-costs: $(READY) ## What a turn costs each component, for docs/scaling.md.
+	$(BIN)/python -m benchmarks.costs $(ARGS)
 
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 MOST = 1000  # chats nudged because nobody drives them
 MOST_STALLED = 100  # chats nudged again although they are driven
 STALLED_AFTER = timedelta(seconds=20)
+MOST_BATCHES = 20  # of each kind in one sweep
+LITTLE = 1000  # rows: less than any kind's batch
 TOGETHER = 20  # nudges on their way at once
 TOGETHER_EXPIRED = 4  # of the database's connections
 LOG_LIFE = timedelta(minutes=10)
@@ -91,10 +93,18 @@ class Sweeping:
         return sum(await asyncio.gather(*map(expire, overdue)))
 
     async def _purge(self) -> int:
-        settings = self._resources.settings
-        async with self._resources.database.begin() as session:
-            purged = await stream.purge(session, LOG_LIFE)
-        async with self._resources.database.begin() as session:
-            purged += await idempotency.purge(session, settings.idempotency_ttl)
-        async with self._resources.database.begin() as session:
-            return purged + await ledger.purge(session, LEDGER_LIFE)
+        """In short transactions, until little was left: one batch a sweep is less than a busy deployment writes."""
+        purged = 0
+        kinds = (
+            (stream.purge, LOG_LIFE),
+            (idempotency.purge, self._resources.settings.idempotency_ttl),
+            (ledger.purge, LEDGER_LIFE),
+        )
+        for purge, age in kinds:
+            for _ in range(MOST_BATCHES):
+                async with self._resources.database.begin() as session:
+                    done = await purge(session, age)
+                purged += done
+                if done < LITTLE:
+                    break
+        return purged

@@ -29,17 +29,19 @@ ALONE: dict[str, Measure] = {
     "steps": latency.steps,
     "lag_20": load.lag_20,
     "lag_100": load.lag_100,
+    "lag_300": load.lag_300,
     "interrupt": latency.interrupt,
     "turns": load.turns,
     "history": durability.history,
     "watchers": watchers.watchers,
+    "after_load": durability.after_load,
 }
 # A takeover needs somebody to take over.
 PAIR: dict[str, Measure] = {"killed": durability.killed, "reads": reads.reads}
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
 
-async def _measure(names: Sequence[str], size: Size, found: Report) -> None:
+async def _measure(names: Sequence[str], size: Size, fewest: int, found: Report) -> None:
     provider, bare = await asyncio.gather(
         Process.start("benchmarks.provider"), Process.start("benchmarks.bare_litellm")
     )
@@ -47,9 +49,11 @@ async def _measure(names: Sequence[str], size: Size, found: Report) -> None:
         with tempfile.TemporaryDirectory(prefix="turnstone-bench-", ignore_cleanup_errors=True) as folder:
             place = Path(folder)
             cold = await Stack.start(place)
-            _say(f"first start {cold.start_seconds:.1f} s")
+            say(f"first start {cold.start_seconds:.1f} s")
+            if "start" in names:
+                await durability.without_provider(cold, found)
             await cold.stop()
-            for measures, workers in ((ALONE, 1), (PAIR, 2)):
+            for measures, workers in ((ALONE, fewest), (PAIR, max(fewest, 2))):
                 wanted = {name: measure for name, measure in measures.items() if name in names}
                 if not wanted:
                     continue
@@ -77,15 +81,16 @@ async def _one(name: str, measure: Measure, bench: Bench) -> None:
     bench.report.strangers[name] = strangers.share()
     if name != "killed" and (now := bench.stack.facts["pids"]) != living:
         bench.report.failures[f"{name}: a process was replaced"] = f"{living} became {now}"
-    _say(f"{name} ({time.monotonic() - began:.1f} s; others had {bench.report.strangers[name]:.0f} % of the machine)")
+    say(f"{name} ({time.monotonic() - began:.1f} s; others had {bench.report.strangers[name]:.0f} % of the machine)")
     for figure in bench.report.figures[known:]:
         floor = "" if figure.raw is None else f"  raw {figure.raw:.1f}"
         floor += "" if figure.litellm is None else f"  litellm {figure.litellm:.1f}"
         ours = "?" if figure.ours is None else f"{figure.ours:.1f}"
-        _say(f"  {figure.name}: {ours} {figure.unit}{floor}  [{figure.verdict}]")
+        say(f"  {figure.name}: {ours} {figure.unit}{floor}  [{figure.verdict}]")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """A line for whoever watches the run."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -95,6 +100,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", default=",".join(known), help=f"some of {','.join(known)}")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes, at least 2 for a takeover; default 1")
     parser.add_argument("--quick", action="store_true", help="small sizes: under 90 s, for a first look")
     arguments = parser.parse_args()
     names = [name.strip() for name in arguments.only.split(",")]
@@ -102,14 +108,15 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     found, began = Report(), time.monotonic()
     try:
-        uvloop.run(_measure(names, QUICK if arguments.quick else FULL, found))
+        uvloop.run(_measure(names, QUICK if arguments.quick else FULL, arguments.workers, found))
     except StackFailed as failed:
-        _say(str(failed))
+        say(str(failed))
         return 2
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": machine.revision(),
         "kind": "quick" if arguments.quick else "full",
+        "workers": arguments.workers,
         "seconds": time.monotonic() - began,
         "machine": machine.describe(),
     }

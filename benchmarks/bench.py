@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.chats import Chat, Service
 from benchmarks.figures import Report
@@ -39,7 +40,7 @@ FULL = Size(
     turn_seconds=15,
     floor_seconds=5,
     kills=3,
-    idle_seconds=10,
+    idle_seconds=30,
     seeded_chats=1000,
     seeded_messages=1000,
     reads=200,
@@ -70,7 +71,7 @@ class Bench:
 
     size: Size
     provider: Process
-    bare: Process
+    bare: Process | None  # without it, no floor is measured but what a figure is reckoned from
     raw: Raw
     report: Report
     stack: Stack
@@ -79,6 +80,10 @@ class Bench:
     @property
     def provider_url(self) -> str:
         return str(self.provider.greeting["url"])
+
+    async def litellm(self, measure: str, **asked: Any) -> Any:
+        """What litellm alone makes of it; None when the floors are not wanted."""
+        return await self.bare.ask(measure=measure, url=self.provider_url, **asked) if self.bare else None
 
     async def requests(self) -> dict[str, list[dict[str, float]]]:
         """What the provider was asked since the last call, by the tag of the turn."""

@@ -36,6 +36,7 @@ class Turn:
     parts: list[tuple[float, str]] = field(default_factory=list)
     ended_at: float = 0.0
     resets: int = 0
+    reset_at: float = 0.0
     retries: int = 0
     unstreamed: bool = False
     wrong: str = ""
@@ -81,7 +82,7 @@ class Service:
     async def call(self, method: str, path: str, body: Any = None) -> Any:
         """One request outside any measurement."""
         async with self._lock:
-            if self._connection is None:
+            if self._connection is None or self._connection.closed:
                 self._connection = await Connection.open(self.url)
             answer = await self._connection.send(self.bytes(method, path, body))
         return checked(answer, f"{method} {path}")
@@ -140,7 +141,12 @@ class Chat:
             "content": [{"type": "text", "text": text("@fake", tokens=1)[1]}],
         }
         made = await service.call("POST", CHATS, body)
-        chat = cls(service, made["id"])
+        return await cls.join(service, made["id"])
+
+    @classmethod
+    async def join(cls, service: Service, chat_id: str) -> Self:
+        """Subscribe to a chat that has an answer, or will; returns when it rests."""
+        chat = cls(service, chat_id)
         chat._asking = await Connection.open(service.url)
         chat._watching = await Connection.open(service.url)
         chat._watching.send(
@@ -217,6 +223,7 @@ class Chat:
 def _note(turn: Turn, kind: str, event: dict[str, Any], now: float) -> None:
     if kind == "preview_reset":
         turn.resets += 1
+        turn.reset_at = now
     elif kind == "retry":
         turn.retries += 1
     elif kind == "error":

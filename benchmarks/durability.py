@@ -4,37 +4,39 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks import machine
 from benchmarks.bench import Bench, leave
 from benchmarks.chats import Turn
-from benchmarks.figures import NONE, Figure, percentile, under
-from benchmarks.stack import Meter
+from benchmarks.figures import NONE, Budgets, Figure, Report, over, percentile, under
+from benchmarks.stack import Meter, Stack
 
 STREAMS = 10
 INTERVAL_MS = 100.0
+TOKENS = 80
 SILENT = 2.0
 SETTLE = 8.0  # what was loaded after being ready is not idleness
 
 
+async def without_provider(stack: Stack, found: Report) -> None:
+    """What a stack takes that knows no provider but the demo."""
+    await asyncio.sleep(SETTLE)
+    found.add(_resident("resident memory of everything, idle, no provider but the demo", _by_role(stack), NONE))
+
+
 async def start_and_idle(bench: Bench) -> None:
-    """The start that has just happened, and what the stack takes while nobody wants anything."""
+    """The start that has just happened, and what the stack takes while nobody wants anything of a used provider."""
+    await leave(await bench.service.chats(1))
     await asyncio.sleep(SETTLE)
     meter = Meter(bench.stack)
     await asyncio.sleep(bench.size.idle_seconds)
     seconds, used = meter.seconds, meter.stop()
-    roles = {role: machine.memory(pids) for role, pids in bench.stack.processes().items()}
-    pss, rss = (sum(getattr(each, kind) for each in roles.values()) for kind in ("pss", "rss"))
+    roles = _by_role(bench.stack)
     bench.report.add(
         Figure("`turnstone dev`, warm start → ready", "s", bench.stack.start_seconds, budgets=under(6, 5)),
-        Figure(
-            "resident memory of everything, idle",
-            "MiB",
-            pss,
-            note=f"shared pages counted once; {rss:.0f} when counted in each process",
-            budgets=under(600, 450),
-        ),
+        _resident("resident memory of everything, idle", roles, under(600, 450)),
         Figure("CPU of everything, idle", "% of a core", sum(used.values()) / seconds / 10, budgets=under(then=3)),
     )
     bench.report.profile["memory idle, MiB by process"] = {role: each.pss for role, each in roles.items()}
@@ -43,13 +45,32 @@ async def start_and_idle(bench: Bench) -> None:
     }
 
 
+async def after_load(bench: Bench) -> None:
+    """What is still held a while after all that went before on this stack."""
+    await asyncio.sleep(SETTLE)
+    roles = _by_role(bench.stack)
+    bench.report.add(_resident("resident memory of everything, idle again after all of the above", roles, NONE))
+    bench.report.profile["memory idle again, MiB by process"] = {role: each.pss for role, each in roles.items()}
+
+
+def _by_role(stack: Stack) -> dict[str, machine.Memory]:
+    return {role: machine.memory(pids) for role, pids in stack.processes().items()}
+
+
+def _resident(name: str, roles: Mapping[str, machine.Memory], budgets: Budgets) -> Figure:
+    pss, rss = (sum(getattr(each, kind) for each in roles.values()) for kind in ("pss", "rss"))
+    note = f"shared pages counted once; {rss:.0f} when counted in each process"
+    return Figure(name, "MiB", pss, note=note, budgets=budgets)
+
+
 async def killed(bench: Bench) -> None:
-    """kill -9 of one of two workers in the middle of its turns → each streams again elsewhere."""
+    """kill -9 of one of two workers in the middle of its turns → each streams again elsewhere, and ends well."""
     takeovers: list[float] = []
+    finishes: list[float] = []
     resets: list[int] = []
     for index in range(bench.size.kills):
         chats = await bench.service.chats(STREAMS)
-        seen = [chat.begin("@fake", tokens=600, interval_ms=INTERVAL_MS) for chat in chats]
+        seen = [chat.begin("@fake", tokens=TOKENS, interval_ms=INTERVAL_MS) for chat in chats]
         await asyncio.gather(*(turn.heard(3) for turn in seen))
         await asyncio.sleep(1)
         workers = bench.stack.facts["pids"]["worker"]
@@ -63,13 +84,24 @@ async def killed(bench: Bench) -> None:
             bench.report.failures["killed"] = f"kill {index + 1}: no stream was on the worker killed"
         takeovers += [again - at for again in await asyncio.gather(*(_again(turn, at) for turn in struck))]
         resets += [turn.resets for turn in struck]
-        for chat, turn in zip(chats, seen, strict=True):
-            await chat.interrupt()
-            await turn.end()
+        await asyncio.gather(*(turn.end() for turn in seen))
+        finishes += [turn.ended_at - at for turn in struck if _tokens(turn) >= TOKENS]
         await leave(chats)
         await _replaced(bench, victim)
     if not takeovers:
         return
+    after = percentile(finishes, 50) if finishes else 0
+    note = f"{after:.1f} s after the kill (p50); the provider speaks {TOKENS * INTERVAL_MS / 1000:g} s"
+    bench.report.add(
+        Figure(
+            "turns whose worker was killed that finish by themselves, whole",
+            "%",
+            100 * len(finishes) / len(takeovers),
+            samples=len(takeovers),
+            note=note,
+            budgets=over(100, 100),
+        )
+    )
     for share, budgets in ((50, NONE), (99, under(10, 8))):
         bench.report.add(
             Figure(
@@ -81,6 +113,11 @@ async def killed(bench: Bench) -> None:
                 budgets=budgets,
             )
         )
+
+
+def _tokens(turn: Turn) -> int:
+    """How many tokens were received since the preview was last reset."""
+    return len("".join(text for at, text in turn.parts if at >= turn.reset_at).split())
 
 
 async def _busiest(workers: list[int]) -> int:

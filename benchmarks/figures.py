@@ -48,6 +48,11 @@ class Figure:
     note: str = ""
 
     @property
+    def more_is_better(self) -> bool:
+        """Whether it is a rate or a share of successes, and not a time or a cost."""
+        return self.budgets.at_least or self.unit.endswith("/s")
+
+    @property
     def verdict(self) -> str:
         """Which budgets are met."""
         return self.budgets.verdict(self.ours)

@@ -14,6 +14,7 @@ from benchmarks.figures import percentile
 from benchmarks.wire import Connection, Events, request
 
 Send = Callable[[str], bytes]
+LEAST_STEADY = 0.5  # seconds
 
 
 @dataclass
@@ -127,7 +128,10 @@ class Raw:
 
 
 def lag_figures(streams: "list[tuple[float, list[tuple[float, str]]]]") -> dict[str, float]:
-    """Lag in ms, tokens, tokens a second; of each stream: when it was asked for, and its pieces with their arrival."""
+    """Lag in ms, tokens, tokens a second in all and while all run.
+
+    Of each stream is given: when it was asked for, and its pieces with their arrival.
+    """
     lags = [at - float(stamp) for _, parts in streams for at, texts in parts for stamp in texts.split()]
     began = min(sent for sent, _ in streams)
     ended = max(at for _, parts in streams for at, _ in parts)
@@ -136,4 +140,13 @@ def lag_figures(streams: "list[tuple[float, list[tuple[float, str]]]]") -> dict[
         "p99": percentile(lags, 99) * 1000,
         "tokens": len(lags),
         "rate": len(lags) / (ended - began),
+        "steady": _steady([[(at, len(texts.split())) for at, texts in parts] for _, parts in streams]),
     }
+
+
+def _steady(streams: list[list[tuple[float, int]]]) -> float:
+    """Tokens a second while all streams run, from the last one's first to the first one's last; 0 if they never do."""
+    begins, ends = max(parts[0][0] for parts in streams), min(parts[-1][0] for parts in streams)
+    if ends - begins < LEAST_STEADY:
+        return 0.0
+    return sum(count for parts in streams for at, count in parts if begins < at <= ends) / (ends - begins)

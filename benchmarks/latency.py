@@ -15,7 +15,7 @@ async def first_token(bench: Bench) -> None:
     """POST message → first delta at a subscribed client, one turn at a time on warm chats."""
     count = bench.size.first_tokens
     raw = await bench.raw.first_token(count)
-    litellm = await bench.bare.ask(measure="first_token", url=bench.provider_url, count=count)
+    litellm = await bench.litellm("first_token", count=count)
     chats = await bench.service.chats(5)
     await bench.requests()
     turns: list[Turn] = []
@@ -34,21 +34,21 @@ async def first_token(bench: Bench) -> None:
                 "ms",
                 ms(percentile(ours, share)),
                 ms(percentile(raw, share)),
-                ms(percentile(litellm, share)),
+                ms(percentile(litellm, share)) if litellm else None,
                 samples=count,
                 note=note,
             )
         )
     for share, budgets in ((50, under(40, 25)), (95, under(80, 40))):
         own = percentile(ours, share) - percentile(raw, share)
-        over_litellm = percentile(litellm, share) - percentile(raw, share)
+        over_litellm = ms(percentile(litellm, share) - percentile(raw, share)) if litellm else None
         bench.report.add(
             Figure(
                 f"overhead to first token, p{share}",
                 "ms",
                 ms(own),
                 0.0,
-                ms(over_litellm),
+                over_litellm,
                 samples=count,
                 note="the row above, less the raw floor",
                 budgets=budgets,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from benchmarks import peers
 from benchmarks.figures import Figure, Report
 
 HEADER = """# Results of `make bench`
@@ -15,17 +16,15 @@ process; both in the same run. Budgets are those of the first milestone and of t
 
 def page(report: Report, facts: Mapping[str, Any]) -> str:
     """RESULTS.md."""
-    lines = [
-        HEADER,
-        f"Measured {facts['date']}, commit {facts['commit']}, {facts['kind']} run, {facts['seconds']:.0f} s.",
-        "",
-    ]
+    workers = f"{facts['workers']} worker{'s' * (facts['workers'] > 1)}"
+    measured = f"Measured {facts['date']}, commit {facts['commit']}, {facts['kind']} run, {workers}"
+    lines = [HEADER, f"{measured}, {facts['seconds']:.0f} s.", ""]
     lines += [
         "| figure | ours | floor raw | floor litellm | first budget | then | met? | samples | note |",
         "|---|--:|--:|--:|--:|--:|---|--:|---|",
     ]
     lines += [_row(figure) for figure in report.figures]
-    lines += ["", "## Where it goes", ""]
+    lines += ["", "## Beside others", "", *peers.table(report), "## Where it goes", ""]
     for title, shares in report.profile.items():
         lines += [f"**{title}**", "", *_table(shares)]
     if report.strangers:

@@ -33,11 +33,18 @@ class Stack:
         self.start_seconds = seconds
 
     @classmethod
-    async def start(cls, place: Path, *, workers: int = 1, settings: Mapping[str, str] | None = None) -> Self:
+    async def start(
+        cls,
+        place: Path,
+        *,
+        workers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        python: str = sys.executable,
+    ) -> Self:
         """Start on the data directory below `place`; returns when it says that it is ready."""
         ready, log = place / "ready.json", place / "dev.log"
         ready.unlink(missing_ok=True)
-        argv = [sys.executable, "-m", "turnstone", "dev", "--data-dir", str(place / "data")]
+        argv = [python, "-m", "turnstone", "dev", "--data-dir", str(place / "data")]
         for name in ("--port", "--temporal-port", "--temporal-ui-port"):
             argv += [name, "0"]
         argv += ["--workers", str(workers), "--ready-file", str(ready)]

@@ -61,6 +61,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(request)
         return self._answer
 
+    @property
+    def closed(self) -> bool:
+        """Whether either side hung up."""
+        return self._transport is None or self._transport.is_closing()
+
     def close(self) -> None:
         """Hang up at once."""
         if self._transport is not None:

@@ -9,7 +9,7 @@ from temporalio.client import ScheduleActionExecutionStartWorkflow
 from temporalio.service import RPCError
 
 from activities.sweep import Sweeping
-from models.store import moves
+from models.store import moves, stream
 from models.store.database import fetch
 from tests.activities.stack import Stack, worker
 from tests.fakes.behaviour import Behaviour
@@ -72,6 +72,20 @@ async def test_old_stream_parts_and_answers_are_purged_and_young_ones_kept(stack
     async with worker(stack) as resources:
         reply = await Sweeping(resources).sweep("test")
     assert reply.purged == 1
+
+
+async def test_one_sweep_purges_more_than_one_batch(stack: Stack) -> None:
+    more = stream.PURGE_BATCH + 1
+    async with stack.database.begin() as session:
+        await fetch(
+            session,
+            "INSERT INTO stream_log (chat_id, history_version, generation_attempt, seq, role, part, created_at) "
+            "SELECT %(chat)s, 1, 1, n, 'assistant', '{}', now() - interval '1 hour' "
+            "FROM generate_series(1, %(more)s) AS n",
+            {"chat": uuid4(), "more": more},
+        )
+    async with worker(stack) as resources:
+        assert (await Sweeping(resources).sweep("test")).purged == more
 
 
 async def forget_schedule(stack: Stack) -> None:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from benchmarks import peers
 from benchmarks.figures import Figure, Report, over, percentile, under
 from benchmarks.floors import Raw, lag_figures
 from benchmarks.report import page
@@ -44,6 +45,7 @@ def test_lag_is_counted_for_every_stamp_of_every_piece() -> None:
         "p99": pytest.approx(1000.0),
         "tokens": 4,
         "rate": pytest.approx(1.0),
+        "steady": 0.0,
     }
 
 
@@ -101,9 +103,26 @@ def test_the_page_holds_every_figure_and_failure() -> None:
     report.add(Figure("one", "ms", 1234.5, 0.5, None, under(40, 25), 7, "a note"), Figure("two", "ms", None))
     report.profile["where"] = {"api": 1.0}
     report.failures["three"] = "broke"
-    facts = {"date": "d", "commit": "c", "kind": "full", "seconds": 1.0, "machine": {"cores": "2"}}
+    facts = {"date": "d", "commit": "c", "kind": "full", "workers": 1, "seconds": 1.0, "machine": {"cores": "2"}}
     text = page(report, facts)
     assert "| one (ms) | 1,234 | 0.50 |  | ≤ 40 | ≤ 25 | no | 7 | a note |" in text
     assert "| two (ms) |  |  |  |  |  | — |  |  |" in text
     assert "**where**" in text
     assert "* three: broke" in text
+
+
+def test_the_steady_rate_counts_only_while_all_streams_run() -> None:
+    early = [(float(at), f"{at} {at}") for at in range(10)]  # 0 … 9, two tokens each
+    late = [(float(at), f"{at}") for at in range(5, 15)]  # 5 … 14, one each
+    assert lag_figures([(0.0, early), (0.0, late)])["steady"] == 3.0
+    assert lag_figures([(0.0, early[:3]), (0.0, late)])["steady"] == 0.0
+
+
+def test_the_figures_of_others_stand_beside_ours_of_this_run() -> None:
+    report = Report()
+    report.add(Figure("plain turns of 20 tokens, closed loop", "turns/s", 61.0, 2867.0, 64.6))
+    report.add(Figure("CPU of a plain turn, all processes", "ms", 24.4, 0.27, 15.5))
+    lines = peers.table(report)
+    [row] = [line for line in lines if line.startswith("| turns/s")]
+    assert row.startswith("| turns/s, 32 chats / CPU ms a turn | 2,867 / 0.27 | 65 / 16 | **61 / 24** | 27 / 36 |")
+    assert len({line.count("|") for line in lines if line.startswith("|")}) == 1
