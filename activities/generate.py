@@ -78,6 +78,7 @@ class ModelStep:
             tools=tools,
             provider_tools=prompting.may_search(opened.chat),
             call_config=model.options,
+            cautious=attempt.number > 1,
             first_byte_timeout=settings.first_byte_timeout.total_seconds(),
             silence_timeout=settings.silence_timeout.total_seconds(),
         )
