@@ -39,10 +39,10 @@ class Chat(SQLModel, table=True):
             postgresql_where=text("parent_chat_id IS NULL"),
         ),
         Index("ix_chats_organization_id", "organization_id"),
-        Index("ix_chats_parent_chat_id", "parent_chat_id"),
-        Index("ix_chats_root_chat_id", "root_chat_id"),
-        Index("ix_chats_last_model_config_id", "last_model_config_id"),
-        Index("ix_chats_labels", "labels", postgresql_using="gin"),
+        # Each move writes a row into every index that holds the chat: these hold the few that need them.
+        Index("ix_chats_parent_chat_id", "parent_chat_id", postgresql_where=text("parent_chat_id IS NOT NULL")),
+        Index("ix_chats_root_chat_id", "root_chat_id", postgresql_where=text("root_chat_id IS NOT NULL")),
+        Index("ix_chats_labels", "labels", postgresql_using="gin", postgresql_where=text("labels <> '{}'")),
         Index(
             "ix_chats_runnable",
             "updated_at",

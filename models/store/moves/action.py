@@ -11,7 +11,8 @@ from models.rules import history
 from models.rules.moments import rfc3339
 from models.rules.moves import Move, landings
 from models.rules.states import State, Status
-from models.store.moves.record import Change, Locked, Moved, StepRow, apply, cancelled, lock, unchanged
+from models.store.moves.answers import cancelled
+from models.store.moves.record import Change, Locked, Moved, StepRow, apply, lock, unchanged
 from models.store.moves.worker import reconcile
 from models.store.session import Session
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from models.parts import Part, tool_result
 from models.rules import history
 from models.store import ledger
-from models.store.moves.record import StepRow, cancelled
+from models.store.moves.record import StepRow
 from models.store.session import Session
 
 
@@ -22,3 +23,8 @@ async def answers(session: Session, chat_id: UUID, transcript: Sequence[history.
         StepRow("tool", [known[call["tool_call_id"]]]) if call.get("tool_call_id") in known else unrun
         for call, unrun in zip(opened, cancelled(opened, why), strict=True)
     ]
+
+
+def cancelled(calls: Sequence[Part], reason: str) -> list[StepRow]:
+    """Error results for calls that will never run, one row each, in call order."""
+    return [StepRow("tool", [tool_result(call, {"error": reason}, is_error=True)]) for call in calls]

@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 
 from models.errors import NotFound
-from models.parts import Part, to_rest, tool_result
+from models.parts import Part, to_rest
 from models.rules import history, summaries
 from models.rules.moves import Move, check, landings
 from models.rules.states import RUNNABLE, State, Status, classify
@@ -252,11 +252,6 @@ def moment_after(locked: Locked, delay: timedelta) -> datetime:
 def unchanged(locked: Locked) -> Moved:
     """A move that found nothing to do: no version, no notice."""
     return Moved(locked.chat, locked.state)
-
-
-def cancelled(calls: Sequence[Part], reason: str) -> list[StepRow]:
-    """Error results for calls that will never run, one row each, in call order."""
-    return [StepRow("tool", [tool_result(call, {"error": reason}, is_error=True)]) for call in calls]
 
 
 def promoted(head: Row) -> StepRow:

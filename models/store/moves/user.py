@@ -12,7 +12,7 @@ from models.rules import history
 from models.rules.moves import Move, check, landings
 from models.rules.states import BUSY, State, Status
 from models.store.database import fetch
-from models.store.moves.answers import answers
+from models.store.moves.answers import answers, cancelled
 from models.store.moves.record import (
     INSERT_ROWS,
     METADATA_COLUMNS,
@@ -21,7 +21,6 @@ from models.store.moves.record import (
     Moved,
     StepRow,
     apply,
-    cancelled,
     encode,
     inserted,
     keep,
