@@ -63,11 +63,16 @@ class Control:
         self._switches_changed = switches_changed
         self._ahead = ahead
         self._watches: dict[str, set[Watch]] = {}
+        self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to listen. The database need not be there yet."""
         self._task = asyncio.create_task(self._listen(), name="control")
+
+    async def listening(self) -> None:
+        """Return once notices arrive."""
+        await self._listening.wait()
 
     async def close(self) -> None:
         if self._task is not None:
@@ -95,6 +100,7 @@ class Control:
                     if notice is None:
                         self._catalog_changed()
                         self._switches_changed()
+                        self._listening.set()
                         await self._recheck()
                     elif notice.channel == CATALOG:
                         self._catalog_changed()

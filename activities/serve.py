@@ -83,7 +83,7 @@ def _on_signal(stop: asyncio.Event) -> None:
 
 async def _work(workers: list[Worker], stopping: "asyncio.Task[bool]", resources: Resources, ready: str | None) -> int:
     running = [asyncio.create_task(worker.run()) for worker in workers]
-    announcing = asyncio.create_task(_announce(workers, ready))
+    announcing = asyncio.create_task(_announce(workers, resources, ready))
     await asyncio.wait([*running, stopping], return_when=asyncio.FIRST_COMPLETED)
     announcing.cancel()
     code = 0
@@ -99,7 +99,8 @@ async def _work(workers: list[Worker], stopping: "asyncio.Task[bool]", resources
     return code
 
 
-async def _announce(workers: list[Worker], ready: str | None) -> None:
+async def _announce(workers: list[Worker], resources: Resources, ready: str | None) -> None:
+    await resources.control.listening()
     while not all(worker.is_running for worker in workers):  # noqa: ASYNC110 - the SDK has no event for it
         await asyncio.sleep(0.01)
     log.info("polling %s", ", ".join(worker.task_queue for worker in workers))

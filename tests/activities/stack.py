@@ -167,4 +167,5 @@ async def worker(stack: Stack, *tools: Tool) -> AsyncIterator[Resources]:
         stack.resources.append(resources)
         for each in make_workers(temporal.client, stack.settings, resources):
             await opened.enter_async_context(each)
+        await resources.control.listening()
         yield resources

@@ -22,6 +22,7 @@ async def starter(stack: Stack) -> AsyncIterator[Resources]:
         temporal = await Temporal.connect(stack.settings)
         resources = await opened.enter_async_context(open_resources(stack.settings, temporal))
         resources.ahead.begin_with(Generation(resources).begin)
+        await resources.control.listening()
         yield resources
 
 

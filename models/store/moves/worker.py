@@ -124,7 +124,7 @@ async def open_attempt(
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     if wanted is not None and then is not wanted:
         return _settled(locked, then, chat["snapshot_version"], f"the chat needs {then.value}")
-    if wanted is not None and (pause := _pause_left(locked)) > timedelta():
+    if chat["begun_by"] is not None and (pause := _pause_left(locked)) > timedelta():
         error = str(chat["retry_state"].get("error", ""))
         reply = StepReply(Then.BACK_OFF, chat["snapshot_version"], pause / timedelta(seconds=1), error)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
@@ -142,7 +142,7 @@ async def open_attempt(
 
 
 def _pause_left(locked: Locked) -> timedelta:
-    """How long the failed attempt's back-off still lasts, by the database's clock."""
+    """How long the back-off of a failed head start still lasts: its run comes when it comes. By the database's clock."""
     at = (locked.chat["retry_state"] or {}).get("retrying_at")
     return datetime.fromisoformat(at) - locked.chat["locked_at"] if at else timedelta()
 
