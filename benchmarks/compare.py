@@ -193,7 +193,7 @@ def main() -> int:
         say(str(refused))
         return 2
     base, ours = sides
-    print(f"base {_git('rev-parse', '--short=12', arguments.base)}, ours {_git('describe', '--always', '--dirty')}, ")
+    print(f"base {_git('rev-parse', '--short=12', arguments.base)}, ours {_git('describe', '--always', '--dirty')}")
     print(f"{arguments.rounds} rounds each, in turns; medians; ratio = ours / base\n")
     print(table(ratios(base.rounds, ours.rounds)))
     print("\nbetter, worse: 1 is outside the 95 % interval of the paired ratios; of twenty such lines one is chance.")

@@ -8,7 +8,7 @@ both floors are of this run. Aegra is version 0.11, as it is (not crash-safe) an
 agent-server 1.58; LangGraph its dev server.
 """
 NAMES = ("litellm proxy", "Aegra", "Aegra with Redis", "OpenHands", "LangGraph")
-# Of each row: what it is, our figures whose names begin so, and theirs in the order of NAMES.
+# Of each row: what it is, our figures of these names, and theirs in the order of NAMES.
 ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     (
         "first token p50 / p95, ms",
@@ -17,7 +17,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (
         "turns/s, 32 chats / CPU ms a turn",
-        ("plain turns of 20 tokens", "CPU of a plain turn"),
+        ("plain turns of 20 tokens, closed loop of 32 chats", "CPU of a plain turn, all processes"),
         ("27 / 36", "27 / 43", "16 / 74", "16 / 62", "29 / 17"),
     ),
     (
@@ -37,7 +37,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
     (
         "killed mid-turn: finishes by itself, %",
-        ("turns whose worker was killed",),
+        ("turns whose worker was killed that finish by themselves, whole",),
         ("–", "no", "yes, after 40 s", "no", "no, history lost"),
     ),
     (
@@ -45,7 +45,7 @@ ROWS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
         ("resident memory of everything, idle",),
         ("284", "220", "", "312", "128"),
     ),
-    ("start, s", ("`turnstone dev`, warm start",), ("10", "7", "", "12", "4")),
+    ("start, s", ("`turnstone dev`, warm start → ready",), ("10", "7", "", "12", "4")),
 )
 
 
@@ -53,21 +53,14 @@ def table(report: Report) -> list[str]:
     """Lines of the comparison; a figure that this run did not measure stays empty."""
     lines = [INTRODUCTION, "| | raw client | litellm in the client | **ours** | " + " | ".join(NAMES) + " |"]
     lines.append("|---|" + "--:|" * (len(NAMES) + 3))
-    for what, prefixes, theirs in ROWS:
-        figures = [next((one for one in report.figures if one.name.startswith(prefix)), None) for prefix in prefixes]
-        raw, litellm, ours = (
-            " / ".join(_number(getattr(figure, kind)) for figure in figures if figure)
-            for kind in ("raw", "litellm", "ours")
-        )
-        lines.append(f"| {what} | {_blank(raw)} | {_blank(litellm)} | **{ours}** | " + " | ".join(theirs) + " |")
+    by_name = {figure.name: figure for figure in report.figures}
+    for what, names, theirs in ROWS:
+        figures = [by_name[name] for name in names if name in by_name]
+        cells = [_cell([getattr(figure, kind) for figure in figures]) for kind in ("raw", "litellm", "ours")]
+        lines.append(f"| {what} | {' | '.join(cells)} | {' | '.join(theirs)} |")
     return [*lines, ""]
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
-
-
-def _blank(text: str) -> str:
-    return text if text.strip(" /") else ""
+def _cell(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return " / ".join(f"{value:,.0f}" if value >= 100 else f"{value:.2g}" for value in known)
