@@ -55,6 +55,7 @@ class HeadStarts:
         self._peers = Peers()
         self._begun: dict[UUID, HeadStart] = {}
         self._steps: dict[UUID, int] = {}
+        self._missed: dict[UUID, ChatNotice] = {}  # heard while the turn before was not quite put away
         self._begin: Begin | None = None
         self._beating: asyncio.Task[None] | None = None
 
@@ -84,9 +85,11 @@ class HeadStarts:
         if self._begin is None or not self._enabled or f'"{Status.PENDING}"' not in payload:
             return
         notice = ChatNotice.decode(payload)
-        fresh = notice.status == Status.PENDING and notice.generation_attempt == 0
-        at_hand = notice.chat_id in self._under_way()
-        if fresh and not at_hand and self._first(notice.chat_id) == self.worker:
+        if notice.status != Status.PENDING or notice.generation_attempt != 0:
+            return
+        if notice.chat_id in self._under_way():
+            self._missed[notice.chat_id] = notice
+        elif self._first(notice.chat_id) == self.worker:
             self._start(notice, self._begin)
 
     def hear_worker(self, payload: str) -> None:
@@ -117,6 +120,7 @@ class HeadStarts:
             self._steps[chat_id] -= 1
             if not self._steps[chat_id]:
                 del self._steps[chat_id]
+                self._catch_up(chat_id)
 
     def _first(self, chat_id: UUID) -> UUID | None:
         """The worker that begins: every worker finds the same one, without asking."""
@@ -135,6 +139,7 @@ class HeadStarts:
     def _start(self, notice: ChatNotice, begin: Begin) -> None:
         head = self._begun[notice.chat_id] = HeadStart(notice.chat_id, notice.history_version)
         head.task = asyncio.create_task(self._run(head, begin), name="head start")
+        head.task.add_done_callback(lambda _: self._catch_up(head.chat_id))
 
     async def _run(self, head: HeadStart, begin: Begin) -> StepReply:
         try:
@@ -150,6 +155,11 @@ class HeadStarts:
             else:
                 self._meters.head_starts.labels("alone").inc()
                 asyncio.get_running_loop().call_later(REMEMBERED, self._forget, head)
+
+    def _catch_up(self, chat_id: UUID) -> None:
+        notice = self._missed.pop(chat_id, None)
+        if notice is not None and self._begin is not None and self._first(chat_id) == self.worker:
+            self._start(notice, self._begin)
 
     def _forget(self, head: HeadStart) -> None:
         if self._begun.get(head.chat_id) is head:

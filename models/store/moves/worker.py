@@ -142,7 +142,7 @@ async def open_attempt(
 
 
 def _pause_left(locked: Locked) -> timedelta:
-    """How long the back-off of a failed head start still lasts: its run comes when it comes. By the database's clock."""
+    """How long the back-off of a failed head start still lasts, by the database's clock: its run may be early."""
     at = (locked.chat["retry_state"] or {}).get("retrying_at")
     return datetime.fromisoformat(at) - locked.chat["locked_at"] if at else timedelta()
 
