@@ -24,6 +24,8 @@ from models.store.peers import Peers
 log = logging.getLogger(__name__)
 
 BEAT = 1.0  # seconds between two signs of life
+RUN_PATIENCE = 5.0  # seconds that a whole answer waits for its run
+CLOSING = 0.1  # seconds that a run may take to end after its activity: until then it is told, not started anew
 REMEMBERED = 10.0  # seconds that what a head start came to is kept for its activity
 ROOM = 0.75  # of the model slots: the rest is for runs that wait their turn in Temporal's queue
 LOW_BITS = 2**62 - 1  # the random ones, in a uuid of any kind
@@ -32,15 +34,25 @@ Begin = Callable[["HeadStart"], Awaitable[StepReply]]
 
 
 class HeadStart:
-    """One attempt under way without an activity, until the run's activity adopts it."""
+    """One attempt under way without an activity, until the run's activity adopts it, or waits for it elsewhere."""
 
     def __init__(self, chat_id: UUID, history_version: int) -> None:
         self.chat_id = chat_id
         self.history_version = history_version
         self.adopted = False
+        self.awaited = asyncio.Event()
         self.task: asyncio.Task[StepReply] | None = None
         self.starting: asyncio.Task[bool] | None = None
         self.doubt: Callable[[], Awaitable[None]] | None = None
+
+    async def run_is_there(self) -> None:
+        """Return once the run has come to this step; without Temporal, after a while.
+
+        What is committed is then a turn that its workflow knows of: nobody runs further ahead of Temporal than that.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RUN_PATIENCE):
+                await self.awaited.wait()
 
 
 class HeadStarts:
@@ -55,6 +67,7 @@ class HeadStarts:
         self._peers = Peers()
         self._begun: dict[UUID, HeadStart] = {}
         self._steps: dict[UUID, int] = {}
+        self._left: dict[UUID, float] = {}
         self._missed: dict[UUID, ChatNotice] = {}  # heard while the turn before was not quite put away
         self._begin: Begin | None = None
         self._beating: asyncio.Task[None] | None = None
@@ -93,8 +106,15 @@ class HeadStarts:
             self._start(notice, self._begin)
 
     def hear_worker(self, payload: str) -> None:
-        """A worker is there, or gone; perhaps this one."""
-        self._peers.hear(payload)
+        """A worker is there, or gone, or has the activity of a run that we are ahead of; it may be this one."""
+        notice = WorkerNotice.decode(payload)
+        self._peers.hear(notice)
+        if notice.waits is not None and (head := self._begun.get(notice.waits)) is not None:
+            head.awaited.set()
+
+    async def tell_waiting(self, chat_id: UUID) -> None:
+        """Let the worker that is ahead of this chat's run know that the run is there."""
+        await self._tell(waits=chat_id)
 
     def living(self) -> set[UUID]:
         """The other workers that were heard of lately."""
@@ -107,6 +127,7 @@ class HeadStarts:
             if head.task is not None and head.task.done():
                 del self._begun[chat_id]
             head.adopted = True
+            head.awaited.set()
             self._meters.head_starts.labels("adopted").inc()
         return head
 
@@ -120,6 +141,7 @@ class HeadStarts:
             self._steps[chat_id] -= 1
             if not self._steps[chat_id]:
                 del self._steps[chat_id]
+                self.left(chat_id)
                 self._catch_up(chat_id)
 
     def _first(self, chat_id: UUID) -> UUID | None:
@@ -156,6 +178,16 @@ class HeadStarts:
                 self._meters.head_starts.labels("alone").inc()
                 asyncio.get_running_loop().call_later(REMEMBERED, self._forget, head)
 
+    def is_closing(self, chat_id: UUID) -> bool:
+        """Was an activity of the chat's run here a moment ago?"""
+        return chat_id in self._left
+
+    def left(self, chat_id: UUID) -> None:
+        """An activity at the chat is over: its run ends, or goes on."""
+        loop = asyncio.get_running_loop()
+        at = self._left[chat_id] = loop.time()
+        loop.call_later(CLOSING, lambda: self._left.get(chat_id) == at and self._left.pop(chat_id))
+
     def _catch_up(self, chat_id: UUID) -> None:
         notice = self._missed.pop(chat_id, None)
         if notice is not None and self._begin is not None and self._first(chat_id) == self.worker:
@@ -170,8 +202,8 @@ class HeadStarts:
             await self._tell()
             await asyncio.sleep(BEAT)
 
-    async def _tell(self, *, gone: bool = False) -> None:
-        notice = WorkerNotice(self.worker, self._room(), gone)
+    async def _tell(self, *, gone: bool = False, waits: UUID | None = None) -> None:
+        notice = WorkerNotice(self.worker, self._room(), gone, waits)
         with suppress(*AWAY):
             async with self._database.read() as session:
                 await notices.tell(session, notices.WORKERS, notice.encode())

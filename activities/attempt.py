@@ -137,6 +137,8 @@ class Attempt:
         """Make the move that ends the step. From here on the step is not stopped: the fence decides."""
         fence = self._fence
         assert fence is not None
+        if self._head is not None:
+            await self._head.run_is_there()
         self._sealed = True
         self._resources.failpoints.hit("worker.before_commit")
         reply = await patiently(self._resources.database, lambda session: move(session, fence))
@@ -169,8 +171,9 @@ class Attempt:
             self._resources.meters.takeovers.inc()
         self._resources.failpoints.hit("worker.after_open")
         if self._head is not None and self._head.starting is None:
-            begin = self._resources.temporal.begin(fence.chat_id, opened.chat["owner_id"], version)
-            self._head.starting = asyncio.create_task(begin)
+            temporal, owner_id = self._resources.temporal, opened.chat["owner_id"]
+            tell = temporal.nudged if ahead.is_closing(fence.chat_id) else temporal.begin
+            self._head.starting = asyncio.create_task(tell(fence.chat_id, owner_id, version))
         self._episode = self._resources.publisher.episode(
             fence.chat_id, fence.history_version, fence.generation_attempt
         )

@@ -35,7 +35,10 @@ class Generation:
         ahead, chat_id = self._resources.ahead, request.chat_id
         async with heartbeats():
             if (head := ahead.adopt(chat_id)) is not None:
-                return await _adopted(head)
+                try:
+                    return await _adopted(head)
+                finally:
+                    ahead.left(chat_id)
             with ahead.occupied(chat_id):
                 while True:
                     reply, holder = await self._steps(chat_id)
@@ -70,6 +73,7 @@ class Generation:
 
     async def _passed(self, chat_id: UUID, holder: UUID) -> StepReply | None:
         """Wait until the attempt of a living worker is over, or the worker; None if the step is ours after all."""
+        await self._resources.ahead.tell_waiting(chat_id)
         with self._resources.control.watching(chat_id) as watch:
             clock = asyncio.get_running_loop().time
             told: float | None = None

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 from uuid import UUID
 
-from models.store.notices import ChatNotice
+from models.store.notices import ChatNotice, WorkerNotice
 from models.store.peers import Peers
 
 PATIENCE = 0.3  # seconds that a worker with room has to begin
@@ -21,7 +21,7 @@ class Begun:
 
     def hear_worker(self, payload: str) -> None:
         """A worker is there, or gone."""
-        self._peers.hear(payload)
+        self._peers.hear(WorkerNotice.decode(payload))
 
     def hear_chat(self, notice: ChatNotice) -> None:
         """A chat is at this version now."""

@@ -51,19 +51,24 @@ class ChatNotice:
 
 @dataclass(frozen=True, slots=True)
 class WorkerNotice:
-    """A worker is alive. `room`: it may begin attempts ahead of their runs; `gone`: it is about to end."""
+    """A worker is alive. `room`: it may begin attempts ahead of their runs; `gone`: it is about to end.
+
+    `waits`: it has the activity of this chat's run, and waits for the worker that is ahead.
+    """
 
     worker: UUID
     room: bool
     gone: bool = False
+    waits: UUID | None = None
 
     def encode(self) -> str:
-        return orjson.dumps([str(self.worker), self.room, self.gone]).decode()
+        waits = None if self.waits is None else str(self.waits)
+        return orjson.dumps([str(self.worker), self.room, self.gone, waits]).decode()
 
     @classmethod
     def decode(cls, payload: str) -> "WorkerNotice":
-        worker, room, gone = orjson.loads(payload)
-        return cls(UUID(worker), room, gone)
+        worker, room, gone, waits = orjson.loads(payload)
+        return cls(UUID(worker), room, gone, UUID(waits) if waits else None)
 
 
 async def tell(session: Session, channel: str, payload: str) -> None:

@@ -23,9 +23,8 @@ class Peers:
         self._clock = clock
         self._peers: dict[UUID, _Peer] = {}
 
-    def hear(self, payload: str) -> None:
+    def hear(self, notice: WorkerNotice) -> None:
         """A worker is there, or gone."""
-        notice = WorkerNotice.decode(payload)
         if notice.gone:
             self._peers.pop(notice.worker, None)
         else:
