@@ -46,6 +46,8 @@ _IDLENESS = (
     "system.persistenceHealthSignalMetricsEnabled=false",
     "system.persistenceHealthSignalAggregationEnabled=false",
 )
+# In a burst, whoever streams comes first: a run may be started a moment later than its answer.
+NICENESS = 5
 DYNAMIC_CONFIG = _LATENCY + _WORK + _IDLENESS
 
 
@@ -88,6 +90,7 @@ def command(place: DataDir, *, port: int, ui_port: int, metrics_port: int) -> Co
         pid_file=place.pid_file("temporal"),
         ready=ready,
         grace=5.0,
+        niceness=NICENESS,
     )
 
 

@@ -41,6 +41,7 @@ class Command:
     hard_signal: signal.Signals = signal.SIGKILL
     grace: float = 10.0
     user: tuple[int, int] | None = None
+    niceness: int = 0  # how readily it leaves the processor to the others
 
 
 @dataclass
@@ -90,7 +91,7 @@ class Child:
     async def _begin(self) -> Process:
         if self.command.bear is not None:
             return await self.command.bear()
-        return spawn(
+        process = spawn(
             self.command.argv,
             env=self.command.env,
             log=self.command.log,
@@ -98,6 +99,9 @@ class Child:
             user=self.command.user,
             pass_fds=self.command.pass_fds,
         )
+        with contextlib.suppress(OSError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, process.pid, self.command.niceness)
+        return process
 
     async def _probe(self, pid: int) -> None:
         while not await self.command.ready(pid):  # noqa: ASYNC110 - another process tells no Event
