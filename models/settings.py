@@ -79,8 +79,8 @@ class Settings(BaseSettings):
     )
     stream_flush_interval: timedelta = Field(
         default=timedelta(milliseconds=30),
-        description="Longest time that a delta waits for others before it is published; half as long again while many steps "
-        "stream.",
+        description="Longest time that a delta waits for others before it is published; half as long again while many "
+        "steps stream.",
     )
     stream_flush_bytes: int = Field(
         default=4096, ge=256, description="Size at which waiting deltas are published at once."
@@ -147,8 +147,8 @@ class Settings(BaseSettings):
         default=None,
         ge=0,
         le=65535,
-        description="Port at which a worker serves Prometheus /metrics; 0 takes a free one, unset serves none. The workers of "
-        "`--processes` count on from it.",
+        description="Port at which a worker serves Prometheus /metrics; 0 takes a free one, unset serves none. The "
+        "workers of `--processes` count on from it.",
     )
     otlp_endpoint: str = Field(
         default="", description="OTLP/HTTP endpoint that gets a trace of each turn (…/v1/traces); empty sends none."
