@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 BEAT = 1.0  # seconds between two signs of life
 RUN_PATIENCE = 5.0  # seconds that a whole answer waits for its run
 CLOSING = 0.1  # seconds that a run may take to end after its activity: until then it is told, not started anew
-REMEMBERED = 10.0  # seconds that what a head start came to is kept for its activity
 ROOM = 0.75  # of the model slots: the rest is for runs that wait their turn in Temporal's queue
 LOW_BITS = 2**62 - 1  # the random ones, in a uuid of any kind
 
@@ -100,7 +99,7 @@ class HeadStarts:
         notice = ChatNotice.decode(payload)
         if notice.status != Status.PENDING or notice.generation_attempt != 0:
             return
-        if notice.chat_id in self._under_way():
+        if notice.chat_id in self._begun or notice.chat_id in self._steps:
             self._missed[notice.chat_id] = notice
         elif self._first(notice.chat_id) == self.worker:
             self._start(notice, self._begin)
@@ -121,11 +120,9 @@ class HeadStarts:
         return self._peers.living() - {self.worker}
 
     def adopt(self, chat_id: UUID) -> HeadStart | None:
-        """The head start of this worker at the chat, if there is one, perhaps over by now: it has its activity."""
+        """The head start of this worker at the chat, if one is under way; from now on it has its activity."""
         head = self._begun.get(chat_id)
         if head is not None:
-            if head.task is not None and head.task.done():
-                del self._begun[chat_id]
             head.adopted = True
             head.awaited.set()
             self._meters.head_starts.labels("adopted").inc()
@@ -151,12 +148,8 @@ class HeadStarts:
             able.append(self.worker)
         return min(able, key=lambda worker: (worker.int ^ chat_id.int) & LOW_BITS, default=None)
 
-    def _under_way(self) -> set[UUID]:
-        heads = self._begun.items()
-        return {*self._steps, *(chat_id for chat_id, head in heads if head.task is not None and not head.task.done())}
-
     def _room(self) -> bool:
-        return len(self._begun) + len(self._steps) < self._most or len(self._under_way()) < self._most
+        return len(self._begun) + len(self._steps) < self._most
 
     def _start(self, notice: ChatNotice, begin: Begin) -> None:
         head = self._begun[notice.chat_id] = HeadStart(notice.chat_id, notice.history_version)
@@ -172,11 +165,9 @@ class HeadStarts:
                 return StepReply(Then.GENERATE, 0, note="the head start came to nothing")
             raise
         finally:
-            if head.adopted:
-                self._forget(head)
-            else:
-                self._meters.head_starts.labels("alone").inc()
-                asyncio.get_running_loop().call_later(REMEMBERED, self._forget, head)
+            del self._begun[head.chat_id]
+            if not head.adopted:
+                self._meters.head_starts.labels("elsewhere" if head.awaited.is_set() else "alone").inc()
 
     def is_closing(self, chat_id: UUID) -> bool:
         """Was an activity of the chat's run here a moment ago?"""
@@ -192,10 +183,6 @@ class HeadStarts:
         notice = self._missed.pop(chat_id, None)
         if notice is not None and self._begin is not None and self._first(chat_id) == self.worker:
             self._start(notice, self._begin)
-
-    def _forget(self, head: HeadStart) -> None:
-        if self._begun.get(head.chat_id) is head:
-            del self._begun[head.chat_id]
 
     async def _beat(self) -> None:
         while True:

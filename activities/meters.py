@@ -66,7 +66,7 @@ class Meters:
         )
         self.head_starts = Counter(
             "turnstone_head_starts",
-            "Attempts begun before their run asked, by who was there at their end: the run's activity, or nobody yet.",
+            "Attempts begun before their run asked, by where its activity was at their end.",
             ["outcome"],
             registry=registry,
         )
