@@ -1,4 +1,4 @@
-"""What a run asks for when it says `generate`: a model step, and the steps after it that need nobody else."""
+"""What a run asks for when it says `generate`: a model step, and those after it that need nobody in between."""
 
 import asyncio
 from uuid import UUID
@@ -12,7 +12,6 @@ from activities.generate import ModelStep
 from activities.interrupt import next_of
 from activities.performs import performs
 from activities.resources import Resources
-from activities.use_tools import ToolsStep
 from models.rules.states import Status
 from models.steps import Outcome, StepReply, StepRequest, Then
 from models.store import moves, standing
@@ -54,21 +53,17 @@ class Generation:
         return reply
 
     async def _steps(self, chat_id: UUID, head: HeadStart | None = None) -> tuple[StepReply, UUID | None]:
-        """Step after step, as long as each asks for nothing but a quick one; and who else is at it, if somebody is."""
-        wanted, unattempted = Then.GENERATE, head.history_version if head is not None else None
+        """Model steps, as long as each has answered its own calls; and who else is at it, if somebody is."""
+        unattempted = head.history_version if head is not None else None
         for _ in range(LAPS):
-            make = ModelStep if wanted is Then.GENERATE else ToolsStep
-            step: ModelStep | ToolsStep = make(self._resources)
-            attempt = Attempt(self._resources, chat_id, wanted, step, head=head, unattempted=unattempted)
+            step = ModelStep(self._resources)
+            attempt = Attempt(self._resources, chat_id, Then.GENERATE, step, head=head, unattempted=unattempted)
             if head is not None:
                 head.doubt = attempt.doubt
             reply = await attempt.run()
-            if attempt.held_by is not None or reply.outcome != Outcome.COMMITTED:
+            if attempt.held_by is not None or reply.outcome != Outcome.COMMITTED or reply.then is not Then.GENERATE:
                 return reply, attempt.held_by
-            quick = step.leaves_quick if reply.then is Then.USE_TOOLS else wanted is Then.USE_TOOLS
-            if not quick or reply.then not in (Then.USE_TOOLS, Then.GENERATE):
-                break
-            wanted, unattempted = reply.then, reply.snapshot_version
+            unattempted = reply.snapshot_version
         return reply, None
 
     async def _passed(self, chat_id: UUID, holder: UUID) -> StepReply | None:

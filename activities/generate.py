@@ -13,9 +13,10 @@ from activities.observed import observed
 from activities.providers.provider import ModelRequest
 from activities.recorder import Subject, said_in
 from activities.resources import Resources
+from activities.use_tools import ToolsStep
 from models.errors import FailureFacts, ProviderFailed
 from models.parts import Part
-from models.rules import failures, titles
+from models.rules import failures, history, titles
 from models.steps import StepReply
 from models.store import moves
 from models.store.database import Row
@@ -32,17 +33,13 @@ class ModelStep:
         self._draft = Draft()
         self._model: ReadyModel | None = None
         self._begun = 0.0
-
-    @property
-    def leaves_quick(self) -> bool:
-        """Are its calls over so soon that this activity may as well run them?"""
-        return self._resources.tools.are_quick(self._draft.called)
+        self._quick = ToolsStep(resources)
 
     def partial(self) -> list[StepRow]:
         """The answer as far as it was streamed; with its usage if it had come to its end, where providers tell it."""
         self._draft.close()
         parts = self._draft.parts()
-        return [self._row(parts)] if parts else []
+        return [self._row(parts), *self._quick.partial()] if parts else []
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Stream the answer, commit it; a provider's failure becomes a retry or an error."""
@@ -121,10 +118,14 @@ class ModelStep:
         parts = draft.parts()
         if not parts:
             return await attempt.commit(lambda session, fence: self._end_unsaid(session, fence, opened.chat))
-        row = self._row(parts)
+        rows = [self._row(parts)]
+        if (called := draft.called) and self._resources.tools.are_quick(called):
+            # What changes nothing may as well be run before the commit: that is one transaction instead of three.
+            asked = history.open_calls([{"role": "assistant", "content": parts}])
+            rows += await self._quick.run_quick(attempt, opened.chat, asked, model.context_limit)
         patience = self._resources.settings.requires_action_timeout
         await attempt.shown()
-        return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, [row], patience=patience))
+        return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, rows, patience=patience))
 
     async def _end_unsaid(self, session: Session, fence: Fence, chat: Row) -> StepReply:
         """End the turn without a message; what the provider counted was paid for all the same."""

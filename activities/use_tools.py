@@ -1,6 +1,7 @@
 """The tools step: run the open calls of the last assistant message side by side, commit their results together."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from models.rules import history, tool_results
 from models.rules.executions import Course, Policy, Standing
 from models.steps import StepReply, StepRequest, Then
 from models.store import ledger, moves
+from models.store.database import Row
 from models.store.ledger import Claim, Ending, Intent
 from models.store.moves import Opened, StepRow
 from models.store.stream import Episode
@@ -54,7 +56,6 @@ class ToolsStep:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._results: dict[int, Part] = {}
-        self.leaves_quick = False  # a model step comes next
 
     def partial(self) -> list[StepRow]:
         """The results there are, in call order; what is open is answered by the move that ends the step."""
@@ -62,25 +63,10 @@ class ToolsStep:
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Run every open call, then commit; a failing tool never fails the turn."""
-        toolbox = self._resources.tools
         asked = [from_rest(call) for call in history.open_calls(opened.history)]
-        refused = calls.refused_together(toolbox, asked)
-        found: list[Ready | Part] = [*refused]
-        if not refused:
-            found = [calls.prepared(toolbox, opened.chat, call) for call in history.local(asked)]
-        ready: dict[int, Ready] = {}
-        for place, call in enumerate(found):
-            if isinstance(call, Ready):
-                ready[place] = call
-            else:
-                self._answer(attempt, place, call)
+        ready = self._prepare(attempt, opened.chat, asked)
         message = next(row for row in reversed(opened.history) if row["role"] == "assistant")
-        batch = Batch(
-            opened.chat,
-            message["id"],
-            tool_results.budget(message["context_limit"]),
-            Scribe(self._resources.database, opened.chat["id"], message["id"]),
-        )
+        batch = self._batch(opened.chat, message["id"], message["context_limit"])
         claims = await self._claimed(opened, batch, [each for each in ready.values() if _is_kept(each)])
         self._resources.failpoints.hit("worker.after_claim")
         await _together(
@@ -91,6 +77,32 @@ class ToolsStep:
         patience = self._resources.settings.requires_action_timeout
         await attempt.shown()
         return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, rows, patience=patience))
+
+    async def run_quick(self, attempt: Attempt, chat: Row, asked: Sequence[Part], context_limit: int) -> list[StepRow]:
+        """The results of calls that change nothing, before the message that asks for them is committed with them."""
+        ready = self._prepare(attempt, chat, asked)
+        batch = self._batch(chat, 0, context_limit)
+        await _together(self._pursue(attempt, batch, place, each, UNCLAIMED) for place, each in ready.items())
+        return self.partial()
+
+    def _prepare(self, attempt: Attempt, chat: Row, asked: Sequence[Part]) -> dict[int, Ready]:
+        """The calls that can be run, by their places; the others are answered."""
+        toolbox = self._resources.tools
+        refused = calls.refused_together(toolbox, asked)
+        found: list[Ready | Part] = [*refused]
+        if not refused:
+            found = [calls.prepared(toolbox, chat, call) for call in history.local(asked)]
+        ready: dict[int, Ready] = {}
+        for place, call in enumerate(found):
+            if isinstance(call, Ready):
+                ready[place] = call
+            else:
+                self._answer(attempt, place, call)
+        return ready
+
+    def _batch(self, chat: Row, message_id: int, context_limit: int | None) -> Batch:
+        scribe = Scribe(self._resources.database, chat["id"], message_id)
+        return Batch(chat, message_id, tool_results.budget(context_limit), scribe)
 
     async def _claimed(self, opened: Opened, batch: Batch, kept: list[Ready]) -> dict[str, Claim]:
         if not kept:
