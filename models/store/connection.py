@@ -29,7 +29,7 @@ _LOST = "the connection to the server was lost"
 
 
 class Statement(NamedTuple):
-    """A statement with psycopg's placeholders, `%(name)s`. `prepare` None: when it has been seen often."""
+    """A statement with psycopg's placeholders, `%(name)s`, or `%(name)b` for bytes as they are. `prepare` None: when it has been seen often."""
 
     text: LiteralString
     params: Mapping[str, Any] | None = None
@@ -54,7 +54,8 @@ class _Message(NamedTuple):
     prepares: bool
 
 
-_PLACEHOLDER = re.compile(r"%(?:\((\w+)\)s|%)")
+_PLACEHOLDER = re.compile(r"%(?:\((\w+)\)([sb])|%)")
+_FORMATS = {"s": PyFormat.AUTO, "b": PyFormat.BINARY}
 _seen: Counter[str] = Counter()
 
 
@@ -160,7 +161,8 @@ class Connection:
         formats: Sequence[Any] | None = None
         if names:
             given = statement.params or {}
-            values = self._adapt.dump_sequence([given[name] for name in names], (PyFormat.AUTO,) * len(names))
+            wanted = [_FORMATS[kind] for _, kind in names]
+            values = self._adapt.dump_sequence([given[name] for name, _ in names], wanted)
             types, formats = self._adapt.types, self._adapt.formats
         form = Format.BINARY if statement.binary else Format.TEXT
         if statement.prepare is False:
@@ -257,14 +259,13 @@ def _maker(columns: Sequence[str]) -> Callable[[Sequence[Any]], Row]:
 
 
 @lru_cache(maxsize=2000)
-def _compiled(text: str, takes_params: bool) -> tuple[bytes, tuple[str, ...]]:
-    """The statement with the server's placeholders, and the names of its parameters in their order."""
+def _compiled(text: str, takes_params: bool) -> tuple[bytes, tuple[tuple[str, str], ...]]:
+    """The statement with the server's placeholders, and the names and kinds of its parameters in their order."""
     if not takes_params:
         return text.encode(), ()
-    places: dict[str, int] = {}
+    places: dict[tuple[str, str], int] = {}
 
     def place(found: re.Match[str]) -> str:
-        name = found[1]
-        return "%" if name is None else f"${places.setdefault(name, len(places) + 1)}"
+        return "%" if found[1] is None else f"${places.setdefault((found[1], found[2]), len(places) + 1)}"
 
     return _PLACEHOLDER.sub(place, text).encode(), tuple(places)
