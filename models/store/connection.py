@@ -29,7 +29,10 @@ _LOST = "the connection to the server was lost"
 
 
 class Statement(NamedTuple):
-    """A statement with psycopg's placeholders, `%(name)s`, or `%(name)b` for bytes as they are. `prepare` None: when it has been seen often."""
+    """A statement with psycopg's placeholders: `%(name)s`, or `%(name)b` for bytes as they are.
+
+    `prepare` None: when it has been seen often.
+    """
 
     text: LiteralString
     params: Mapping[str, Any] | None = None

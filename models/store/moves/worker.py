@@ -114,8 +114,8 @@ async def open_attempt(
         return held
     if then is Then.INTERRUPT or state not in RUNNABLE:
         return _settled(locked, then, chat["snapshot_version"], f"the chat is {chat['status']}")
-    if ahead is not None and then is not wanted:
-        return _settled(locked, then, chat["snapshot_version"], f"the chat needs {then.value}")
+    if ahead is not None and chat["status"] == Status.PENDING and then is not wanted:
+        return _settled(locked, Then.GENERATE, chat["snapshot_version"], f"the chat needs {then.value} of its run")
     if then is Then.AWAIT_CLIENT:
         reply = await _await_client(session, locked, [], patience)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
