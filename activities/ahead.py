@@ -70,11 +70,12 @@ class HeadStarts:
         self._missed: dict[UUID, ChatNotice] = {}  # heard while the turn before was not quite put away
         self._begin: Begin | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._answering: asyncio.Task[None] | None = None
 
     def begin_with(self, begin: Begin) -> None:
         """From now on begin attempts like this."""
         self._begin = begin
-        if self._enabled and self._beating is None:
+        if self._beating is None:
             self._beating = asyncio.create_task(self._beat(), name="head starts")
 
     async def leave(self) -> None:
@@ -90,7 +91,14 @@ class HeadStarts:
     async def close(self) -> None:
         """Leave, and let go of the rest."""
         await self.leave()
+        if self._answering is not None:
+            await asyncio.wait({self._answering})
         await _end(list(self._begun.values()))
+
+    async def greet(self) -> None:
+        """Say at once that we are there, if we work."""
+        if self._beating is not None:
+            await self._tell()
 
     def hear_chat(self, payload: str) -> None:
         """A chat changed. Is it a message that nobody answers yet, and is this worker the one to begin?"""
@@ -107,7 +115,8 @@ class HeadStarts:
     def hear_worker(self, payload: str) -> None:
         """A worker is there, or gone, or has the activity of a run that we are ahead of; it may be this one."""
         notice = WorkerNotice.decode(payload)
-        self._peers.hear(notice)
+        if self._peers.hear(notice) and notice.worker != self.worker:
+            self._answering = asyncio.create_task(self.greet())  # a new one should know of us before it takes over
         if notice.waits is not None and (head := self._begun.get(notice.waits)) is not None:
             head.awaited.set()
 
@@ -149,7 +158,7 @@ class HeadStarts:
         return min(able, key=lambda worker: (worker.int ^ chat_id.int) & LOW_BITS, default=None)
 
     def _room(self) -> bool:
-        return len(self._begun) + len(self._steps) < self._most
+        return self._enabled and len(self._begun) + len(self._steps) < self._most
 
     def _start(self, notice: ChatNotice, begin: Begin) -> None:
         head = self._begun[notice.chat_id] = HeadStart(notice.chat_id, notice.history_version)

@@ -101,6 +101,7 @@ class Control:
                         self._catalog_changed()
                         self._switches_changed()
                         self._listening.set()
+                        await self._ahead.greet()
                         await self._recheck()
                     elif notice.channel == CATALOG:
                         self._catalog_changed()

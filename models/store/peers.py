@@ -23,12 +23,12 @@ class Peers:
         self._clock = clock
         self._peers: dict[UUID, _Peer] = {}
 
-    def hear(self, notice: WorkerNotice) -> None:
-        """A worker is there, or gone."""
-        if notice.gone:
-            self._peers.pop(notice.worker, None)
-        else:
+    def hear(self, notice: WorkerNotice) -> bool:
+        """A worker is there, or gone. Is it one that was not known?"""
+        known = self._peers.pop(notice.worker, None) is not None
+        if not notice.gone:
             self._peers[notice.worker] = _Peer(notice.room, self._clock())
+        return not known and not notice.gone
 
     def living(self) -> set[UUID]:
         """Those that spoke within the last three seconds."""

@@ -17,6 +17,7 @@ from models.store import moves
 from models.tables.people import User
 from tests.activities.stack import Stack, worker
 from tests.fakes.behaviour import Behaviour
+from tests.seeds import insert
 from turnstone.processes import command_line
 
 LONG = Behaviour(tokens=3000, interval_ms=10)
@@ -139,8 +140,7 @@ async def test_one_owners_flood_does_not_hold_up_another_owners_turn(stack: Stac
 async def chat_of_another(stack: Stack) -> UUID:
     async with stack.database.begin() as session:
         another = User(username="another", email="another@example.com")
-        session.add(another)
-        await session.flush()
+        await insert(session, another)
         moved = await moves.create(
             session,
             owner_id=another.id,

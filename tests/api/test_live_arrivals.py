@@ -16,7 +16,7 @@ from models.errors import NotFound
 from models.events import Event
 from models.principal import Principal, SiteRole
 from models.settings import Settings
-from models.store.database import Database
+from models.store.database import Database, fetch
 from tests.api.live_drive import Drive, publishing
 from tests.api.live_hubs import hub_of, take
 from tests.api.trips import trips
@@ -89,10 +89,17 @@ async def test_who_left_is_not_asked_for() -> None:
     assert 2 not in [each for batch in oracle.asked[1:] for each in batch]
 
 
+async def _opened(database: Database) -> None:
+    """A connection of the pool is there; asked for at once, each call has one of its own."""
+    async with database.read() as session:
+        await fetch(session, "SELECT pg_sleep(0.1)")
+
+
 async def test_a_storm_of_arrivals_is_few_statements(settings: Settings, drive: Drive, owner: Principal) -> None:
     arrivals = 300
     database = Database(settings.database_url, pool_size=2)
     hub = Hub(database, settings)
+    await asyncio.gather(*(_opened(database) for _ in range(2)))
     with trips(database) as asked:
         rows = await asyncio.gather(*(hub.door(owner, drive.chat_id) for _ in range(arrivals)))
         await asyncio.gather(*(hub.mark_read(drive.chat_id) for _ in range(arrivals)))

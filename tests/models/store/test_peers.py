@@ -11,11 +11,12 @@ ONE, OTHER = uuid4(), uuid4()
 def test_a_worker_is_there_until_it_is_silent_or_says_goodbye() -> None:
     now = 100.0
     peers = Peers(lambda: now)
-    peers.hear(WorkerNotice(ONE, room=True))
-    peers.hear(WorkerNotice(OTHER, room=False))
+    assert peers.hear(WorkerNotice(ONE, room=True))
+    assert peers.hear(WorkerNotice(OTHER, room=True))
+    assert not peers.hear(WorkerNotice(OTHER, room=False))
     assert peers.living() == {ONE, OTHER}
     assert peers.with_room() == [ONE]
-    peers.hear(WorkerNotice(OTHER, room=False, gone=True))
+    assert not peers.hear(WorkerNotice(OTHER, room=False, gone=True))
     assert peers.living() == {ONE}
     now += SILENCE
     assert peers.living() == {ONE}
