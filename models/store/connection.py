@@ -130,7 +130,8 @@ class Connection:
         found: list[list[Row]] = []
         for message in messages:
             if message.prepares:
-                failed = failed or await self._prepares(message)
+                refused = await self._prepares(message)  # read in any case: its answer is on the wire
+                failed = failed or refused
             result = await self._answer()
             found.append(self._rows(result, message.prepared) if result.status == ExecStatus.TUPLES_OK else [])
             if result.status == ExecStatus.FATAL_ERROR:

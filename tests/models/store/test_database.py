@@ -118,3 +118,17 @@ async def test_more_than_the_socket_takes_at_once_goes_both_ways(database: Datab
     async with database.begin() as session:
         rows = await fetch_together(session, [("SELECT %(words)s::text AS words", {"words": words})] * 3)
     assert all(found == [{"words": words}] for found in rows)
+
+
+async def test_a_trip_whose_statements_fail_and_are_prepared_leaves_its_connection_whole(database: Database) -> None:
+    async with database.begin() as session:
+        await fetch(session, "SELECT 1")
+        for _ in range(6):
+            await fetch(session, "SAVEPOINT here")
+            with pytest.raises(psycopg.errors.UndefinedColumn):
+                await fetch_together(
+                    session,
+                    [("SELECT nothing_of_the_kind", None), ("RELEASE SAVEPOINT here", None), ("SELECT 3", None)],
+                )
+            await fetch(session, "ROLLBACK TO SAVEPOINT here")
+        assert await fetch(session, "SELECT 2 AS found") == [{"found": 2}]
