@@ -1,5 +1,6 @@
 """Our own reading of an answer and litellm's are the same answer, however the stream is cut, and ours never guesses."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -218,7 +219,8 @@ def test_a_value_of_an_odd_shape_is_never_another_answer(data: st.DataObject) ->
     ours, litellms = reading(kind, [body], fast=True), reading(kind, [body], fast=False)
     if isinstance(ours, list) and isinstance(litellms, list):
         assert ours[:-2] == litellms[:-2]
-        assert ours[-1] == litellms[-1]
+        # Its number is not what it says: an event of no known type may have been the one to tell it.
+        assert replace(ours[-1], response_id="") == replace(litellms[-1], response_id="")
 
 
 def changed(value: Any, path: list[Any], odd: Any) -> Any:
