@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
-# Two at a time: most tests wait for processes and servers. Those of a group share what is costly to start.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# Three at a time: most tests wait for processes and servers. Those of a group share what is costly to start.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dev migrate test check fix bench bench-compare bench-costs lock clean
