@@ -1,5 +1,6 @@
 """A worker's meters say what it did, and name nobody."""
 
+import asyncio
 import re
 from typing import Any
 from urllib.request import urlopen
@@ -20,6 +21,8 @@ async def test_a_turn_with_a_retry_and_a_tool_is_counted(stack: Stack) -> None:
     stack.fake.script(Behaviour(status=503), Behaviour(tokens=2, tool_calls=[call]), Behaviour(text="done"))
     async with worker(stack) as resources:
         await stack.rest(await stack.create("hello"))
+        while not value(resources.meters, "turnstone_turns_total", outcome="finished"):  # counted after the commit
+            await asyncio.sleep(0.01)
     meters = resources.meters
     assert value(meters, "turnstone_turns_total", outcome="finished") == 1
     assert value(meters, "turnstone_retries_total", kind="timeout") == 1
@@ -45,6 +48,8 @@ async def test_the_endpoint_speaks_prometheus_and_no_label_is_an_id(stack: Stack
     stack.fake.script(Behaviour(tokens=2))
     async with worker(stack) as resources:
         await stack.rest(await stack.create("hello"))
+        while not value(resources.meters, "turnstone_turns_total", outcome="finished"):  # counted after the commit
+            await asyncio.sleep(0.01)
         server, port = resources.meters.serve("127.0.0.1", 0)
         try:
             with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
