@@ -40,14 +40,14 @@ class Stack:
     temporal: Temporal
     resources: list[Resources] = field(default_factory=list)
 
-    async def create(self, words: str, *, signal: str = "message_queued", **more: Any) -> UUID:
+    async def create(self, words: str, *, signal: str = "message_queued", title: str = "A chat", **more: Any) -> UUID:
         """A chat with a first message, nudged; with signal "" the nudge is lost."""
         async with self.database.begin() as session:
             moved = await moves.create(
                 session,
                 owner_id=self.world.owner_id,
                 organization_id=self.world.organization_id,
-                title="A chat",
+                title=title,
                 content=[text(words)],
                 model_config_id=self.world.model_config_id,
                 created_by=self.world.owner_id,

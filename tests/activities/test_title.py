@@ -32,8 +32,7 @@ PRICES = {"cost": {"input_price_per_million_tokens": "1", "output_price_per_mill
 
 async def unnamed(stack: Stack, words: str = WORDS, *, title: str | None = None, signal: str = "woken") -> UUID:
     """A chat with one message, under its fallback title."""
-    chat_id = await stack.create(words, signal="")
-    await write(stack, "UPDATE chats SET title = %(title)s WHERE id = %(id)s", id=chat_id, title=title or FALLBACK)
+    chat_id = await stack.create(words, signal="", title=title or FALLBACK)
     if signal:
         chat = await stack.chat(chat_id)
         await stack.temporal.nudge(chat_id, chat.owner_id, chat.snapshot_version, signal=signal)
