@@ -30,6 +30,7 @@ async def answered(database: Database, chat_id: UUID, *rows: StepRow) -> None:
     """A worker's step in a chat that is to run."""
     async with database.begin() as session:
         opened = await moves.open_attempt(session, chat_id, max_attempts=25, max_steps=100)
+    async with database.begin() as session:
         await moves.commit_step(session, opened.fence, list(rows))
 
 
