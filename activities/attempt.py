@@ -199,11 +199,7 @@ class Attempt:
 
     async def _judge_cancellation(self, work: "asyncio.Task[StepReply]") -> bool:
         """Temporal asks us to stop: for the chat's sake (then look: the request may be stale), or for the worker's."""
-        details = activity.cancellation_details() if activity.in_activity() else None
-        if details is not None and details.cancel_requested and not details.worker_shutdown:
-            current = asyncio.current_task()
-            assert current is not None
-            current.uncancel()
+        if for_the_chats_sake():
             return self._fence is not None and not await self._holds(self._fence)
         if self._sealed:
             return False
@@ -274,6 +270,17 @@ class Attempt:
             and chat.status == Status.RUNNING
             and (chat.history_version, chat.generation_attempt) == attempt
         )
+
+
+def for_the_chats_sake() -> bool:
+    """Does Temporal ask us to stop because the chat moved on? Then we are the judge of that, and stay."""
+    details = activity.cancellation_details() if activity.in_activity() else None
+    if details is None or not details.cancel_requested or details.worker_shutdown:
+        return False
+    current = asyncio.current_task()
+    assert current is not None
+    current.uncancel()
+    return True
 
 
 def note_end(resources: Resources, turn: Turn | None, reply: StepReply) -> None:

@@ -3,10 +3,8 @@
 import asyncio
 from uuid import UUID
 
-from temporalio import activity
-
 from activities.ahead import HeadStart
-from activities.attempt import Attempt, heartbeats
+from activities.attempt import Attempt, for_the_chats_sake, heartbeats
 from activities.control import Watch
 from activities.generate import ModelStep
 from activities.interrupt import next_of
@@ -93,7 +91,7 @@ class Generation:
             except TimeoutError:
                 continue
             except asyncio.CancelledError:
-                if not _for_the_chats_sake():
+                if not for_the_chats_sake():
                     raise
                 continue  # the holder has been told, too
             watch.news.clear()
@@ -108,23 +106,12 @@ async def _adopted(head: HeadStart) -> StepReply:
         try:
             return await asyncio.shield(head.task)
         except asyncio.CancelledError:
-            if head.task.done() or not _for_the_chats_sake():
+            if head.task.done() or not for_the_chats_sake():
                 head.task.cancel()
                 await asyncio.wait({head.task})
                 raise
         if head.doubt is not None:
             await head.doubt()
-
-
-def _for_the_chats_sake() -> bool:
-    """Does Temporal ask us to stop because the chat moved on? Then we are the judge of that, and stay."""
-    details = activity.cancellation_details()
-    if details is None or not details.cancel_requested or details.worker_shutdown:
-        return False
-    current = asyncio.current_task()
-    assert current is not None
-    current.uncancel()
-    return True
 
 
 def _after(chat: Standing) -> StepReply | None:
