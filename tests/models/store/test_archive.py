@@ -294,11 +294,12 @@ async def test_a_turn_that_ends_while_its_chat_is_archived_loses_to_the_stop(dat
 async def test_a_chat_that_is_archived_while_its_turn_ends_is_at_rest(database: Database, seed: World) -> None:
     chat_id = await born(database, seed)
     attempt = await opened(database, chat_id)
-    [moved] = await both(
-        database,
-        lambda session: moves.commit_step(session, attempt.fence, [moves.StepRow("assistant", [text("done")])]),
-        lambda session: moves.archive(session, chat_id),
-    )
+    async with database.begin() as session:
+        await moves.lock(session, chat_id)
+        archiving = asyncio.ensure_future(_transaction(database, lambda session: moves.archive(session, chat_id)))
+        await until_somebody_waits(database)
+        await moves.commit_step(session, attempt.fence, [moves.StepRow("assistant", [text("done")])])
+    [moved] = await archiving
     assert moved.state is State.XW
     assert not moved.nudge
 

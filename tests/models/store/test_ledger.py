@@ -83,11 +83,12 @@ async def test_a_chat_that_is_being_stopped_gives_no_claims(database: Database, 
 async def test_a_claim_waits_for_the_move_that_ends_its_attempt(database: Database, seed: World) -> None:
     fence, message_id = await asked(database, seed, call("a"))
     async with database.begin() as session:
-        await moves.open_attempt(session, fence.chat_id, max_attempts=25, max_steps=1200)
+        await moves.lock(session, fence.chat_id)
         waiting = asyncio.create_task(claim(database, fence, message_id, "a"))
         async with database.read() as other:
             while not await fetch(other, "SELECT FROM pg_locks WHERE NOT granted"):
                 await asyncio.sleep(0.01)
+        await moves.open_attempt(session, fence.chat_id, max_attempts=25, max_steps=1200)
     with pytest.raises(FenceLost):
         await waiting
     assert await kept(database, fence.chat_id) == []
