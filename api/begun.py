@@ -25,7 +25,8 @@ class Begun:
 
     def hear_chat(self, notice: ChatNotice) -> None:
         """A chat is at this version now."""
-        self._heard[notice.chat_id] = (notice.history_version, notice.generation_attempt > 0)
+        news = (notice.history_version, notice.generation_attempt > 0)
+        self._heard[notice.chat_id] = max(news, self._heard.get(notice.chat_id, news))  # they may overtake each other
         self._heard.move_to_end(notice.chat_id)
         if len(self._heard) > REMEMBERED:
             self._heard.popitem(last=False)

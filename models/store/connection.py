@@ -31,13 +31,14 @@ _LOST = "the connection to the server was lost"
 class Statement(NamedTuple):
     """A statement with psycopg's placeholders: `%(name)s`, or `%(name)b` for bytes as they are.
 
-    `prepare` None: when it has been seen often.
+    `prepare` None: when it has been seen often. What fails while it is `forgiven` fails nobody.
     """
 
     text: LiteralString
     params: Mapping[str, Any] | None = None
     prepare: bool | None = None
     binary: bool = False
+    forgiven: bool = False
 
 
 class _Prepared(NamedTuple):
@@ -128,14 +129,14 @@ class Connection:
             await self._flush()
         failed: psycopg.Error | None = None
         found: list[list[Row]] = []
-        for message in messages:
-            if message.prepares:
-                refused = await self._prepares(message)  # read in any case: its answer is on the wire
-                failed = failed or refused
+        for statement, message in zip(batch, messages, strict=True):
+            refused = await self._prepares(message) if message.prepares else None
             result = await self._answer()
             found.append(self._rows(result, message.prepared) if result.status == ExecStatus.TUPLES_OK else [])
             if result.status == ExecStatus.FATAL_ERROR:
-                failed = failed or error_from_result(result, self._adapt.encoding)
+                refused = refused or error_from_result(result, self._adapt.encoding)
+            if not statement.forgiven:
+                failed = failed or refused
         if (await self._result()) is None:  # the end of the pipeline
             raise psycopg.OperationalError(_LOST)
         self._busy = False

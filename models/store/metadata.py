@@ -31,10 +31,10 @@ async def rename(session: Session, locked: Locked, title: str) -> None:
     # Whoever held the title for longer has lost it: what it finds must not come on top of this one.
     await fetch(
         session,
-        "WITH named AS (UPDATE chats SET title = %(title)s, title_locked_at = NULL WHERE id = %(id)s) "  # noqa: S608 - fixed text
-        f"SELECT pg_notify('{CHATS}', %(payload)s)",
-        {"id": locked.id, "title": wanted, "payload": notice(chat, ("title_change",))},
+        "UPDATE chats SET title = %(title)s, title_locked_at = NULL WHERE id = %(id)s",
+        {"id": locked.id, "title": wanted},
     )
+    session.tell(CHATS, notice(chat, ("title_change",)))
 
 
 async def label(session: Session, locked: Locked, labels: Mapping[str, str]) -> None:

@@ -21,6 +21,12 @@ _SAVE: Final = Statement("SAVEPOINT nested")
 _BACK: Final = Statement("ROLLBACK TO SAVEPOINT nested")
 _RELEASE: Final = Statement("RELEASE SAVEPOINT nested")
 
+# A commit that notifies holds one lock of the whole database until it is on the disk; one that need not be there does
+# not. What is said is a hint: the commit before it stands, whatever becomes of it.
+_TELL: Final = """
+    SELECT set_config('synchronous_commit', 'off', true), pg_notify(channel, payload)
+    FROM unnest(%(channels)s::text[], %(payloads)s::text[]) AS told(channel, payload)"""
+
 
 class PoolExhausted(psycopg.OperationalError):
     """No connection came free in time."""
@@ -85,14 +91,21 @@ class Session:
     It takes its connection with its first statement; BEGIN and savepoints travel with the statement that follows.
     """
 
-    __slots__ = ("_before", "_connection", "_ended", "_pool", "_transaction")
+    __slots__ = ("_before", "_connection", "_ended", "_notices", "_pool", "_transaction")
 
     def __init__(self, pool: Pool, *, transaction: bool) -> None:
         self._pool = pool
         self._transaction = transaction
         self._before: list[Statement] = [_BEGIN] if transaction else []
         self._connection: Connection | None = None
+        self._notices: list[tuple[str, str]] = []
         self._ended = False
+
+    def tell(self, channel: str, payload: str) -> None:
+        """Say this to whoever listens, right after the transaction is committed: in its round trip, not in its way."""
+        if not self._transaction or self._ended:
+            raise RuntimeError("there is no transaction to follow")
+        self._notices.append((channel, payload))
 
     async def run(self, statements: Sequence[Statement], *, last: bool = False) -> list[list[Row]]:
         """Run these in one round trip. With `last` the transaction is committed in the same one: nothing may follow."""
@@ -101,7 +114,7 @@ class Session:
         if self._connection is None:
             self._connection = await self._pool.take()
         ends = last and self._transaction
-        batch = [*self._before, *statements, _COMMIT] if ends else [*self._before, *statements]
+        batch = [*self._before, *statements, *(self._commit() if ends else ())]
         skipped = len(self._before)
         self._before = []
         found = await self._connection.run(batch)
@@ -112,9 +125,11 @@ class Session:
     async def begin_nested(self) -> AsyncIterator[None]:
         """A savepoint, one at a time: what the block did is undone when it raises, and the transaction goes on."""
         self._before.append(_SAVE)
+        told = len(self._notices)
         try:
             yield
         except BaseException:
+            del self._notices[told:]
             if _SAVE in self._before:
                 self._before.remove(_SAVE)  # nothing was asked in the block
             elif self._connection is not None and self._connection.between_trips:
@@ -141,12 +156,19 @@ class Session:
             self._connection = None
             self._pool.give(connection)
 
+    def _commit(self) -> list[Statement]:
+        if not self._notices:
+            return [_COMMIT]
+        channels, payloads = zip(*self._notices, strict=True)
+        told = {"channels": list(channels), "payloads": list(payloads)}
+        return [_COMMIT, Statement(_TELL, told, prepare=True, forgiven=True)]
+
     async def _end(self, connection: Connection, *, commit: bool) -> None:
         if commit:
-            failed = connection.has_failed
-            await connection.run([_COMMIT])
-            if failed:
+            if connection.has_failed:
+                await connection.run([_ROLLBACK])
                 raise psycopg.errors.InFailedSqlTransaction("a statement failed: nothing was committed")
+            await connection.run(self._commit())
         elif connection.between_trips and connection.in_transaction:
             # One that is gone has rolled back by itself; what raised is what matters.
             with suppress(psycopg.OperationalError):

@@ -106,7 +106,7 @@ async def save_automatic(session: Session, chat_id: UUID, title: str, *, instead
         """,
         {"id": chat_id, "title": title, "before": instead_of, "life": LOCK_LIFE},
     )
-    return await _told(session, rows, TITLE_CHANGED)
+    return _told(session, rows, TITLE_CHANGED)
 
 
 async def save_held(session: Session, chat_id: UUID, title: str, held: datetime) -> bool:
@@ -119,7 +119,7 @@ async def save_held(session: Session, chat_id: UUID, title: str, held: datetime)
         """,
         {"id": chat_id, "title": title, "held": held},
     )
-    return await _told(session, rows, TITLE_CHANGED)
+    return _told(session, rows, TITLE_CHANGED)
 
 
 async def save_label(session: Session, chat_id: UUID, label: str, *, instead_of: str, snapshot_version: int) -> bool:
@@ -132,7 +132,7 @@ async def save_label(session: Session, chat_id: UUID, label: str, *, instead_of:
         """,
         {"id": chat_id, "label": label, "before": instead_of, "version": snapshot_version},
     )
-    return await _told(session, rows, SUMMARY_CHANGED)
+    return _told(session, rows, SUMMARY_CHANGED)
 
 
 async def resting(session: Session, chat_id: UUID, label: str) -> Row | None:
@@ -171,9 +171,7 @@ async def words(session: Session, chat_id: UUID, charged: int) -> str:
     return spoken(from_rest(rows[0]["content"])) if rows else ""
 
 
-async def _told(session: Session, rows: list[Row], watch: tuple[str, ...]) -> bool:
+def _told(session: Session, rows: list[Row], watch: tuple[str, ...]) -> bool:
     for chat in rows:
-        await fetch(
-            session, "SELECT pg_notify(%(channel)s, %(payload)s)", {"channel": CHATS, "payload": notice(chat, watch)}
-        )
+        session.tell(CHATS, notice(chat, watch))
     return bool(rows)

@@ -343,16 +343,16 @@ async def _write(
     touched: bool,
     last: bool,
 ) -> Row:
-    """Only the parts that this change needs are in the statement: a plain step is an update, an insert and a notify."""
+    """Only the parts that this change needs are in the statement: a plain step is an update and an insert."""
     positions = [row["position"] for row in locked.queue]
-    params: dict[str, Any] = {**columns, "id": locked.id, "payload": payload}
+    params: dict[str, Any] = {**columns, "id": locked.id}
     for column in ("last_error", "retry_state"):
         params[column] = None if columns[column] is None else encode(to_rest(columns[column]))
     sets = [f"{column} = %({column})s" for column in columns]
     if touched:
         sets.append("updated_at = now()")
     pieces = [f"changed AS (UPDATE chats SET {', '.join(sets)} WHERE id = %(id)s)"]  # noqa: S608 - our own column names
-    select = ["now() AS at", f"pg_notify('{CHATS}', %(payload)s)"]
+    select = ["now() AS at"]
     if change.cut is not None:
         pieces.append(_DELETE_ROWS)
         params["cut"] = change.cut
@@ -379,6 +379,7 @@ async def _write(
             "sender": change.enqueue.created_by,
         }
     statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)}"
+    session.tell(CHATS, payload)
     [written] = await fetch(session, statement, params, last=last)
     return written
 

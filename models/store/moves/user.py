@@ -43,7 +43,7 @@ WITH made AS (
     RETURNING *),
 {INSERT_ROWS}
 SELECT made.*, u.username AS owner_username, u.name AS owner_name, now() AS at,
-    ARRAY(SELECT id FROM added ORDER BY id) AS ids, pg_notify('{CHATS}', %(payload)s) AS told
+    ARRAY(SELECT id FROM added ORDER BY id) AS ids
 FROM made JOIN users u ON u.id = made.owner_id"""  # noqa: S608 - fixed text
 
 
@@ -92,11 +92,10 @@ async def create(
         "labels": encode(dict(labels or {})),
         "dynamic_tools": None if dynamic_tools is None else encode(dynamic_tools),
         "rows": encode(records),
-        "payload": notice(fresh, ("created",)),
     }
+    session.tell(CHATS, notice(fresh, ("created",)))
     [made] = await fetch(session, _CREATE, params)
     written = {"ids": made.pop("ids"), "at": made.pop("at")}
-    made.pop("told")
     return Moved(made, State.R0, inserted(records, new_id, 1, written), nudge=True)
 
 

@@ -132,3 +132,36 @@ async def test_a_trip_whose_statements_fail_and_are_prepared_leaves_its_connecti
                 )
             await fetch(session, "ROLLBACK TO SAVEPOINT here")
         assert await fetch(session, "SELECT 2 AS found") == [{"found": 2}]
+
+
+async def test_what_is_told_follows_the_commit_and_nothing_else(database: Database) -> None:
+    heard: list[str] = []
+    async with contextlib.aclosing(database.listen(["news"])) as notices:
+        assert await anext(notices) is None
+        async with database.begin() as session:
+            with contextlib.suppress(ArithmeticError):
+                async with session.begin_nested():
+                    session.tell("news", "of what was undone")
+                    raise ArithmeticError
+            session.tell("news", "first")
+            await fetch(session, "SELECT 1")
+            session.tell("news", "second")
+        with contextlib.suppress(ArithmeticError):
+            async with database.begin() as session:
+                session.tell("news", "of what was rolled back")
+                await fetch(session, "SELECT 1")
+                raise ArithmeticError
+        async with database.begin() as session:
+            session.tell("news", "with the last statement")
+            await fetch(session, "SELECT 1", last=True)
+        async with database.read() as session:  # the connection that was used last
+            [shown] = await fetch(session, "SHOW synchronous_commit")
+        async for notice in notices:
+            assert notice is not None
+            heard.append(notice.payload)
+            if len(heard) == 3:
+                break
+    assert heard == ["first", "second", "with the last statement"]
+    assert shown == {"synchronous_commit": "on"}
+    with pytest.raises(RuntimeError):
+        database.read().tell("news", "of nothing")
