@@ -6,6 +6,7 @@ from sqlalchemy import create_engine, pool, text
 import models.tables.catalog
 import models.tables.chats
 import models.tables.debug
+import models.tables.diffs
 import models.tables.files
 import models.tables.governance
 import models.tables.messages
