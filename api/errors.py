@@ -25,6 +25,7 @@ from models.errors import (
     Invalid,
     NotFound,
     Precondition,
+    Stale,
     TooLarge,
     TurnstoneError,
     Unauthenticated,
@@ -99,6 +100,8 @@ def respond(error: TurnstoneError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Exhausted) and error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    if isinstance(error, Stale):
+        headers["ETag"] = error.tag
     facts: dict[str, object] = {}
     if isinstance(error, UsageLimited):
         facts = {
