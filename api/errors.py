@@ -71,6 +71,8 @@ def raises(*kinds: type[TurnstoneError]) -> dict[int | str, dict[str, Any]]:
         entry = documented.setdefault(status_of(kind), {"model": Error, "description": text})
         if text not in entry["description"]:
             entry["description"] += f" Or: {text}"
+        if issubclass(kind, Stale):
+            entry["headers"] = {"ETag": {"description": "What If-Match must name.", "schema": {"type": "string"}}}
     return documented
 
 

@@ -109,10 +109,10 @@ async def set_advisor(body: SetAdvisor, caller: DeploymentWriter, expected: Expe
         raise Invalid(f"max_output_tokens {body.max_output_tokens} must be non-negative.")
     setting = features.Advisor(**body.model_dump())
     async with resources.database.begin() as session:
-        await expected.hold(session, features.ADVISOR, _advisor)
         model = setting.model_config_id
         if model != NO_ID and not await catalog.exists(session, model):
             raise Invalid(f'model_config_id "{model}" does not match any existing model config.')
+        await expected.hold(session, features.ADVISOR, _advisor)
         await preferences.put_site(session, {features.ADVISOR: features.advisor_text(setting)})
     return nothing()
 

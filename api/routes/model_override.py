@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from starlette.responses import Response
 
@@ -53,17 +54,22 @@ async def set_model_override(
     _require(context)
     key = model_choice.deployment_key(context)
     async with resources.database.begin() as session:
+        chosen = await _usable(session, body.model_config_id) if body.model_config_id else None
         await expected.hold(session, key, partial(_shown, context))
-        if not body.model_config_id:
-            await preferences.delete_site(session, key)
-            return nothing()
-        chosen = model_choice.model_id(body.model_config_id)
         if chosen is None:
-            raise Invalid(INVALID_ID, f'Value "{body.model_config_id}" is not a valid UUID.')
-        if all(row["id"] != chosen for row in await catalog.models(session, usable_only=True)):
-            raise Invalid(INVALID_ID, f'There is no enabled model config "{chosen}".')
-        await preferences.put_site(session, {key: str(chosen)})
+            await preferences.delete_site(session, key)
+        else:
+            await preferences.put_site(session, {key: str(chosen)})
     return nothing()
+
+
+async def _usable(session: Session, given: str) -> UUID:
+    chosen = model_choice.model_id(given)
+    if chosen is None:
+        raise Invalid(INVALID_ID, f'Value "{given}" is not a valid UUID.')
+    if all(row["id"] != chosen for row in await catalog.models(session, usable_only=True)):
+        raise Invalid(INVALID_ID, f'There is no enabled model config "{chosen}".')
+    return chosen
 
 
 def _require(context: str) -> None:

@@ -93,7 +93,6 @@ async def set_user_personal_model_override(
     `If-Match` means the ETag of all of one's choices. A model that cannot be used any more is passed over.
     """
     async with resources.database.begin() as session:
-        await expected.hold(session, f"personal-models {caller.user_id}", partial(_own, caller.user_id))
         if not await personal_models.allowed(session):
             raise Forbidden(NOT_ALLOWED)
         if context not in model_choice.PERSONAL:
@@ -104,6 +103,7 @@ async def set_user_personal_model_override(
         word = asked.mode
         if asked.mode == model_choice.MODEL:
             word = str(await _fit(session, asked.model_config_id, caller.user_id, resources.settings.allow_byok))
+        await expected.hold(session, f"personal-models {caller.user_id}", partial(_own, caller.user_id))
         await personal_models.choose(session, caller.user_id, context, word)
     return nothing()
 
