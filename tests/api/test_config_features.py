@@ -3,8 +3,6 @@
 from typing import Any
 from uuid import uuid4
 
-import pytest
-
 from models.store import preferences
 from tests.api.conftest import Api, Person
 from tests.api.talk import CHATS
@@ -19,14 +17,38 @@ OPEN = [
     ("advisor", ADVISOR, {**ADVISOR, "enabled": True, "max_uses_per_run": 3, "max_output_tokens": 16384}),
     ("workspace-ttl", {"workspace_ttl_ms": 0}, {"workspace_ttl_ms": 60_000}),
 ]
+REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
+    (
+        "computer-use-provider",
+        {"provider": "google"},
+        "Invalid computer use provider.",
+        'Expected one of: anthropic, openai. Got "google".',
+    ),
+    ("computer-use-provider", {}, "Invalid computer use provider.", 'Expected one of: anthropic, openai. Got "".'),
+    ("advisor", {"max_uses_per_run": -1, "max_output_tokens": -2}, "max_uses_per_run -1 must be non-negative.", ""),
+    ("advisor", {"max_output_tokens": -2}, "max_output_tokens -2 must be non-negative.", ""),
+    ("workspace-ttl", {"workspace_ttl_ms": -1}, "Workspace TTL must be non-negative.", ""),
+    ("workspace-ttl", {"workspace_ttl_ms": 59_999}, "Workspace TTL must not be less than 1 minute.", ""),
+    ("workspace-ttl", {"workspace_ttl_ms": 30 * 86_400_000 + 1}, "Workspace TTL must not exceed 30 days.", ""),
+    (
+        "template-allowlist",
+        {"template_ids": [str(uuid4()), "ubuntu"]},
+        "Invalid template ID in allowlist.",
+        '"ubuntu" is not a valid UUID.',
+    ),
+    ("template-allowlist", {"template_ids": [NO_ID]}, "One or more templates not found or deprecated.", ""),
+]
 
 
-@pytest.mark.parametrize(("path", "unset", "other"), OPEN)
-async def test_everybody_sees_them_and_administrators_set_them(
-    api: Api, owner: Person, outsider: Person, path: str, unset: dict[str, Any], other: dict[str, Any]
-) -> None:
+async def test_everybody_sees_them_and_administrators_set_them(api: Api, owner: Person, outsider: Person) -> None:
     auditor = await api.person("auditor", site_roles=("auditor",))
-    url = f"{CONFIG}/{path}"
+    for path, unset, other in OPEN:
+        await _seen_and_set(owner, outsider, auditor, f"{CONFIG}/{path}", unset, other)
+
+
+async def _seen_and_set(
+    owner: Person, outsider: Person, auditor: Person, url: str, unset: dict[str, Any], other: dict[str, Any]
+) -> None:
     assert (await outsider.client.get(url)).json() == unset
     for person in (outsider, auditor):
         assert (await person.client.put(url, json=other)).status_code == 403
@@ -37,39 +59,14 @@ async def test_everybody_sees_them_and_administrators_set_them(
     assert (await outsider.client.get(url)).json() == other
 
 
-@pytest.mark.parametrize(
-    ("path", "body", "message", "detail"),
-    [
-        (
-            "computer-use-provider",
-            {"provider": "google"},
-            "Invalid computer use provider.",
-            'Expected one of: anthropic, openai. Got "google".',
-        ),
-        ("computer-use-provider", {}, "Invalid computer use provider.", 'Expected one of: anthropic, openai. Got "".'),
-        ("advisor", {"max_uses_per_run": -1, "max_output_tokens": -2}, "max_uses_per_run -1 must be non-negative.", ""),
-        ("advisor", {"max_output_tokens": -2}, "max_output_tokens -2 must be non-negative.", ""),
-        ("workspace-ttl", {"workspace_ttl_ms": -1}, "Workspace TTL must be non-negative.", ""),
-        ("workspace-ttl", {"workspace_ttl_ms": 59_999}, "Workspace TTL must not be less than 1 minute.", ""),
-        ("workspace-ttl", {"workspace_ttl_ms": 30 * 86_400_000 + 1}, "Workspace TTL must not exceed 30 days.", ""),
-        (
-            "template-allowlist",
-            {"template_ids": [str(uuid4()), "ubuntu"]},
-            "Invalid template ID in allowlist.",
-            '"ubuntu" is not a valid UUID.',
-        ),
-        ("template-allowlist", {"template_ids": [NO_ID]}, "One or more templates not found or deprecated.", ""),
-    ],
-)
-async def test_what_makes_no_sense_is_refused(
-    owner: Person, path: str, body: dict[str, Any], message: str, detail: str
-) -> None:
-    url = f"{CONFIG}/{path}"
-    before = (await owner.client.get(url)).json()
-    refused = await owner.client.put(url, json=body)
-    expected = {"message": message, **({"detail": detail} if detail else {})}
-    assert (refused.status_code, refused.json()) == (400, expected)
-    assert (await owner.client.get(url)).json() == before
+async def test_what_makes_no_sense_is_refused_and_changes_nothing(owner: Person) -> None:
+    for path, body, message, detail in REFUSED:
+        url = f"{CONFIG}/{path}"
+        before = (await owner.client.get(url)).json()
+        refused = await owner.client.put(url, json=body)
+        expected = {"message": message, **({"detail": detail} if detail else {})}
+        assert (refused.status_code, refused.json()) == (400, expected)
+        assert (await owner.client.get(url)).json() == before
 
 
 async def test_an_advisor_is_a_model_that_exists_enabled_or_not(owner: Person) -> None:
