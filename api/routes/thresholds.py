@@ -13,7 +13,7 @@ from api.etags import TAGGED, Expected, Kept
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.compaction import SetThreshold, Threshold, Thresholds
-from models.errors import Invalid, NotFound, Stale
+from models.errors import Forbidden, Invalid, NotFound, Stale
 from models.rules import compaction
 from models.store import catalog, preferences
 from models.store.session import Session
@@ -36,7 +36,7 @@ async def get_compaction_thresholds(caller: Caller, kept: Kept, resources: Opene
 @router.put(
     "/config/user-compaction-thresholds/{model_config}",
     response_model=Threshold,
-    responses=raises(Invalid, NotFound, Stale),
+    responses=raises(Invalid, Forbidden, NotFound, Stale),
     summary="Set one's own compaction threshold of a model",
 )
 async def set_compaction_threshold(
@@ -58,7 +58,7 @@ async def set_compaction_threshold(
     "/config/user-compaction-thresholds/{model_config}",
     status_code=204,
     response_class=Response,
-    responses=raises(Invalid, Stale),
+    responses=raises(Invalid, Forbidden, Stale),
     summary="Remove one's own compaction threshold of a model",
 )
 async def delete_compaction_threshold(

@@ -48,10 +48,13 @@ def computer_use(site: Mapping[str, str]) -> str:
 def advisor(site: Mapping[str, str]) -> Advisor:
     """The advisor's setting; what cannot be read is an advisor that is off."""
     try:
-        stored = orjson.loads(site.get(ADVISOR, "{}"))
-        return Advisor(**{**stored, "model_config_id": UUID(stored["model_config_id"])}) if stored else Advisor()
+        stored = orjson.loads(site[ADVISOR])
+        setting = Advisor(**{**stored, "model_config_id": UUID(stored["model_config_id"])})
     except (ValueError, TypeError, KeyError, AttributeError):
         return Advisor()
+    numbers = (setting.max_uses_per_run, setting.max_output_tokens)
+    sound = isinstance(setting.enabled, bool) and all(type(each) is int and each >= 0 for each in numbers)
+    return setting if sound else Advisor()
 
 
 def advisor_text(setting: Advisor) -> str:

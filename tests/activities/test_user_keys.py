@@ -102,3 +102,14 @@ async def test_a_provider_that_repeats_the_key_does_not_get_it_recorded(stack: S
             rows = await fetch(session, f'SELECT t::text AS row FROM "{table["tablename"]}" t')
             assert all("sk-of-my-own" not in row["row"] for row in rows), table
         assert await fetch(session, "SELECT 1 FROM chat_debug_steps")
+
+
+async def test_a_key_that_cannot_be_read_ends_the_turn_and_ours_is_not_used_in_its_place(stack: Stack) -> None:
+    await keep(stack, "sk-of-my-own")
+    async with stack.database.begin() as session:
+        await fetch(session, "UPDATE user_ai_provider_keys SET api_key = 'from another deployment'")
+    async with worker(stack):
+        chat = await stack.rest(await stack.create("hello"))
+    assert chat.last_error is not None
+    assert (chat.status, chat.last_error["kind"]) == ("error", "missing_key")
+    assert keys_sent(stack) == []
