@@ -2,18 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from activities.providers.provider import Usage
 from models.rules import compaction, pricing
-from models.store import catalog, preferences
+from models.store import catalog, preferences, user_keys
 from models.store.database import Database
 from models.store.secrets import Cipher
 
 STALE_AFTER = 30.0  # seconds, should a notice of a change be lost
-MOST_THRESHOLDS = 10_000
+MOST_PEOPLE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class ReadyModel:
     """A model that can be called."""
 
     model_config_id: UUID
+    ai_provider_id: UUID
     provider: str
     provider_name: str
     model: str
@@ -28,6 +29,7 @@ class ReadyModel:
     options: dict[str, Any]
     context_limit: int
     compression_threshold: int
+    has_user_keys: bool
     api_key: str = field(repr=False)
     settings: dict[str, Any] = field(repr=False)
 
@@ -40,24 +42,37 @@ class ReadyModel:
 class Catalog:
     """The worker's memory of the catalogue."""
 
-    def __init__(self, database: Database, cipher: Cipher) -> None:
+    def __init__(self, database: Database, cipher: Cipher, *, own_keys: bool) -> None:
         self._database = database
         self._cipher = cipher
+        self._with_own_keys = own_keys
         self._known: dict[tuple[UUID | None, ...], tuple[float, ReadyModel | None]] = {}
         self._thresholds: dict[tuple[UUID, UUID], tuple[float, int]] = {}
+        self._keys: dict[tuple[UUID, UUID], tuple[float, str]] = {}
 
     def forget(self) -> None:
         """Something in the catalogue changed."""
         self._known = {}
         self._thresholds = {}
+        self._keys = {}
 
     async def provider_types(self) -> list[str]:
         """The types of the providers that a step could be given to."""
         async with self._database.read() as session:
             return await catalog.provider_types(session)
 
-    async def resolve(self, wanted: Sequence[UUID | None]) -> ReadyModel | None:
-        """The first usable of `wanted`, else the default; raises SecretUnreadable when no key opens its secrets."""
+    async def resolve(self, wanted: Sequence[UUID | None], owner_id: UUID) -> ReadyModel | None:
+        """The first usable of `wanted`, else the default, with the owner's key if they have one.
+
+        Raises SecretUnreadable when no key of the settings opens its secrets.
+        """
+        model = await self._resolve(wanted)
+        if model is None or not (model.has_user_keys and self._with_own_keys):
+            return model
+        own = await self._own_key(owner_id, model.ai_provider_id)
+        return replace(model, api_key=own) if own else model
+
+    async def _resolve(self, wanted: Sequence[UUID | None]) -> ReadyModel | None:
         key = tuple(wanted)
         now = asyncio.get_running_loop().time()
         known = self._known
@@ -70,6 +85,20 @@ class Catalog:
         known[key] = (now, ready)
         return ready
 
+    async def _own_key(self, owner_id: UUID, provider_id: UUID) -> str:
+        key = (owner_id, provider_id)
+        now = asyncio.get_running_loop().time()
+        known = self._keys
+        if key in known and now - known[key][0] < STALE_AFTER:
+            return known[key][1]
+        async with self._database.read() as session:
+            stored = await user_keys.stored(session, owner_id, provider_id)
+        own = self._cipher.decrypt(stored) if stored else ""
+        if len(known) >= MOST_PEOPLE:
+            known.clear()
+        known[key] = (now, own)
+        return own
+
     async def threshold(self, owner_id: UUID, model: ReadyModel) -> int:
         """How full, in percent, this person's chats may fill the model's context before they are summarised."""
         key = (owner_id, model.model_config_id)
@@ -81,7 +110,7 @@ class Catalog:
         async with self._database.read() as session:
             own = await preferences.user(session, owner_id, name)
         percent = compaction.threshold(own.get(name), model.compression_threshold)
-        if len(known) >= MOST_THRESHOLDS:
+        if len(known) >= MOST_PEOPLE:
             known.clear()
         known[key] = (now, percent)
         return percent
@@ -89,6 +118,7 @@ class Catalog:
     def _opened(self, found: catalog.ResolvedModel) -> ReadyModel:
         return ReadyModel(
             model_config_id=found.model_config_id,
+            ai_provider_id=found.ai_provider_id,
             provider=found.provider,
             provider_name=found.provider_name,
             model=found.model,
@@ -96,6 +126,7 @@ class Catalog:
             options=found.options,
             context_limit=found.context_limit,
             compression_threshold=found.compression_threshold,
+            has_user_keys=found.has_user_keys,
             api_key=found.api_key(self._cipher),
             settings=found.provider_settings(self._cipher),
         )

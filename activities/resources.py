@@ -58,7 +58,7 @@ async def open_resources(
         cipher = Cipher(settings.secret_keys.get_secret_value())
         database = Database(settings.database_url, settings.database_pool_size)
         stack.push_async_callback(database.close)
-        catalog = Catalog(database, cipher)
+        catalog = Catalog(database, cipher, own_keys=settings.allow_byok)
         meters, tracing = Meters(), Tracing(settings)
         stack.callback(tracing.close)
         providers = Providers(meters, fast=settings.fast_providers)

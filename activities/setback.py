@@ -24,7 +24,7 @@ async def model_or_error(resources: Resources, attempt: Attempt, opened: Opened)
     wanted = (opened.model_config_id, opened.chat["last_model_config_id"])
     error = NO_MODEL
     try:
-        model = await resources.catalog.resolve(wanted)
+        model = await resources.catalog.resolve(wanted, opened.chat["owner_id"])
     except Precondition as unreadable:  # no configured key opens the provider's secrets
         model = None
         error = {**NO_MODEL, "kind": failures.ErrorKind.MISSING_KEY.value, "message": unreadable.message}

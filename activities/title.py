@@ -60,7 +60,7 @@ class Search:
 
     async def _ready(self, model_config_id: UUID) -> ReadyModel | None:
         try:
-            model = await self._resources.catalog.resolve([model_config_id])
+            model = await self._resources.catalog.resolve([model_config_id], self._subject.owner_id)
         except Precondition as unreadable:  # no configured key opens the provider's secrets
             self.failure = unreadable.message
             return None

@@ -113,6 +113,13 @@ async def _insider(caller: Caller) -> Principal:
     return caller
 
 
+async def _keeper(caller: Caller) -> Principal:
+    """May change the deployment's settings; to everybody else there is nothing to be found."""
+    if not caller.may_update_deployment():
+        raise NotFound
+    return caller
+
+
 async def _deployment_writer(caller: Caller) -> Principal:
     if not caller.may_update_deployment():
         raise Forbidden
@@ -127,6 +134,7 @@ async def _user_admin(caller: Caller) -> Principal:
 
 AccountHolder = Annotated[Principal, Depends(_account_holder)]
 Insider = Annotated[Principal, Depends(_insider)]
+Keeper = Annotated[Principal, Depends(_keeper)]
 DeploymentReader = Annotated[Principal, Depends(_deployment_reader)]
 DeploymentWriter = Annotated[Principal, Depends(_deployment_writer)]
 UserAdmin = Annotated[Principal, Depends(_user_admin)]

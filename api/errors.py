@@ -25,6 +25,7 @@ from models.errors import (
     Invalid,
     NotFound,
     Precondition,
+    Stale,
     TooLarge,
     TurnstoneError,
     Unauthenticated,
@@ -70,6 +71,8 @@ def raises(*kinds: type[TurnstoneError]) -> dict[int | str, dict[str, Any]]:
         entry = documented.setdefault(status_of(kind), {"model": Error, "description": text})
         if text not in entry["description"]:
             entry["description"] += f" Or: {text}"
+        if issubclass(kind, Stale):
+            entry["headers"] = {"ETag": {"description": "What If-Match must name.", "schema": {"type": "string"}}}
     return documented
 
 
@@ -99,6 +102,8 @@ def respond(error: TurnstoneError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, Exhausted) and error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
+    if isinstance(error, Stale):
+        headers["ETag"] = error.tag
     facts: dict[str, object] = {}
     if isinstance(error, UsageLimited):
         facts = {

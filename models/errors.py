@@ -11,6 +11,7 @@ TurnstoneError
 │   ├── IllegalMove          the table of moves has no such cell
 │   └── UsageLimited         the spend limit is reached
 ├── Precondition             something the request builds on is missing
+│   └── Stale                … or has changed since the caller saw it
 ├── Gone                     removed for good
 ├── Exhausted                a bounded resource is full: queue, rate
 ├── Unavailable              a dependency is away; try again
@@ -104,6 +105,16 @@ class UsageLimited(Conflict):
 
 class Precondition(TurnstoneError):
     default_message = "A precondition of the request is not met."
+
+
+class Stale(Precondition):
+    """What the caller has seen is not what there is; `tag` names what there is."""
+
+    default_message = "The setting has changed in the meantime."
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        super().__init__(detail=f"If-Match does not name its present ETag, which is {tag}.")
 
 
 class Gone(TurnstoneError):

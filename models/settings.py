@@ -42,6 +42,10 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="Fernet keys that encrypt stored secrets, comma-separated, newest first.",
     )
+    allow_byok: bool = Field(
+        default=True,
+        description="Whether people may keep provider keys of their own, which are used for their chats first.",
+    )
     host: str = Field(default="127.0.0.1", description="Address that the API listens on.")
     port: int = Field(default=8080, ge=0, le=65535, description="Port that the API listens on; 0 takes a free one.")
     public_url: str = Field(default="", description="URL that clients use to reach the API; empty means host and port.")

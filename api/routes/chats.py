@@ -56,7 +56,13 @@ async def create_chat(
         require_no_workspace(asked.workspace_id)
         if asked.model_config_id == NO_ID:
             raise Invalid("Invalid model config ID.")
-        default, site = await catalog.for_new_chat(session, instructions.SYSTEM_PROMPT, instructions.INCLUDE_DEFAULT)
+        default, site = await catalog.for_new_chat(
+            session,
+            caller.user_id,
+            instructions.SYSTEM_PROMPT,
+            instructions.INCLUDE_DEFAULT,
+            own_keys=resources.settings.allow_byok,
+        )
         model = asked.model_config_id or default
         if model is None:
             raise Invalid("No default chat model config is configured.")

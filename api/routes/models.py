@@ -18,8 +18,8 @@ from api.schemas.call_config import CallConfig
 from api.schemas.catalog import Catalog, CreateModelConfig, ModelConfigView, UpdateModelConfig
 from api.schemas.catalog import model_config as view
 from models.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Precondition, Unprocessable
-from models.rules.profiles import PROVIDER_TYPES
-from models.store import catalog, providers
+from models.rules.profiles import KEYLESS, PROVIDER_TYPES
+from models.store import catalog, providers, user_keys
 from models.store.database import Row
 from models.store.session import Session
 
@@ -27,8 +27,6 @@ router = Router(tags=["models"])
 
 NO_ID = UUID(int=0)
 DEFAULT_THRESHOLD = 70
-# These work without a key: ambient credentials, a server that asks for none, no server at all.
-KEYLESS = frozenset({"bedrock", "openai-compat", "demo"})
 LISTED = ("anthropic", "azure", "bedrock", "google", "openai", "openai-compat", "openrouter", "vercel", "demo")
 GONE = "Legacy chat provider APIs were removed. Use AI provider APIs instead."
 SEE = "See https://coder.com/docs/ai-coder/agents/models#providers for AI provider configuration."
@@ -41,12 +39,13 @@ SLASHED_DETAIL = (
 
 @router.get("/models", response_model=Catalog, summary="List the models on offer")
 async def list_models(caller: Caller, resources: Opened) -> Response:
-    """Enabled models of enabled providers, one entry for each type of provider."""
+    """Enabled models of enabled providers, one entry for each type of provider. One's own keys count."""
     async with resources.database.read() as session:
         sources = [row for row in await providers.listed(session) if row["enabled"]]
+        own = await user_keys.providers_with(session, caller.user_id) if resources.settings.allow_byok else set()
         configs = await catalog.models(session, usable_only=True)
     offers = {kind: list(rows) for kind, rows in groupby(sorted(configs, key=_type), key=_type)}
-    have_keys = {row["type"] for row in sources if row["api_keys"] or row["type"] in KEYLESS}
+    have_keys = {row["type"] for row in sources if row["api_keys"] or row["id"] in own or row["type"] in KEYLESS}
     kinds = {row["type"] for row in sources}
     entries = [_entry(kind, kind in have_keys, offers.get(kind, [])) for kind in LISTED if kind in kinds]
     return answer({"providers": entries})
@@ -186,7 +185,14 @@ async def _legacy(caller: Caller) -> Response:
     raise Gone(GONE, SEE)
 
 
-for _path in ("/providers", "/providers/{rest:path}", "/user-provider-configs", "/user-provider-configs/{rest:path}"):
+for _path in (
+    "/providers",
+    "/providers/{provider_config}",
+    "/providers/{rest:path}",
+    "/user-provider-configs",
+    "/user-provider-configs/{provider_config}",
+    "/user-provider-configs/{rest:path}",
+):
     router.add_api_route(
         _path,
         _legacy,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 PROVIDER_TYPES = ("openai", "anthropic", "azure", "bedrock", "google", "openai-compat", "openrouter", "vercel", "demo")
+KEYLESS = ("bedrock", "openai-compat", "demo")
+"""These work without a key: ambient credentials, a server that asks for none, no server at all."""
 MEGABYTE = 1024 * 1024
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})

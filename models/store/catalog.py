@@ -9,11 +9,13 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
+from models.rules import model_choice
 from models.store import notices, preferences
 from models.store.database import Row, fetch, fetch_together
 from models.store.people import is_unique_violation
 from models.store.secrets import Cipher
 from models.store.session import Session
+from models.store.user_keys import HAS_KEY, keys_of
 
 _MODEL: LiteralString = """
     c.id, c.ai_provider_id, p.type AS provider, c.model, c.display_name, c.enabled, c.is_default, c.context_limit,
@@ -43,6 +45,7 @@ class ResolvedModel:
     options: dict[str, Any]
     context_limit: int
     compression_threshold: int
+    has_user_keys: bool
     api_keys: tuple[str, ...] = field(repr=False)
     settings: str | None = field(repr=False)
 
@@ -80,6 +83,7 @@ async def resolve(
         SELECT c.id AS model_config_id, c.ai_provider_id, p.type AS provider,
                coalesce(nullif(p.display_name, ''), p.name) AS provider_name, p.base_url, c.model, c.options,
                c.context_limit, c.compression_threshold, p.settings,
+               EXISTS (SELECT FROM user_ai_provider_keys u WHERE u.ai_provider_id = p.id) AS has_user_keys,
                ARRAY(SELECT k.api_key FROM ai_provider_keys k WHERE k.provider_id = p.id ORDER BY k.created_at, k.id)
                    AS api_keys
         FROM chat_model_configs c JOIN ai_providers p ON p.id = c.ai_provider_id
@@ -94,14 +98,28 @@ async def resolve(
     return ResolvedModel(**{**rows[0], "api_keys": tuple(rows[0]["api_keys"])})
 
 
-_DEFAULT = """
+# What is stored of a person's choice is the id, or a word that is no id.
+_FOR_NEW_CHAT: LiteralString = f"""
 SELECT c.id FROM chat_model_configs c JOIN ai_providers p ON p.id = c.ai_provider_id
-WHERE c.is_default AND c.enabled AND NOT c.deleted AND p.enabled AND NOT p.deleted"""
+LEFT JOIN user_configs own ON own.user_id = %(owner)s AND own.key = %(choice)s AND own.value = c.id::text
+    AND EXISTS (SELECT FROM site_configs WHERE key = %(gate)s AND value = 'true')
+WHERE c.enabled AND NOT c.deleted AND p.enabled AND NOT p.deleted
+  AND (c.is_default OR (own.user_id IS NOT NULL AND {HAS_KEY}))
+ORDER BY own.user_id IS NOT NULL DESC LIMIT 1"""  # noqa: S608 - fixed text
 
 
-async def for_new_chat(session: Session, *keys: str) -> tuple[UUID | None, dict[str, str]]:
-    """The default model, if it is usable, and the deployment's values of `keys`, in one round trip."""
-    models, values = await fetch_together(session, [(_DEFAULT, None), (preferences.SITE, preferences.named(keys))])
+async def for_new_chat(
+    session: Session, owner_id: UUID, *keys: str, own_keys: bool = True
+) -> tuple[UUID | None, dict[str, str]]:
+    """The owner's own choice of a model or the default, if they are usable; and the deployment's values of `keys`."""
+    choice = {"choice": model_choice.personal_key(model_choice.ROOT), "gate": model_choice.GATE}
+    models, values = await fetch_together(
+        session,
+        [
+            (_FOR_NEW_CHAT, {**choice, **keys_of(owner_id, own_keys)}),
+            (preferences.SITE, preferences.named(keys)),
+        ],
+    )
     return models[0]["id"] if models else None, {row["key"]: row["value"] for row in values}
 
 

@@ -13,6 +13,11 @@ from models.store.session import Session
 SITE: LiteralString = "SELECT key, value FROM site_configs WHERE %(all)s OR key = ANY(%(keys)s)"
 """The deployment's values by key, for those who read something else in the same round trip."""
 
+USER: LiteralString = (
+    "SELECT key, value FROM user_configs WHERE user_id = %(user)s AND (%(all)s OR key = ANY(%(keys)s))"
+)
+"""The same of a person's; `user` is a parameter more."""
+
 
 async def site(session: Session, *keys: str) -> dict[str, str]:
     """The deployment's values of these keys, those that are set; without keys, all."""
@@ -21,8 +26,14 @@ async def site(session: Session, *keys: str) -> dict[str, str]:
 
 
 def named(keys: Sequence[str]) -> dict[str, Any]:
-    """The parameters of `SITE`."""
+    """The parameters of `SITE`, and of `USER` without its own."""
     return {"all": not keys, "keys": list(keys)}
+
+
+async def hold(session: Session, setting: str) -> None:
+    """Changes of a setting go one after the other, until the transaction ends: what is read now stays true."""
+    statement = "SELECT pg_advisory_xact_lock(hashtextextended('turnstone setting ' || %(setting)s, 0))"
+    await fetch(session, statement, {"setting": setting})
 
 
 async def put_site(session: Session, values: Mapping[str, str]) -> None:
@@ -46,11 +57,7 @@ async def delete_site(session: Session, *keys: str) -> list[str]:
 
 async def user(session: Session, user_id: UUID, *keys: str) -> dict[str, str]:
     """A person's values of these keys, those that are set; without keys, all."""
-    rows = await fetch(
-        session,
-        "SELECT key, value FROM user_configs WHERE user_id = %(user)s AND (%(all)s OR key = ANY(%(keys)s))",
-        {"user": user_id, "all": not keys, "keys": list(keys)},
-    )
+    rows = await fetch(session, USER, {"user": user_id, **named(keys)})
     return {row["key"]: row["value"] for row in rows}
 
 

@@ -171,6 +171,7 @@ async def delete(session: Session, provider_id: UUID) -> None:
         {"id": provider_id},
     )
     await fetch(session, "DELETE FROM ai_provider_keys WHERE provider_id = %(id)s", {"id": provider_id})
+    await fetch(session, "DELETE FROM user_ai_provider_keys WHERE ai_provider_id = %(id)s", {"id": provider_id})
     await fetch(
         session,
         """

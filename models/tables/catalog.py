@@ -42,6 +42,19 @@ class AIProviderKey(SQLModel, table=True):
     updated_at: datetime = now()
 
 
+class UserAIProviderKey(SQLModel, table=True):
+    """A person's own key of a provider, used for their chats before the provider's."""
+
+    __tablename__ = "user_ai_provider_keys"
+    __table_args__ = (Index("ix_user_ai_provider_keys_ai_provider_id", "ai_provider_id"),)
+
+    user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
+    ai_provider_id: UUID = Field(foreign_key="ai_providers.id", ondelete="CASCADE", primary_key=True)
+    api_key: str = Field(description="encrypted")
+    created_at: datetime = now()
+    updated_at: datetime = now()
+
+
 class ModelConfig(SQLModel, table=True):
     __tablename__ = "chat_model_configs"
     __table_args__ = (

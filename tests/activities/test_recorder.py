@@ -247,7 +247,9 @@ async def test_what_was_edited_away_meanwhile_is_not_recorded(
 
 
 async def _model(stack: Stack) -> Any:
-    found = await Catalog(stack.database, Cipher(stack.settings.secret_keys.get_secret_value())).resolve([])
+    found = await Catalog(
+        stack.database, Cipher(stack.settings.secret_keys.get_secret_value()), own_keys=False
+    ).resolve([], stack.world.owner_id)
     assert found is not None
     return found
 

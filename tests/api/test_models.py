@@ -257,9 +257,23 @@ async def test_models_on_offer_are_one_entry_a_type_in_a_fixed_order(owner: Pers
 
 
 async def test_legacy_provider_routes_are_gone_for_good(api: Api, member: Person) -> None:
-    for path in ("providers", "providers/x", "user-provider-configs", "user-provider-configs/a/b"):
+    outsider = await api.person("nobody", org_roles=None)
+    scoped = await api.sign_in(member.id, "member", scopes=("chat:read",))
+    # Words that stand behind a chat's id elsewhere are ids of nothing here.
+    for path in (
+        "providers",
+        "providers/x",
+        "providers/messages",
+        "user-provider-configs",
+        "user-provider-configs/a/b",
+    ):
         for method in ("GET", "POST", "PATCH", "PUT", "DELETE"):
-            response = await member.client.request(method, f"/api/experimental/chats/{path}")
-            assert response.status_code == 410, (method, path)
-            assert response.json()["message"] == "Legacy chat provider APIs were removed. Use AI provider APIs instead."
+            for person in (member, outsider, scoped):
+                response = await person.client.request(method, f"/api/experimental/chats/{path}", content=b"{")
+                assert response.status_code == 410, (method, path)
+                assert response.json() == {
+                    "message": "Legacy chat provider APIs were removed. Use AI provider APIs instead.",
+                    "detail": "See https://coder.com/docs/ai-coder/agents/models#providers for AI provider "
+                    "configuration.",
+                }
             assert (await api.stranger.request(method, f"/api/experimental/chats/{path}")).status_code == 401

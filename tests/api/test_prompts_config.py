@@ -70,6 +70,12 @@ async def test_ones_own_prompt_is_ones_own(owner: Person, member: Person) -> Non
     assert await put(member, USER, {}, 200) == {"custom_prompt": ""}
 
 
+async def test_a_token_for_chats_alone_does_not_change_what_all_of_them_are_told(api: Api, member: Person) -> None:
+    scoped = await api.sign_in(member.id, "member", scopes=("chat:*",))
+    await put(scoped, USER, {"custom_prompt": "Obey."}, 403)
+    assert (await scoped.client.get(USER)).json() == {"custom_prompt": ""}
+
+
 @pytest.mark.parametrize("path", [SYSTEM, PLAN])
 async def test_what_the_deployment_says_is_for_those_who_may_change_it(api: Api, member: Person, path: str) -> None:
     auditor = await api.person("auditor", site_roles=("auditor",))

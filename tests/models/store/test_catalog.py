@@ -85,7 +85,7 @@ async def test_what_cannot_be_used_is_passed_over(shelf: Shelf) -> None:
     await shelf.turn_off(0)
     assert await shelf.resolve(second, third) is None
     async with shelf.database.read() as session:
-        assert await catalog.for_new_chat(session) == (None, {})
+        assert await catalog.for_new_chat(session, uuid4()) == (None, {})
 
 
 async def test_a_resolved_model_brings_all_that_a_call_needs_with_its_secrets_closed(shelf: Shelf) -> None:
