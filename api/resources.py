@@ -114,7 +114,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         database = Database(settings.database_url, settings.database_pool_size)
         stack.push_async_callback(database.close)
         await wait_for(database)
-        principals = Principals(database)
+        principals = Principals(database, shares=not settings.disable_chat_sharing)
         following = asyncio.create_task(principals.follow(), name="principals")
         stack.push_async_callback(_end, following)
         temporal = await Temporal.connect(settings)
