@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from api.answers import answer, nothing
-from api.caller import Caller, DeploymentWriter
+from api.caller import AccountHolder, Caller, DeploymentWriter
 from api.errors import raises
 from api.requests import Router
 from api.resources import Opened
@@ -103,10 +103,10 @@ async def get_user_prompt(caller: Caller, resources: Opened) -> Response:
 @router.put(
     "/config/user-prompt",
     response_model=UserPrompt,
-    responses=raises(Invalid),
+    responses=raises(Invalid, Forbidden),
     summary="Set one's own prompt",
 )
-async def set_user_prompt(body: SetUserPrompt, caller: Caller, resources: Opened) -> Response:
+async def set_user_prompt(body: SetUserPrompt, caller: AccountHolder, resources: Opened) -> Response:
     """Holds for all of one's chats from their next step on. The answer is the prompt as it is kept."""
     text = instructions.accepted(body.custom_prompt, "Custom prompt exceeds maximum length.")
     async with resources.database.begin() as session:

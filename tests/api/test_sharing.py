@@ -243,7 +243,10 @@ async def test_a_reader_reads_everything_and_changes_nothing(talk: Talk, boss: P
         ("POST", "/tool-results", {"results": []}),
         ("POST", "/title/regenerate", {}),
         ("POST", "/title/propose", {}),
-        *(("PATCH", "", body) for body in ({"title": "no"}, {"archived": True}, {"pin_order": 1}, {"labels": {}})),
+        ("PATCH", "", {"title": "no"}),
+        ("PATCH", "", {"archived": True}),
+        ("PATCH", "", {"pin_order": 1}),
+        ("PATCH", "", {"labels": {}}),
     ]
     for given in ({"user_roles": {str(outsider.id): "read"}}, {"group_roles": {group: "read"}}):
         assert (await change(talk.person, chat, **given))[0] == 204
