@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from models.principal import Principal
@@ -66,12 +67,14 @@ class Principals:
             if whom not in (str(known.principal.user_id), known.principal.token_id)
         }
 
-    async def follow(self) -> None:
-        """Listen for changes, for ever."""
+    async def follow(self, told: Callable[[str], None]) -> None:
+        """Listen for changes, for ever, and tell whom each concerns once they are forgotten."""
         while True:
             try:
                 async for notice in self._database.listen([notices.PEOPLE]):
-                    self.forget(notice.payload if notice is not None else "*")
+                    whom = notice.payload if notice is not None else "*"
+                    self.forget(whom)
+                    told(whom)
             except Exception:
                 log.exception("the listener for changes of people failed; starting it again")
                 self.forget()

@@ -11,7 +11,7 @@ from models.store.chats import Statement, load_with
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import Locked
 from models.store.moves.record import encode
-from models.store.notices import DOORS
+from models.store.notices import ACCESS
 from models.store.session import Session
 
 READ, NOTHING = "read", ""
@@ -94,7 +94,7 @@ async def change(session: Session, caller: Principal, locked: Locked, users: Rol
         diff=audit.changed(**changed),
         status_code=204,
     )
-    session.tell(DOORS, str(locked.id))
+    session.tell(ACCESS, str(locked.id))
 
 
 def names(roles: Roles, user_id: UUID) -> bool:
