@@ -19,27 +19,27 @@ from tests.contracts.test_routes import ask, filled, routes
 
 __all__ = ["api", "settings"]
 
-# deployment:   A whole account, c creates and r reads chats, R reads the settings, W writes them, U administers users
-# organization: v sees it, l lists members, g manages membership, m administers it
+# deployment:   A whole account, r reads chats, R reads the settings, W writes them, U administers users
+# organization: c creates chats there, v sees it, l lists members, g manages membership, m administers it
 # chat:         r reads, u changes, d drives (sends, edits, promotes, answers, has titles made), s shares
 # out:          a token that is nobody's, or none
 #
 #                                | of the deployment | organization  | a chat that is…
 # caller                         |                   | own     other | own     by user  by group  same org  other org
 CALLERS = """
-  site owner                     | AcrRWU            | vlgm    vlgm  | ruds    rus      rus       rus       rus
-  organization admin             | Acr               | vlgm    -     | ruds    rus      rus       rus       -
-  member with agents-access      | Acr               | v       -     | ruds    r        r         -         -
+  site owner                     | ArRWU             | cvlgm   vlgm  | ruds    rus      rus       rus       rus
+  organization admin             | Ar                | cvlgm   -     | ruds    rus      rus       rus       -
+  member with agents-access      | Ar                | cv      -     | ruds    r        r         -         -
   member without it              | Ar                | v       -     | -       r        r         -         -
   organization auditor           | Ar                | vl      -     | -       r        r         -         -
   auditor                        | ArR               | vl      vl    | -       r        r         -         -
   user admin                     | ArU               | vlg     vlg   | -       r        r         -         -
   template admin                 | Ar                | v       -     | -       r        r         -         -
-  not in the organization        | Ar                | -       v     | -       -        -         -         -
+  not in the organization        | Ar                | -       cv    | -       -        -         -         -
   token for chat:read            | r                 | v       -     | r       r        r         -         -
   token for chat:read and share  | r                 | v       -     | rs      r        r         -         -
   token for chat:update          | -                 | v       -     | ud      -        -         -         -
-  token for chat:create          | c                 | v       -     | -       -        -         -         -
+  token for chat:create          | -                 | cv      -     | -       -        -         -         -
   suspended                      | out               | out     out   | out     out      out       out       out
   without a token                | out               | out     out   | out     out      out       out       out
 """
@@ -52,7 +52,7 @@ MADE_OF: dict[str, dict[str, Any]] = {
     "auditor": {"site_roles": ("auditor",)},
     "user admin": {"site_roles": ("user-admin",)},
     "template admin": {"site_roles": ("template-admin",)},
-    "not in the organization": {"org_roles": None},
+    "not in the organization": {"org_roles": None},  # but in the other one, with agents-access
     "token for chat:read": {"org_roles": ("agents-access",), "scopes": ("chat:read",)},
     "token for chat:read and share": {"org_roles": ("agents-access",), "scopes": ("chat:read", "chat:share")},
     "token for chat:update": {"org_roles": ("agents-access",), "scopes": ("chat:update",)},
@@ -96,6 +96,11 @@ def organization(right: str, allowed: int, refused: int = 403, sees: str = "v", 
     return Rule(
         "organization", allowed, lambda had: allowed if right in had else refused if sees in had else 404, **more
     )
+
+
+def creates(allowed: int, **more: Any) -> Rule:
+    """Creating chats in an organization is needed; whoever may not is told so, member or not."""
+    return Rule("organization", allowed, lambda had: allowed if "c" in had else 403, **more)
 
 
 def reads(allowed: int = 200, **more: Any) -> Rule:
@@ -214,8 +219,8 @@ RULES: dict[str, Rule] = {
     "PUT /api/v2/notifications/inbox/{notification}/read-status": deployment("A", 400),
     # chats
     "GET {chats}": signed_in(),
-    "POST {chats}": deployment("c", 400, body={"content": []}),
-    "POST {chats}/files": deployment("c", 400, query="?organization={organization}"),
+    "POST {chats}": creates(400, body={"content": []}),
+    "POST {chats}/files": creates(400, query="?organization={organization}"),
     "WEBSOCKET {chats}/watch": deployment("r", 101),
     "GET {chats}/watch": deployment("r", 426),
     "GET {chats}/files/{file}": reads(),
@@ -319,7 +324,7 @@ async def _callers(api: Api) -> list[Somebody]:
     people_of = [person.id for person in made.values()]
     stranger = made["not in the organization"].id
     async with api.resources.database.begin() as session:
-        await organizations.add(session, other, stranger)
+        await organizations.add(session, other, stranger, ("agents-access",))
         await people.set_status(session, made["suspended"].id, "suspended")
         crew = await groups.create(session, api.organization_id, name="crew")
         group = await groups.get(session, crew)
