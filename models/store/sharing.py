@@ -26,13 +26,12 @@ _USERS = f"""
     JOIN users u ON u.id = CASE WHEN e.key ~ '^{_ID}$' THEN e.key::uuid END
     WHERE c.id = %(chat)s AND NOT u.deleted ORDER BY lower(u.username), u.id
 """  # noqa: S608 - fixed text
+# Everyone has its organization's members, and none of its own; who is deleted is in neither.
 _GROUPS = f"""
     SELECT g.id, g.name, g.display_name, g.avatar_url, g.source, g.organization_id, o.name AS organization_name,
-        o.display_name AS organization_display_name, {_ROLE}, (
-            SELECT count(*) FROM (
-                SELECT m.user_id FROM group_members m WHERE m.group_id = g.id
-                UNION SELECT m.user_id FROM organization_members m WHERE m.organization_id = g.id) AS i
-            JOIN users u ON u.id = i.user_id WHERE NOT u.deleted) AS total_member_count
+        o.display_name AS organization_display_name, {_ROLE},
+        (SELECT count(*) FROM group_members m WHERE m.group_id = g.id)
+        + (SELECT count(*) FROM organization_members m WHERE m.organization_id = g.id) AS total_member_count
     FROM chats c CROSS JOIN LATERAL jsonb_each(c.group_acl) AS e
     JOIN groups g ON g.id = CASE WHEN e.key ~ '^{_ID}$' THEN e.key::uuid END
     JOIN organizations o ON o.id = g.organization_id

@@ -1,5 +1,6 @@
 """Laws of sharing a chat: who may, what it gives, and what it never gives (wire-api.md 2.17, 8.5; admin.md 4)."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,6 +9,7 @@ import pytest
 from models.store.database import Row, fetch
 from tests.api.conftest import Api, Person
 from tests.api.talk import CHATS, Talk, said
+from tests.api.trips import trips
 
 GROUPS = "/api/v2/groups"
 ORGANIZATIONS = "/api/v2/organizations"
@@ -313,3 +315,25 @@ async def test_a_repeated_share_under_one_key_is_answered_and_not_done_again(tal
         sent = await talk.client.patch(f"{CHATS}/{chat}/acl", json=body, headers={"Idempotency-Key": "share-1"})
         assert (sent.status_code, sent.headers.get("Idempotency-Replayed")) == (204, replayed)
     assert len(await audited(talk.api, chat)) == 1
+
+
+async def test_of_shares_at_once_none_is_lost(talk: Talk) -> None:
+    chat = await talk.start()
+    readers = [await talk.api.person(f"reader{number}") for number in range(8)]
+    done = await asyncio.gather(
+        *(change(talk.person, chat, user_roles={str(reader.id): "read"}) for reader in readers),
+        talk.client.patch(f"{CHATS}/{chat}", json={"title": "meanwhile"}),
+    )
+    assert [each[0] for each in done[:-1]] == [204] * len(readers)
+    assert {user["id"] for user in (await acl(talk.person, chat))["users"]} == {str(reader.id) for reader in readers}
+    assert len(await audited(talk.api, chat)) == len(readers)
+    assert (await talk.get(chat))["title"] == "meanwhile"
+
+
+async def test_reading_an_acl_is_one_round_trip_however_many_are_named(talk: Talk, outsider: Person) -> None:
+    chat = await talk.start()
+    for roles in ({}, {str(outsider.id): "read"}):
+        await change(talk.person, chat, user_roles=roles)
+        with trips(talk.api.resources.database) as made:
+            await acl(talk.person, chat)
+        assert made.count == 1
