@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from models.principal import Principal
 from models.store import notices, people
@@ -24,8 +25,9 @@ class _Known:
 class Principals:
     """Known tokens of one process; a change of people, tokens or roles elsewhere empties what it concerns at once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, shares: bool = True) -> None:
         self._database = database
+        self._shares = shares
         self._known: dict[bytes, _Known] = {}
         self._changes = 0
 
@@ -44,13 +46,14 @@ class Principals:
         if found is None:
             self._known.pop(digest, None)
             return None
+        principal = replace(found.principal, shares=self._shares)
         # What was read before a change must not be kept after it.
         if changes == self._changes:
             if len(self._known) >= MOST:
                 self._known.clear()
             life = min(LIFE, found.expires_in.total_seconds())
-            self._known[digest] = _Known(found.principal, time.monotonic() + life)
-        return found.principal
+            self._known[digest] = _Known(principal, time.monotonic() + life)
+        return principal
 
     def forget(self, whom: str = "*") -> None:
         """Drop what is known of a user id or token id, or everything."""
@@ -64,12 +67,14 @@ class Principals:
             if whom not in (str(known.principal.user_id), known.principal.token_id)
         }
 
-    async def follow(self) -> None:
-        """Listen for changes, for ever."""
+    async def follow(self, told: Callable[[str], None]) -> None:
+        """Listen for changes, for ever, and tell whom each concerns once they are forgotten."""
         while True:
             try:
                 async for notice in self._database.listen([notices.PEOPLE]):
-                    self.forget(notice.payload if notice is not None else "*")
+                    whom = notice.payload if notice is not None else "*"
+                    self.forget(whom)
+                    told(whom)
             except Exception:
                 log.exception("the listener for changes of people failed; starting it again")
                 self.forget()

@@ -12,6 +12,7 @@ import psycopg
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from api.live.guests import Guests
 from api.live.hub import Hub
 from api.meters import Meters
 from api.price_list import PriceList
@@ -70,6 +71,7 @@ class Resources:
     principals: Principals
     temporal: Temporal
     live: Hub
+    guests: Guests
     failpoints: Failpoints
     rate_limit: RateLimit
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
@@ -114,12 +116,13 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         database = Database(settings.database_url, settings.database_pool_size)
         stack.push_async_callback(database.close)
         await wait_for(database)
-        principals = Principals(database)
-        following = asyncio.create_task(principals.follow(), name="principals")
-        stack.push_async_callback(_end, following)
+        principals = Principals(database, shares=not settings.disable_chat_sharing)
+        guests = Guests(database, principals.find)
+        for name, work in (("principals", principals.follow(guests.doubt)), ("guests", guests.run())):
+            stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         temporal = await Temporal.connect(settings)
         stack.push_async_callback(temporal.close)
-        live = Hub(database, settings)
+        live = Hub(database, settings, guests)
         await live.start()
         stack.push_async_callback(live.close)
         resources = Resources(
@@ -129,6 +132,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             principals=principals,
             temporal=temporal,
             live=live,
+            guests=guests,
             failpoints=Failpoints(settings.failpoints),
             rate_limit=RateLimit(settings.rate_limit_per_minute),
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),

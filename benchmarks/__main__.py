@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import durability, latency, load, machine, reads, report, watchers
+from benchmarks import durability, latency, load, machine, reads, replicas, report, watchers
 from benchmarks.bench import FULL, QUICK, Bench, Size, connect
 from benchmarks.figures import Report
 from benchmarks.floors import Raw
@@ -33,6 +33,7 @@ ALONE: dict[str, Measure] = {
     "interrupt": latency.interrupt,
     "turns": load.turns,
     "history": durability.history,
+    "replicas": replicas.replicas,
     "watchers": watchers.watchers,
     "after_load": durability.after_load,
 }

@@ -62,7 +62,7 @@ async def watchers(bench: Bench) -> None:
         for kind in ("websocket", "sse"):
             for count in bench.size.watchers:
                 # A process that has had watchers keeps memory for others: each measure has its own.
-                async with _api(bench) as (process, url), _crowd() as crowd:
+                async with another_api(bench) as (process, url), _crowd() as crowd:
                     await asyncio.sleep(SETTLE)
                     await _one(bench, crowd, database, kind, chats[:count], process, url)
     finally:
@@ -79,7 +79,7 @@ async def _crowd() -> AsyncIterator[Process]:
 
 
 @asynccontextmanager
-async def _api(bench: Bench) -> AsyncIterator[tuple[int, str]]:
+async def another_api(bench: Bench) -> AsyncIterator[tuple[int, str]]:
     """Another API process on the stack's stores: its id and its address."""
     facts = bench.stack.facts
     with tempfile.TemporaryDirectory(prefix="turnstone-bench-") as folder:

@@ -47,6 +47,7 @@ class Principal:
     scopes: frozenset[str] = frozenset({Scope.ALL})
     token_id: str = ""
     spends_freely: bool = True  # no spend limits are on; with them, the store says what is left
+    shares: bool = True  # sharing is not switched off; where it is, nobody sees a chat by being named in it
 
     @property
     def is_owner(self) -> bool:
@@ -77,6 +78,14 @@ class Principal:
     def may_update_chat(self, owner_id: UUID, organization_id: UUID) -> bool:
         """Change a chat by role or ownership; sending in somebody else's name is refused elsewhere."""
         return self.has_scope(Scope.CHAT_UPDATE) and self._governs(owner_id, organization_id)
+
+    def may_share_chat(self, owner_id: UUID, organization_id: UUID) -> bool:
+        """Say who else may read a chat: its owner, or who governs its organization."""
+        return self.has_scope(Scope.CHAT_SHARE) and self._governs(owner_id, organization_id)
+
+    def shares_in(self, organization_id: UUID) -> bool:
+        """May the caller read what is shared with them there? Who leaves an organization leaves its shared chats."""
+        return self.shares and self.is_member(organization_id)
 
     def may_read_deployment(self) -> bool:
         return Scope.ALL in self.scopes and (self.is_owner or SiteRole.AUDITOR in self.site_roles)

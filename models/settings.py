@@ -124,6 +124,10 @@ class Settings(BaseSettings):
         default=True,
         description="Whether we read OpenAI's and Anthropic's streams ourselves; off, litellm reads them too.",
     )
+    disable_chat_sharing: bool = Field(
+        default=False,
+        description="Whether sharing is off: nobody can share a chat, and what was shared is hidden again.",
+    )
     idempotency_ttl: timedelta = Field(
         default=timedelta(hours=24), description="Time an Idempotency-Key's answer is kept."
     )

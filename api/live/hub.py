@@ -11,6 +11,7 @@ import psycopg
 from api.begun import Begun
 from api.live.delta import NOTHING, Seen
 from api.live.feed import Feed, Joiner
+from api.live.guests import Guests
 from api.live.sidebar import Sidebars
 from api.live.teller import Pulse
 from api.live.together import Together
@@ -22,7 +23,7 @@ from models.settings import Settings
 from models.store import chats, live, stream
 from models.store.database import Database, Row
 from models.store.live import Floor, Position, Reading
-from models.store.notices import CHATS, PARTS, WORKERS, ChatNotice
+from models.store.notices import ACCESS, CHATS, PARTS, WORKERS, ChatNotice
 
 # Database connections that those who arrive and those who watch may hold together, and how much one statement asks.
 # A reading may be large, and is decoded at one go.
@@ -39,8 +40,9 @@ log = logging.getLogger(__name__)
 class Hub:
     """Who watches what. `start` it once, then `watch` chats and `sidebar`s."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(self, database: Database, settings: Settings, guests: Guests | None = None) -> None:
         self._database = database
+        self._guests = guests
         self._poll_interval = settings.stream_poll_interval.total_seconds()
         self._buffer = settings.watcher_buffer_bytes
         self._feeds: dict[UUID, Feed] = {}
@@ -158,7 +160,7 @@ class Hub:
     async def _listen(self) -> None:
         while True:
             try:
-                async with aclosing(self._database.listen([CHATS, PARTS, WORKERS])) as notices:
+                async with aclosing(self._database.listen([ACCESS, CHATS, PARTS, WORKERS])) as notices:
                     async for notice in notices:
                         self._heard(notice)
             except Exception:  # without it nobody would be told anything any more
@@ -173,11 +175,14 @@ class Hub:
                 feed.refresh()
             if self._listening.is_set():
                 self._sidebars.lost()
+            self._doubt(None)
             self._listening.set()
         elif notice.channel == PARTS:
             for parts in stream.decode_notices(notice.payload):
                 if parts.chat_id in self._feeds:
                     self._feeds[parts.chat_id].parts(parts)
+        elif notice.channel == ACCESS:
+            self._doubt(UUID(notice.payload))
         elif notice.channel == WORKERS:
             self.begun.hear_worker(notice.payload)
         else:
@@ -187,6 +192,10 @@ class Hub:
                 self._feeds[told.chat_id].hint(told.snapshot_version)
             if told.watch:
                 self._sidebars.note(told)
+
+    def _doubt(self, root: UUID | None) -> None:
+        if self._guests is not None:
+            self._guests.doubt_readers(root)
 
     async def _poll(self) -> None:
         """Notices may be lost: look how far the watched chats have come, each once an interval, a few at a time."""

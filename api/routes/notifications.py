@@ -6,22 +6,22 @@ from uuid import UUID
 from fastapi import Query, Response
 
 from api.answers import answer
-from api.caller import Caller
+from api.caller import AccountHolder
 from api.errors import raises
 from api.parameters import Absent
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.notifications import ChangedNotification, Inbox, SetReadStatus
-from models.errors import Invalid, NotFound
+from models.errors import Forbidden, Invalid, NotFound
 from models.store import inbox
 from models.store.inbox import ReadStatus
 
 router = Router(tags=["notifications"])
 
 
-@router.get("/inbox", response_model=Inbox, responses=raises(Invalid), summary="List one's own notices")
+@router.get("/inbox", response_model=Inbox, responses=raises(Invalid, Forbidden), summary="List one's own notices")
 async def list_inbox_notifications(
-    caller: Caller,
+    caller: AccountHolder,
     resources: Opened,
     read_status: Annotated[ReadStatus, Query()] = "all",
     starting_before: Annotated[UUID | None, Absent, Query(description="The last notice of the page before.")] = None,
@@ -35,11 +35,11 @@ async def list_inbox_notifications(
 @router.put(
     "/inbox/{notification}/read-status",
     response_model=ChangedNotification,
-    responses=raises(NotFound),
+    responses=raises(Forbidden, NotFound),
     summary="Mark a notice as read or unread",
 )
 async def set_inbox_notification_read_status(
-    notification: UUID, body: SetReadStatus, caller: Caller, resources: Opened
+    notification: UUID, body: SetReadStatus, caller: AccountHolder, resources: Opened
 ) -> Response:
     """A read notice is deleted after a while."""
     async with resources.database.begin() as session:

@@ -7,11 +7,13 @@ from uuid import UUID
 
 from fastapi import Header, Query, Request, WebSocket
 from pydantic import WithJsonSchema
+from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from api.caller import Caller
+from api.caller import Caller, credentials
 from api.errors import envelope, raises
 from api.live import sse, websocket
+from api.live.guests import Guest
 from api.live.watcher import Watcher
 from api.requests import Router
 from api.resources import Opened, Resources
@@ -45,8 +47,9 @@ async def stream_socket(
     """Everything of a chat as it happens: messages are arrays of events."""
     websocket.refuse_other_origins(socket, resources.settings.public_url)
     asked = _after(after_id), _cursor(cursor)
+    guest = _arrives(socket, caller, resources)
     row = await resources.live.door(caller, chat)
-    with _watch(resources, caller, row, *asked) as watcher:
+    with _watch(resources, guest, row, *asked) as watcher:
         await websocket.serve(socket, watcher, websocket.arrays)
 
 
@@ -67,18 +70,20 @@ async def stream_chat(
 ) -> Response:
     """A snapshot, then everything as it happens; an event's id is its cursor. On a WebSocket, messages are arrays."""
     asked = _after(after_id), _cursor(last_event_id or cursor)
+    guest = _arrives(request, caller, resources)
     row = await resources.live.door(caller, chat)
     if not _accepts_events(request):
         return _upgrade_required()
-    return sse.EventStream(lambda: _watch(resources, caller, row, *asked), resources.live.pulse)
+    return sse.EventStream(lambda: _watch(resources, guest, row, *asked), resources.live.pulse)
 
 
 @router.websocket("/watch")
 async def watch_socket(socket: WebSocket, caller: Caller, resources: Opened) -> None:
     """What happens to the caller's chats: messages are one event each."""
     websocket.refuse_other_origins(socket, resources.settings.public_url)
+    guest = _arrives(socket, caller, resources)
     await _may_watch(resources, caller)
-    with resources.live.sidebar(caller) as watcher:
+    with _watch_list(resources, guest) as watcher:
         await websocket.serve(socket, watcher, websocket.objects)
 
 
@@ -90,10 +95,11 @@ async def watch_socket(socket: WebSocket, caller: Caller, resources: Opened) -> 
 )
 async def watch_chats(request: Request, caller: Caller, resources: Opened) -> Response:
     """What happens to the caller's own chats, from now on: no snapshot, no replay. List again after a reconnect."""
+    guest = _arrives(request, caller, resources)
     await _may_watch(resources, caller)
     if not _accepts_events(request):
         return _upgrade_required()
-    return sse.EventStream(lambda: resources.live.sidebar(caller), resources.live.pulse)
+    return sse.EventStream(lambda: _watch_list(resources, guest), resources.live.pulse)
 
 
 async def _may_watch(resources: Resources, caller: Principal) -> None:
@@ -102,16 +108,29 @@ async def _may_watch(resources: Resources, caller: Principal) -> None:
     await resources.live.listening()
 
 
+def _arrives(connection: HTTPConnection, caller: Principal, resources: Resources) -> Guest:
+    """Somebody who is about to follow something; asked before it is known whether they may."""
+    return resources.guests.arrive(caller, credentials(connection.scope).digest or b"")
+
+
 @contextmanager
-def _watch(
-    resources: Resources, caller: Principal, row: Row, after_id: int, cursor: Cursor | None
-) -> Iterator[Watcher]:
+def _watch_list(resources: Resources, guest: Guest) -> Iterator[Watcher]:
+    """A watcher of the guest's own chats."""
+    with resources.live.sidebar(guest.principal) as watcher, resources.guests.admitted(guest, watcher):
+        yield watcher
+
+
+@contextmanager
+def _watch(resources: Resources, guest: Guest, row: Row, after_id: int, cursor: Cursor | None) -> Iterator[Watcher]:
     """A watcher of the chat; its owner has read the chat when they come and when they go."""
-    owner = row["owner_id"] == caller.user_id
+    owner = row["owner_id"] == guest.principal.user_id
     if owner:
         resources.errands.start(resources.live.mark_read(row["id"]))
     try:
-        with resources.live.watch(row["id"], cursor, after_id) as watcher:
+        with (
+            resources.live.watch(row["id"], cursor, after_id) as watcher,
+            resources.guests.admitted(guest, watcher, row),
+        ):
             yield watcher
     finally:
         if owner:

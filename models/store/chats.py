@@ -50,9 +50,10 @@ VISIBLE = """
         %(governs_all)s
         OR c.organization_id = ANY(%(governs)s::uuid[])
         OR (c.owner_id = %(caller)s AND c.organization_id = ANY(%(uses_agents)s::uuid[]))
-        OR (coalesce(r.user_acl, c.user_acl) -> %(caller_key)s -> 'permissions') ? 'read'
-        OR EXISTS (SELECT 1 FROM jsonb_each(coalesce(r.group_acl, c.group_acl)) AS shared
-                   WHERE shared.key = ANY(%(groups)s::text[]) AND (shared.value -> 'permissions') ? 'read')
+        OR (c.organization_id = ANY(%(shares_in)s::uuid[]) AND (
+            (coalesce(r.user_acl, c.user_acl) -> %(caller_key)s -> 'permissions') ? 'read'
+            OR EXISTS (SELECT 1 FROM jsonb_each(coalesce(r.group_acl, c.group_acl)) AS shared
+                       WHERE shared.key = ANY(%(groups)s::text[]) AND (shared.value -> 'permissions') ? 'read')))
     ))
 """
 
@@ -101,6 +102,7 @@ def visible(caller: Principal) -> dict[str, Any]:
         "governs_all": caller.is_owner,
         "governs": [each for each in caller.organizations if caller.has_org_role(each, OrgRole.ADMIN)],
         "uses_agents": [each for each in caller.organizations if caller.has_org_role(each, OrgRole.AGENTS_ACCESS)],
+        "shares_in": [each for each in caller.organizations if caller.shares_in(each)],
         "caller": caller.user_id,
         "caller_key": str(caller.user_id),
         "groups": [str(group) for group in caller.groups],
@@ -113,6 +115,8 @@ def may_see(caller: Principal, row: Row) -> bool:
         return False
     if caller.may_read_chat(row["owner_id"], row["organization_id"]):
         return True
+    if not caller.shares_in(row["organization_id"]):
+        return False
     grants = [row["user_acl"].get(str(caller.user_id)), *(row["group_acl"].get(str(group)) for group in caller.groups)]
     return any("read" in grant.get("permissions", ()) for grant in grants if grant)
 

@@ -84,8 +84,8 @@ JOIN chats c ON c.id = asked.chat, LATERAL (
 )
 
 _DOORS = """
-SELECT c.id, c.owner_id, c.organization_id, coalesce(r.user_acl, c.user_acl) AS user_acl,
-    coalesce(r.group_acl, c.group_acl) AS group_acl
+SELECT c.id, c.owner_id, c.organization_id, coalesce(r.id, c.id) AS family,
+    coalesce(r.user_acl, c.user_acl) AS user_acl, coalesce(r.group_acl, c.group_acl) AS group_acl
 FROM chats c LEFT JOIN chats r ON r.id = coalesce(c.root_chat_id, c.parent_chat_id)
 WHERE c.id = ANY(%(chats)s)"""
 

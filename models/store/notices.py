@@ -10,6 +10,7 @@ from models.store.session import Session
 
 CHATS = "turnstone_chats"  # a chat changed: watchers re-read, workers check their fence
 PARTS = "turnstone_parts"  # stream-log rows were written
+ACCESS = "turnstone_access"  # who may see a chat changed: look who follows it
 PEOPLE = "turnstone_people"  # users, tokens, roles: drop cached principals
 CATALOG = "turnstone_catalog"  # providers, keys, models: drop cached configurations
 SWITCHES = "turnstone_switches"  # who has debug logging on: look again

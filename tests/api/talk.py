@@ -10,7 +10,6 @@ from uuid import UUID
 import httpx
 
 from models.store import moves
-from models.store.database import fetch
 from models.store.moves import Fence, Opened, StepRow
 from tests.api.conftest import Api, Person
 
@@ -84,10 +83,6 @@ class Talk:
         assert response.status_code == 204, response.text
 
     async def share(self, chat: UUID, reader: Person) -> None:
-        """Let somebody else read the chat, as sharing will."""
-        async with self.api.resources.database.begin() as session:
-            await fetch(
-                session,
-                "UPDATE chats SET user_acl = user_acl || %(acl)s::jsonb WHERE id = %(id)s",
-                {"id": chat, "acl": f'{{"{reader.id}": {{"permissions": ["read"]}}}}'},
-            )
+        """Let somebody else read the chat."""
+        response = await self.client.patch(f"{CHATS}/{chat}/acl", json={"user_roles": {str(reader.id): "read"}})
+        assert response.status_code == 204, response.text

@@ -20,7 +20,7 @@ def talk(api: Api, member: Person) -> Talk:
 
 
 async def share(api: Api, chat: UUID, column: str, subject: UUID, actions: tuple[str, ...] = ("read",)) -> None:
-    """What the sharing issue's route will write."""
+    """An ACL as it lies in the database, also one that the route would not write."""
     async with api.resources.database.begin() as session:
         acl = orjson.dumps({str(subject): {"permissions": list(actions)}}).decode()
         await fetch(session, f"UPDATE chats SET {column} = %(acl)s WHERE id = %(id)s", {"acl": acl, "id": chat})

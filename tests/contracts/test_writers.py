@@ -8,6 +8,8 @@ METADATA = {
     "title",
     "title_locked_at",
     "labels",
+    "user_acl",
+    "group_acl",
     "pin_order",
     "plan_mode",
     "last_read_message_id",
