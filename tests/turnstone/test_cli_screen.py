@@ -11,6 +11,7 @@ import pytest
 from turnstone.cli.conversation import Conversation
 from turnstone.cli.screen import Screen
 from turnstone.cli.transcript import Status, Transcript
+from turnstone.client.events import read_event
 from turnstone.client.following import Records
 
 CALL = {"type": "tool-call", "tool_call_id": "c1", "tool_name": "current_time"}
@@ -25,7 +26,7 @@ class Played:
 
     def play(self, *events: dict[str, Any]) -> "Played":
         for event in events:
-            self.conversation._take(event)
+            self.conversation._take(read_event(event))
         return self
 
     @property

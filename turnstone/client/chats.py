@@ -1,9 +1,8 @@
 """`client.chats`: everything one can do with a chat."""
 
 from collections.abc import Collection, Mapping, Sequence
-from email.message import Message as Header
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from turnstone.client import turns
 from turnstone.client.asking import CHATS, Service, ask, fetched, given, pairs, path, query
@@ -81,9 +80,8 @@ class Files(Resource[D]):
     def download(self, file_id: str) -> Program[DownloadedFile]:
         """A file with its content."""
         answer = yield from ask(self._service, Request("GET", path("files", file_id)))
-        header = Header()
-        header["Content-Disposition"] = answer.headers.get("content-disposition", "")
-        return DownloadedFile(header.get_filename(""), answer.headers.get("content-type", ""), answer.content)
+        name = _file_name(answer.headers.get("content-disposition", ""))
+        return DownloadedFile(name, answer.headers.get("content-type", ""), answer.content)
 
 
 class Chats(Resource[D]):
@@ -323,7 +321,9 @@ class Chats(Resource[D]):
     @loop
     def watch(self) -> emits[WatchEvent]:
         """What happens to one's chats, from now on. After a break comes `reconnected`: list the chats again."""
-        return emits(listen(self._service, path("watch"), WatchEvent.read, lambda: {"kind": RECONNECTED}))
+        return emits(
+            listen(self._service, path("watch"), WatchEvent.read, lambda: WatchEvent.read({"kind": RECONNECTED}))
+        )
 
     @method
     def wait(
@@ -343,6 +343,15 @@ class Chats(Resource[D]):
         the model as an error. The calls of one step run side by side on an AsyncTurnstone, else one after another.
         """
         return turns.run_tools(self._service, chat_id, tools, timeout)
+
+
+def _file_name(disposition: str) -> str:
+    """The name that a Content-Disposition gives; the extended form of it holds every character."""
+    fields = {
+        name.strip().lower(): value for name, _, value in (field.partition("=") for field in disposition.split(";"))
+    }
+    _, _, extended = fields.get("filename*", "").partition("''")
+    return unquote(extended) or fields.get("filename", "").strip().strip('"')
 
 
 def _chats(found: Any) -> ListOfChats:

@@ -106,7 +106,7 @@ def follow(
 
 
 def listen(service: Service, path: str, read: Callable[[Any], Any], missed: Callable[[], Any]) -> Program[None]:
-    """Emit events of a stream that has no cursors; whenever it was interrupted, what `missed` makes comes first."""
+    """Emit events of a stream that has no cursors; after each interruption what `missed` makes comes first."""
     is_back: list[bool] = []
 
     def shown(_: str, data: bytes) -> list[Any]:
