@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from models.events import assemble
 from turnstone.client import AsyncTurnstone, Transcript, Turnstone
 from turnstone.client import errors as client_errors
+from turnstone.client.asking import Service
 from turnstone.client.errors import ApiError, ConnectionFailed, Unavailable, UnexpectedAnswer, UsageLimitExceeded
 from turnstone.client.events import StreamEvent, UnknownEvent, read_event
+from turnstone.client.following import follow
 from turnstone.client.parts import UnknownPart
+from turnstone.client.steps import Answer, Emit, Lost, Open, Read
 from turnstone.client.types import Chat, Message
 
 CHAT = "0199c0de-7a3b-7c11-9d2f-5b8f2a6f0c01"
@@ -162,9 +165,9 @@ def test_what_is_no_turnstone_is_said_to_be_none(content: bytes) -> None:
 
 
 def test_a_proxys_page_is_an_error_as_well() -> None:
-    with made(Scripted(httpx.Response(403, content=b"<html>Forbidden</html>"))) as client:
-        with pytest.raises(client_errors.Forbidden) as refused:
-            client.chats.get(CHAT)
+    page = httpx.Response(403, content=b"<html>Forbidden</html>")
+    with made(Scripted(page)) as client, pytest.raises(client_errors.Forbidden) as refused:
+        client.chats.get(CHAT)
     assert refused.value.message == "The service answered 403."
 
 
@@ -212,9 +215,12 @@ def test_what_the_service_said_cannot_be_changed() -> None:
 # --- streams ---
 
 
+EPISODE = {"history_version": 2, "generation_attempt": 1}
+
+
 def part(seq: int, text: str) -> dict[str, Any]:
-    given = {"role": "assistant", "part": {"type": "text", "text": text}, "history_version": 2, "generation_attempt": 1}
-    return {"type": "message_part", "message_part": {**given, "seq": seq}}
+    said = {"role": "assistant", "part": {"type": "text", "text": text}}
+    return {"type": "message_part", "message_part": {**EPISODE, **said, "seq": seq}}
 
 
 def message(number: int, role: str, text: str) -> dict[str, Any]:
@@ -226,7 +232,7 @@ def status(word: str) -> dict[str, Any]:
     return {"type": "status", "status": {"status": word}}
 
 
-# As a service tells it: groups of events, each with the cursor behind it. Whoever resumes at a cursor gets what follows.
+# As a service tells it: groups of events, each with the cursor behind it; whoever resumes there gets what follows.
 GROUPS: list[tuple[str, list[dict[str, Any]]]] = [
     ("2.2.1.0", [message(1, "user", "count  "), status("running")]),
     ("2.2.1.1", [part(1, "one ")]),
@@ -296,27 +302,44 @@ def read(service: Callable[[httpx.Request], httpx.Response]) -> list[StreamEvent
     return found
 
 
-@pytest.mark.parametrize("share", range(8))
-def test_cut_at_any_byte_a_stream_is_told_as_if_it_had_not_been(share: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr("time.sleep", pauses.append)
-    whole = len(records(None)) + len(b": ping\n\n")
-    for cut in range(share, whole, 8):
-        service = Streaming(cut)
-        assert [event.raw for event in read(service)] == TOLD
-        assert len(service.asked) == 2
-    assert len(pauses) == len(range(share, whole, 8))
+@pytest.mark.parametrize("breaks", [True, False])
+def test_cut_at_any_byte_a_stream_is_told_as_if_it_had_not_been(breaks: bool) -> None:
+    """The program behind every stream, led by hand, so that no pause is waited for."""
+    for cut in range(len(records(None))):
+        asked: list[str | None] = []
+        unread: list[bytes] = []
+        told: list[Any] = []
+        program = follow(Service(URL), f"{PLACE}/stream", read_event)
+        step = next(program)
+        while len(told) < len(TOLD):
+            outcome: Any = None
+            lost = False
+            match step:
+                case Open(request):
+                    asked.append(request.headers.get("Last-Event-ID"))
+                    content = records(asked[-1])
+                    unread[:] = [content if len(asked) > 1 else content[:cut]]
+                    outcome = Answer(200, {}, b"")
+                case Read() if unread:
+                    outcome = unread.pop()
+                case Read():
+                    lost, outcome = breaks, b""
+                case Emit(event):
+                    told.append(event.raw)
+            step = program.throw(Lost("played")) if lost else program.send(outcome)
+        assert told == TOLD
+        assert len(asked) == 2
 
 
 async def test_the_awaited_stream_comes_back_too_also_from_a_clean_end() -> None:
     service = Streaming(cut=len(records(None)) // 2, breaks=False, between=[refusing(503), refusing(429)])
     found = []
-    async with AsyncTurnstone(URL, transport=httpx.MockTransport(service)) as client:
-        async with asyncio.timeout(20), client.chats.stream(CHAT) as events:
-            async for event in events:
-                found.append(event.raw)
-                if len(found) == len(TOLD):
-                    break
+    client = AsyncTurnstone(URL, transport=httpx.MockTransport(service))
+    async with asyncio.timeout(20), client, client.chats.stream(CHAT) as events:
+        async for event in events:
+            found.append(event.raw)
+            if len(found) == len(TOLD):
+                break
     assert found == TOLD
 
 
@@ -367,15 +390,18 @@ def test_a_resync_drops_what_was_shown_and_begins_again() -> None:
 
 ids = st.sampled_from(["c1", "c2"])
 words = st.text('ab {}"1', max_size=4)
+DONE = {"completed_at": st.just("2026-05-20T10:00:00Z")}
 deltas = st.one_of(
-    st.builds(lambda text: {"type": "text", "text": text}, words),
-    st.builds(lambda text, at: {"type": "reasoning", "text": text} | at, words, st.sampled_from([{}, {"completed_at": "2026-05-20T10:00:00Z"}])),
-    st.builds(lambda key, piece: {"type": "tool-call", "tool_call_id": key, "tool_name": "t", "args_delta": piece}, ids, words),
-    st.builds(lambda key: {"type": "tool-call", "tool_call_id": key, "tool_name": "t", "args": {"x": 1}}, ids),
-    st.builds(lambda key, piece: {"type": "tool-result", "tool_call_id": key, "result_delta": piece}, ids, words),
-    st.builds(lambda key, piece: {"type": "tool-result", "tool_call_id": key, "result_reset": True, "result_delta": piece}, ids, words),
-    st.builds(lambda url: {"type": "source", "url": url}, words),
-)  # fmt: skip
+    st.fixed_dictionaries({"type": st.just("text"), "text": words}),
+    st.fixed_dictionaries({"type": st.just("reasoning"), "text": words}, optional=DONE),
+    st.fixed_dictionaries({"type": st.just("tool-call"), "tool_call_id": ids, "args_delta": words}),
+    st.fixed_dictionaries({"type": st.just("tool-call"), "tool_call_id": ids, "args": st.just({"x": 1})}),
+    st.fixed_dictionaries(
+        {"type": st.just("tool-result"), "tool_call_id": ids, "result_delta": words},
+        optional={"result_reset": st.just(True)},
+    ),
+    st.fixed_dictionaries({"type": st.just("source"), "url": words}),
+)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["assistant", "tool"]), deltas), max_size=12), st.randoms())
@@ -383,9 +409,9 @@ def test_pieces_come_to_what_the_service_makes_of_them_however_often_they_are_to
     told: list[tuple[str, dict[str, Any]]], chance: Any
 ) -> None:
     events = [
-        {"type": "message_part", "message_part": {"role": role, "part": delta, "history_version": 2, "generation_attempt": 1, "seq": seq}}
+        {"type": "message_part", "message_part": {**EPISODE, "role": role, "part": delta, "seq": seq}}
         for seq, (role, delta) in enumerate(told, start=1)
-    ]  # fmt: skip
+    ]
     repeated = [each for seq, event in enumerate(events) for each in (event, events[chance.randrange(seq + 1)])]
     shown = Transcript.fold(read_event(each) for each in repeated)
     assert [part.raw for part in shown.preview] == [part for _, part in assemble(told)]

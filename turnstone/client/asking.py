@@ -82,9 +82,9 @@ def ask(service: Service, request: Request) -> Program[Answer]:
     while True:
         failure: TurnstoneError
         asked: float | None = None
-        patience = service.patience
+        patience = max(service.patience, request.slow)
         try:
-            answer: Answer = yield Send(request, service.timeout)
+            answer: Answer = yield Send(request, max(service.timeout, request.slow))
         except Lost as lost:
             failure = service.unreachable(lost)
             failure.__cause__ = lost
@@ -111,7 +111,7 @@ def keyed(request: Request) -> Request:
     if request.method not in KEYED or "Idempotency-Key" in request.headers:
         return request
     headers = {**request.headers, "Idempotency-Key": str(uuid4())}
-    return Request(request.method, request.path, request.query, request.json, request.content, headers)
+    return replace(request, headers=headers)
 
 
 def passes(failure: ApiError, repeated: bool) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from turnstone.client.asking import fetched, given, path
 from turnstone.client.methods import D, Resource, method
+from turnstone.client.objects import listed
 from turnstone.client.steps import Program, Request
 from turnstone.client.types import ModelConfig, Organization, Provider, User
 
@@ -23,7 +24,7 @@ class Models(Resource[D]):
     def list(self) -> Program[ModelConfigs]:
         """All that the caller may see; the id of one is a `model_config_id`."""
         found = yield from fetched(self._service, Request("GET", path("model-configs")))
-        return [ModelConfig.read(each) for each in found]
+        return listed(ModelConfig, found)
 
     @method
     def create(
@@ -56,7 +57,7 @@ class Providers(Resource[D]):
     def list(self) -> Program[ListOfProviders]:
         """All providers; keys are masked."""
         found = yield from fetched(self._service, Request("GET", PROVIDERS))
-        return [Provider.read(each) for each in found]
+        return listed(Provider, found)
 
     @method
     def create(
@@ -98,4 +99,4 @@ class Organizations(Resource[D]):
     def list(self) -> Program[ListOfOrganizations]:
         """The organizations that the caller may see."""
         found = yield from fetched(self._service, Request("GET", "/api/v2/organizations"))
-        return [Organization.read(each) for each in found]
+        return listed(Organization, found)

@@ -6,10 +6,11 @@ from urllib.parse import quote, unquote
 
 from turnstone.client import turns
 from turnstone.client.asking import CHATS, Service, ask, fetched, given, pairs, path, query
-from turnstone.client.errors import TurnstoneError, UnexpectedAnswer
+from turnstone.client.errors import TurnstoneError
 from turnstone.client.events import RECONNECTED, StreamEvent, WatchEvent, read_event
 from turnstone.client.following import Told, follow, listen
 from turnstone.client.methods import D, Resource, emits, loop, method
+from turnstone.client.objects import listed
 from turnstone.client.parts import Content, JsonObject, written
 from turnstone.client.steps import Emit, Program, Request
 from turnstone.client.turns import Results, Tools
@@ -19,19 +20,26 @@ from turnstone.client.types import (
     ChatCost,
     DebugRun,
     DownloadedFile,
+    EditedMessage,
     Explanation,
     Message,
+    PageOfMessages,
     Prompt,
+    Prompts,
+    ProposedTitle,
     QueuedMessage,
     SentMessage,
+    UploadedFile,
+    User,
 )
 
 # In a class that has a method `list`, no annotation can say list[...].
 ListOfChats = list[Chat]
-Prompts = list[Prompt]
+ListOfPrompts = list[Prompt]
 DebugRuns = list[DebugRun]
 Queued = list[QueuedMessage]
 PAGE = 200
+MODEL_TIME = 60.0  # seconds that a model may take to find a title
 ME = "/api/v2/users/me"
 
 
@@ -41,8 +49,8 @@ class Queue(Resource[D]):
     @method
     def list(self, chat_id: str) -> Program[Queued]:
         """What waits, in its order."""
-        page = yield from fetched(self._service, Request("GET", path(chat_id, "messages"), query(limit=1)))
-        return [QueuedMessage.read(each) for each in page["queued_messages"]]
+        asked = Request("GET", path(chat_id, "messages"), query(limit=1))
+        return [*PageOfMessages.read((yield from fetched(self._service, asked))).queued_messages]
 
     @method
     def delete(self, chat_id: str, queued_message_id: int) -> Program[None]:
@@ -74,7 +82,7 @@ class Files(Resource[D]):
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         }
         request = Request("POST", path("files"), query(organization=where), content=data, headers=headers)
-        return str((yield from fetched(self._service, request))["id"])
+        return UploadedFile.read((yield from fetched(self._service, request))).id
 
     @method
     def download(self, file_id: str) -> Program[DownloadedFile]:
@@ -137,7 +145,7 @@ class Chats(Resource[D]):
     ) -> Program[ListOfChats]:
         """A page of one's chats, pinned ones first, then the newest; `all` goes through all pages."""
         asked = query(q=q, label=pairs(labels), limit=limit, offset=offset, after_id=after_id)
-        return _chats((yield from fetched(self._service, Request("GET", CHATS, asked))))
+        return listed(Chat, (yield from fetched(self._service, Request("GET", CHATS, asked))))
 
     @loop
     def all(self, *, q: str | None = None, labels: Mapping[str, str] | None = None) -> emits[Chat]:
@@ -147,7 +155,7 @@ class Chats(Resource[D]):
             after_id: str | None = None
             while True:
                 asked = query(q=q, label=pairs(labels), limit=PAGE, after_id=after_id)
-                found = _chats((yield from fetched(self._service, Request("GET", CHATS, asked))))
+                found = listed(Chat, (yield from fetched(self._service, Request("GET", CHATS, asked))))
                 for chat in found:
                     yield Emit(chat)
                 if len(found) < PAGE:
@@ -221,7 +229,7 @@ class Chats(Resource[D]):
         """Replace a user message and everything after it; the new message."""
         body = given(content=written(content), model_config_id=model_config_id)
         request = Request("PATCH", path(chat_id, "messages", message_id), json=body)
-        return Message.read((yield from fetched(self._service, request))["message"])
+        return EditedMessage.read((yield from fetched(self._service, request))).message
 
     @loop
     def messages(
@@ -238,24 +246,24 @@ class Chats(Resource[D]):
                     before_id=ceiling,
                     limit=limit,
                 )
-                page = yield from fetched(self._service, Request("GET", path(chat_id, "messages"), asked))
-                for raw in page["messages"]:
-                    message = Message.read(raw)
+                request = Request("GET", path(chat_id, "messages"), asked)
+                page = PageOfMessages.read((yield from fetched(self._service, request)))
+                for message in page.messages:
                     if newest_first and message.id <= after_id:
                         return
                     yield Emit(message)
-                if not page["has_more"] or not page["messages"]:
+                if not page.has_more or not page.messages:
                     return
-                last = page["messages"][-1]["id"]
+                last = page.messages[-1].id
                 floor, ceiling = (floor, last) if newest_first else (last, None)
 
         return emits(pages())
 
     @method
-    def prompts(self, chat_id: str, *, limit: int | None = None) -> Program[Prompts]:
+    def prompts(self, chat_id: str, *, limit: int | None = None) -> Program[ListOfPrompts]:
         """What was asked in a chat, newest first."""
         found = yield from fetched(self._service, Request("GET", path(chat_id, "prompts"), query(limit=limit)))
-        return [Prompt.read(each) for each in found["prompts"]]
+        return [*Prompts.read(found).prompts]
 
     @method
     def interrupt(self, chat_id: str) -> Program[Chat]:
@@ -270,13 +278,14 @@ class Chats(Resource[D]):
     @method
     def regenerate_title(self, chat_id: str) -> Program[Chat]:
         """Have a model name the chat."""
-        return _post(self._service, path(chat_id, "title", "regenerate"))
+        return _post(self._service, path(chat_id, "title", "regenerate"), slow=MODEL_TIME)
 
     @method
     def propose_title(self, chat_id: str) -> Program[str]:
         """What a model would name the chat; nothing is stored."""
-        found = yield from fetched(self._service, Request("POST", path(chat_id, "title", "propose")))
-        return str(found["title"])
+        request = Request("POST", path(chat_id, "title", "propose"), slow=MODEL_TIME)
+        found = yield from fetched(self._service, request)
+        return ProposedTitle.read(found).title
 
     @method
     def tool_results(self, chat_id: str, results: Results) -> Program[None]:
@@ -297,7 +306,7 @@ class Chats(Resource[D]):
     def debug_runs(self, chat_id: str) -> Program[DebugRuns]:
         """The recorded uses of models for this chat, newest first."""
         found = yield from fetched(self._service, Request("GET", path(chat_id, "debug", "runs")))
-        return [DebugRun.read(each) for each in found]
+        return listed(DebugRun, found)
 
     @method
     def debug_run(self, chat_id: str, run_id: str) -> Program[DebugRun]:
@@ -354,14 +363,8 @@ def _file_name(disposition: str) -> str:
     return unquote(extended) or fields.get("filename", "").strip().strip('"')
 
 
-def _chats(found: Any) -> ListOfChats:
-    if not isinstance(found, list):
-        raise UnexpectedAnswer("the service did not answer with a list of chats")
-    return [Chat.read(each) for each in found]
-
-
-def _post(service: Service, where: str) -> Program[Chat]:
-    return Chat.read((yield from fetched(service, Request("POST", where))))
+def _post(service: Service, where: str, slow: float = 0.0) -> Program[Chat]:
+    return Chat.read((yield from fetched(service, Request("POST", where, slow=slow))))
 
 
 def _patch(service: Service, chat_id: str, body: JsonObject) -> Program[None]:
@@ -371,8 +374,8 @@ def _patch(service: Service, chat_id: str, body: JsonObject) -> Program[None]:
 def _organization(service: Service) -> Program[str]:
     """The first organization of the caller."""
     if service.organization_id is None:
-        me = yield from fetched(service, Request("GET", ME))
-        if not me.get("organization_ids"):
-            raise TurnstoneError(f"{me.get('username', 'this user')} is not a member of any organization")
-        service.organization_id = str(me["organization_ids"][0])
+        me = User.read((yield from fetched(service, Request("GET", ME))))
+        if not me.organization_ids:
+            raise TurnstoneError(f"{me.username or 'this user'} is not a member of any organization")
+        service.organization_id = me.organization_ids[0]
     return service.organization_id

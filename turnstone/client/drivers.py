@@ -12,6 +12,8 @@ from turnstone.client.asking import Service
 from turnstone.client.steps import Answer, Emit, Lost, Open, Program, Read, Request, Run, Send, Shut, Sleep, Step
 
 T = TypeVar("T")
+# Each stream holds a connection for as long as it is followed, so there is no most.
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20)
 
 
 class Items(Generic[T]):
@@ -67,7 +69,11 @@ class Blocking:
 
     def __init__(self, service: Service, transport: httpx.BaseTransport | None) -> None:
         self.http = httpx.Client(
-            base_url=service.url, headers=service.headers(), timeout=service.timeout, transport=transport
+            base_url=service.url,
+            headers=service.headers(),
+            timeout=service.timeout,
+            limits=LIMITS,
+            transport=transport,
         )
 
     def close(self) -> None:
@@ -121,7 +127,11 @@ class Awaiting:
 
     def __init__(self, service: Service, transport: httpx.AsyncBaseTransport | None) -> None:
         self.http = httpx.AsyncClient(
-            base_url=service.url, headers=service.headers(), timeout=service.timeout, transport=transport
+            base_url=service.url,
+            headers=service.headers(),
+            timeout=service.timeout,
+            limits=LIMITS,
+            transport=transport,
         )
 
     async def close(self) -> None:

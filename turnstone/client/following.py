@@ -130,7 +130,7 @@ def _connections(
     pauses = Pauses()
     away_since: float | None = None
     while True:
-        began = time.monotonic()
+        began, has_told = time.monotonic(), False
         failure: TurnstoneError | None = None
         asked: float | None = None
         try:
@@ -148,6 +148,7 @@ def _connections(
                 while piece := (yield Read()):
                     for identity, data in records.feed(piece):
                         for event in shown(identity, data):
+                            has_told = True
                             yield Emit(read(event))
                 # A clean end: the service is being stopped, or replaced.
         except Lost as reason:
@@ -155,7 +156,7 @@ def _connections(
             failure.__cause__ = reason
         yield Shut()
         now = time.monotonic()
-        if now - began > SHORT_LIFE:
+        if has_told or now - began > SHORT_LIFE:
             pauses.restart()
         pause = pauses.next(asked)
         away_since = away_since or now

@@ -3,7 +3,18 @@
 import types
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal, Self, Union, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeVar,
+    Union,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from turnstone.client.errors import UnexpectedAnswer
 
@@ -11,6 +22,7 @@ NEVER = datetime(1, 1, 1, tzinfo=UTC)
 NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 
 Convert = Callable[[Any], Any]
+O = TypeVar("O", bound="Object")  # noqa: E741
 
 
 # Not dataclasses: those compile code for each class, which a command line would wait for at every start.
@@ -54,6 +66,13 @@ class Object:
     def __repr__(self) -> str:
         told = (f"{name}={self.__dict__[name]!r}" for name in _plan(type(self)) if name in self.__dict__)
         return f"{type(self).__name__}({', '.join(told)})"
+
+
+def listed(kind: type[O], raw: Any) -> list[O]:
+    """The objects of a list; raises UnexpectedAnswer if it is none."""
+    if not isinstance(raw, list):
+        raise UnexpectedAnswer(f"a list was expected instead of {raw!r:.80}")
+    return [kind.read(each) for each in raw]
 
 
 _PLANS: dict[Any, Mapping[str, Convert | None]] = {}

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; `json` or `content` is its body."""
+    """One HTTP request; `json` or `content` is its body, `slow` the seconds that its answer may well take."""
 
     method: str
     path: str
@@ -21,6 +21,7 @@ class Request:
     json: Any = None
     content: bytes | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    slow: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

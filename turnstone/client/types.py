@@ -136,6 +136,21 @@ class QueuedMessage(Object):
         return said(self.content)
 
 
+class PageOfMessages(Object):
+    """Some messages, and all that wait where no cursor was given."""
+
+    messages: tuple[Message, ...] = ()
+    queued_messages: tuple[QueuedMessage, ...] = ()
+    has_more: bool = False
+
+
+class EditedMessage(Object):
+    """The message that took the place of the edited one; its id is new."""
+
+    message: Message = Message()
+    warnings: tuple[str, ...] = ()
+
+
 class SentMessage(Object):
     """What became of a message: stored (`message`) or waiting (`queued_message`)."""
 
@@ -150,6 +165,24 @@ class Prompt(Object):
 
     id: int = 0
     text: str = ""
+
+
+class Prompts(Object):
+    """What was asked in a chat, newest first."""
+
+    prompts: tuple[Prompt, ...] = ()
+
+
+class ProposedTitle(Object):
+    """A title that is not stored."""
+
+    title: str = ""
+
+
+class UploadedFile(Object):
+    """A file that messages may name now."""
+
+    id: str = ""
 
 
 class ToolCall(Object):
