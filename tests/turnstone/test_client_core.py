@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from models.events import assemble
 from turnstone.client import AsyncTurnstone, Transcript, Turnstone
 from turnstone.client import errors as client_errors
-from turnstone.client.asking import Service
+from turnstone.client.asking import Service, ask
 from turnstone.client.errors import ApiError, ConnectionFailed, Unavailable, UnexpectedAnswer, UsageLimitExceeded
 from turnstone.client.events import StreamEvent, UnknownEvent, read_event
 from turnstone.client.following import follow
 from turnstone.client.parts import UnknownPart
-from turnstone.client.steps import Answer, Emit, Lost, Open, Read
+from turnstone.client.steps import Answer, Emit, Lost, Open, Read, Request, Send, Sleep
 from turnstone.client.types import Chat, Message
 
 CHAT = "0199c0de-7a3b-7c11-9d2f-5b8f2a6f0c01"
@@ -112,6 +112,24 @@ def test_patience_ends_with_the_last_refusal() -> None:
     with away as client, pytest.raises(Unavailable) as refused:
         client.chats.get(CHAT)
     assert refused.value.message == "no 503"
+
+
+def test_what_the_service_asks_to_wait_is_waited() -> None:
+    program = ask(Service(URL), Request("GET", PLACE))
+    assert isinstance(next(program), Send)
+    pause = program.send(Answer(429, {"retry-after": "7"}, b""))
+    assert isinstance(pause, Sleep)
+    assert 7 <= pause.seconds < 8
+    again = program.send(None)
+    assert isinstance(again, Send)
+
+
+def test_a_key_of_ones_own_is_kept() -> None:
+    service = Scripted(httpx.ReadError, httpx.Response(201, json={"id": CHAT}), httpx.Response(200, json={}))
+    with made(service) as client:
+        client.chats.create("hello", organization_id=CHAT, idempotency_key="order-7")
+        client.chats.send(CHAT, "hello", idempotency_key="order-8")
+    assert service.keys == ["order-7", "order-7", "order-8"]
 
 
 def test_nobody_waits_longer_than_their_patience_for_what_the_service_asks_for() -> None:

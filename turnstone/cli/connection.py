@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,11 @@ def find(url: str | None, token: str | None, place: Path = HERE) -> Target:
     return Target(address, token, is_given=bool(url))
 
 
+def _spare_httpx_its_command_line() -> None:
+    """Where click is installed httpx loads its own command, with rich and pygments: a third of our start-up."""
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
+
 def sentence(error: Exception, target: Target) -> str:
     """What went wrong, and what to do, in one line for a person."""
     from turnstone.client.errors import ApiError, ConnectionFailed
@@ -106,6 +112,7 @@ def _kept_token(place: Path) -> str | None:
 
 def with_client(target: Callable[[], Target], work: Callable[["AsyncTurnstone", Target], Awaitable[T]]) -> T:
     """Run `work` with an open client; a failure is one line on stderr and exit code 1."""
+    _spare_httpx_its_command_line()
     from turnstone.client import AsyncTurnstone
     from turnstone.client.errors import TurnstoneError
 

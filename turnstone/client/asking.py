@@ -25,6 +25,7 @@ from turnstone.client.steps import Answer, Lost, Program, Request, Send, Sleep
 CHATS = "/api/v2/chats"
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
+STILL_RUNNING = "A request with this Idempotency-Key is still running."
 KEYED = frozenset({"POST", "PATCH"})
 
 
@@ -78,7 +79,7 @@ class Pauses:
 def ask(service: Service, request: Request) -> Program[Answer]:
     """The answer to a request, done once however often it had to be sent; raises ApiError, ConnectionFailed."""
     request = keyed(request)
-    pauses, began, repeated = Pauses(), time.monotonic(), False
+    pauses, began = Pauses(), time.monotonic()
     while True:
         failure: TurnstoneError
         asked: float | None = None
@@ -95,7 +96,7 @@ def ask(service: Service, request: Request) -> Program[Answer]:
                 service.has_answered = True
                 return answer
             failure = refused(answer)
-            if not passes(failure, repeated):
+            if not passes(failure):
                 service.has_answered = True
                 raise failure
             asked = failure.retry_after
@@ -103,7 +104,6 @@ def ask(service: Service, request: Request) -> Program[Answer]:
         if time.monotonic() - began + pause > patience:
             raise failure
         yield Sleep(pause)
-        repeated = True
 
 
 def keyed(request: Request) -> Request:
@@ -111,16 +111,19 @@ def keyed(request: Request) -> Request:
     if request.method not in KEYED or "Idempotency-Key" in request.headers:
         return request
     headers = {**request.headers, "Idempotency-Key": str(uuid4())}
-    return replace(request, headers=headers)
+    return request._replace(headers=headers)
 
 
-def passes(failure: ApiError, repeated: bool) -> bool:
-    """Whether the same request may yet be answered: the service was away, or is at our own earlier sending of it."""
+def under(key: str | None) -> dict[str, str]:
+    """The headers of a request that its caller may repeat under this key."""
+    return {} if key is None else {"Idempotency-Key": key}
+
+
+def passes(failure: ApiError) -> bool:
+    """Whether the same request may yet be answered: the service was away, or is at an earlier sending of it."""
     if isinstance(failure, RateLimited):
         return not isinstance(failure, QueueFull)
-    return isinstance(failure, Unavailable) or (
-        repeated and failure.status == 409 and "Idempotency-Key" in failure.message
-    )
+    return isinstance(failure, Unavailable) or (failure.status == 409 and failure.message == STILL_RUNNING)
 
 
 def refused(answer: Answer) -> ApiError:

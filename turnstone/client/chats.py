@@ -5,7 +5,7 @@ from typing import Any, Literal
 from urllib.parse import quote, unquote
 
 from turnstone.client import turns
-from turnstone.client.asking import CHATS, Service, ask, fetched, given, pairs, path, query
+from turnstone.client.asking import CHATS, Service, ask, fetched, given, pairs, path, query, under
 from turnstone.client.errors import TurnstoneError
 from turnstone.client.events import RECONNECTED, StreamEvent, WatchEvent, read_event
 from turnstone.client.following import Told, follow, listen
@@ -114,10 +114,12 @@ class Chats(Resource[D]):
         mcp_server_ids: Sequence[str] | None = None,
         workspace_id: str | None = None,
         client_type: Literal["ui", "api"] | None = None,
+        idempotency_key: str | None = None,
     ) -> Program[Chat]:
         """Begin a chat with its first message, in one's first organization unless another is named.
 
-        `tools` are {name, description, input_schema}: tools that the caller runs; see `run_tools`.
+        `tools` are {name, description, input_schema}: tools that the caller runs; see `run_tools`. Whoever gives an
+        `idempotency_key` may do the same again under it, in another process too: it is done once.
         """
         body = given(
             organization_id=organization_id or (yield from _organization(self._service)),
@@ -131,7 +133,8 @@ class Chats(Resource[D]):
             workspace_id=workspace_id,
             client_type=client_type,
         )
-        return Chat.read((yield from fetched(self._service, Request("POST", CHATS, json=body))))
+        request = Request("POST", CHATS, json=body, headers=under(idempotency_key))
+        return Chat.read((yield from fetched(self._service, request)))
 
     @method
     def list(
@@ -210,6 +213,7 @@ class Chats(Resource[D]):
         model_config_id: str | None = None,
         plan_mode: str | None = None,
         mcp_server_ids: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> Program[SentMessage]:
         """Say something; while the chat is busy it waits in the queue, or also stops the turn (`interrupt`)."""
         body = given(
@@ -219,8 +223,8 @@ class Chats(Resource[D]):
             plan_mode=plan_mode,
             mcp_server_ids=None if mcp_server_ids is None else list(mcp_server_ids),
         )
-        sent = yield from fetched(self._service, Request("POST", path(chat_id, "messages"), json=body))
-        return SentMessage.read(sent)
+        request = Request("POST", path(chat_id, "messages"), json=body, headers=under(idempotency_key))
+        return SentMessage.read((yield from fetched(self._service, request)))
 
     @method
     def edit(

@@ -5,14 +5,13 @@ is thrown into it as `Lost`. What it yields as `Emit` is what a loop over it see
 """
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One HTTP request; `json` or `content` is its body, `slow` the seconds that its answer may well take."""
 
     method: str
@@ -20,12 +19,11 @@ class Request:
     query: Sequence[tuple[str, str]] = ()
     json: Any = None
     content: bytes | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     slow: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came back; header names are lower case."""
 
     status: int
@@ -46,16 +44,14 @@ class Lost(Exception):
         self.is_timeout = is_timeout
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send it; the outcome is an Answer."""
 
     request: Request
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """Send it, and keep what comes back open: the outcome is an Answer without content if it is 200."""
 
     request: Request
@@ -63,32 +59,27 @@ class Open:
     silence: float
 
 
-@dataclass(frozen=True, slots=True)
 class Read:
     """The next bytes of what is open; none at its end."""
 
 
-@dataclass(frozen=True, slots=True)
 class Shut:
     """Close what is open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Let some seconds pass."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """Call these, side by side where that can be; the outcomes are what they return, or the exceptions they raise."""
 
     calls: Sequence[Callable[[], Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(NamedTuple):
     """Show this to whoever loops over the program."""
 
     value: Any
