@@ -189,6 +189,12 @@ def test_a_proxys_page_is_an_error_as_well() -> None:
     assert refused.value.message == "The service answered 403."
 
 
+@pytest.mark.parametrize("timeout", [0.0, 0.05, 0.3])
+def test_whoever_waits_for_a_service_that_is_away_is_told_that_the_time_is_over(timeout: float) -> None:
+    with made(lambda _: refusing(503)) as client, pytest.raises(client_errors.WaitTimedOut):
+        client.chats.wait(CHAT, timeout=timeout)
+
+
 # --- what is not known yet ---
 
 

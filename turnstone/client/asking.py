@@ -4,7 +4,7 @@ import json
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -49,10 +49,6 @@ class Service:
         if self.token:
             headers["Coder-Session-Token"] = self.token
         return headers
-
-    def with_silence(self, silence: float, patience: float) -> "Service":
-        """The same service for somebody in a hurry."""
-        return replace(self, silence=silence, patience=patience)
 
     def unreachable(self, lost: Lost) -> ConnectionFailed:
         """The exception for an answer that did not come."""

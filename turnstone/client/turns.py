@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from turnstone.client.errors import Conflict, WaitTimedOut
 from turnstone.client.events import ActionRequiredEvent, StatusEvent, read_event
 from turnstone.client.following import follow
 from turnstone.client.parts import JsonObject
-from turnstone.client.steps import Emit, Program, Request, Run, Step
+from turnstone.client.steps import Emit, Program, Request, Run, Sleep, Step
 from turnstone.client.types import RESTING, Chat, ToolCall
 
 Tools = Mapping[str, Callable[..., Any]]
@@ -63,11 +64,9 @@ class _Watching:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         # One that may not wait longer must not sit out a silence either.
         silence = service.silence if timeout is None else min(service.silence, max(timeout, 0.1))
-        patience = service.patience if timeout is None else min(service.patience, timeout)
         self._chat_id = chat_id
         self._timeout = timeout
-        quick = service.with_silence(silence, patience)
-        self._program = follow(quick, path(chat_id, "stream"), read_event)
+        self._program = follow(replace(service, silence=silence), path(chat_id, "stream"), read_event)
         self._outcome: Any = None
 
     def close(self) -> None:
@@ -85,6 +84,8 @@ class _Watching:
             self._outcome, failure = None, None
             if isinstance(step, Emit):
                 return step.value
+            if isinstance(step, Sleep) and self._deadline is not None:
+                step = Sleep(max(0.0, min(step.seconds, self._deadline - time.monotonic())))
             try:
                 self._outcome = yield step
             except Exception as thrown:
