@@ -207,6 +207,19 @@ async def test_the_calls_of_a_clients_tools_are_answered_until_the_turn_is_over(
     assert [part.result for part in results if part.type == "tool-result"] == [{"sky": "blue over Köln"}]
 
 
+async def test_a_later_call_runs_also_when_its_id_was_used_before(client: AsyncTurnstone, worker: PlayedWorker) -> None:
+    chat = await client.chats.create("and tomorrow?", tools=[WEATHER])
+    days: list[str] = []
+    running = asyncio.create_task(
+        client.chats.run_tools(chat.id, {"get_weather": lambda day: days.append(day)}, timeout=PATIENCE)
+    )
+    for day in ("today", "tomorrow"):
+        await (await worker.take()).ask("get_weather", {"day": day})
+    await worker.answer("Blue and blue.")
+    assert (await running).status == "waiting"
+    assert days == ["today", "tomorrow"]
+
+
 async def test_a_tool_that_fails_or_is_missing_tells_the_model_why(
     client: AsyncTurnstone, worker: PlayedWorker
 ) -> None:

@@ -38,11 +38,10 @@ def wait(service: Service, chat_id: object, until: str | Collection[str], timeou
 def run_tools(service: Service, chat_id: object, tools: Tools, timeout: float | None) -> Program[Chat]:
     """The chat once its turn is over, with every call of the client's tools answered on the way."""
     watching = _Watching(service, chat_id, timeout)
-    done: dict[str, JsonObject] = {}
     while True:
         event = yield from watching.next()
         if isinstance(event, ActionRequiredEvent):
-            yield from _answer_calls(service, chat_id, tools, event.tool_calls, done)
+            yield from _answer_calls(service, chat_id, tools, event.tool_calls)
         elif isinstance(event, StatusEvent) and event.status in RESTING and event.status != "requires_action":
             watching.close()
             return (yield from get(service, chat_id))
@@ -92,16 +91,11 @@ class _Watching:
                 failure = thrown
 
 
-def _answer_calls(
-    service: Service, chat_id: object, tools: Tools, calls: Sequence[ToolCall], done: dict[str, JsonObject]
-) -> Program[None]:
-    """Each call is run once, however often it is asked for."""
-    fresh = [call for call in calls if call.tool_call_id not in done]
-    outcomes = yield Run([partial(_bound, tools, call) for call in fresh])
-    for call, outcome in zip(fresh, outcomes, strict=True):
-        done[call.tool_call_id] = _written(call, outcome)
+def _answer_calls(service: Service, chat_id: object, tools: Tools, calls: Sequence[ToolCall]) -> Program[None]:
+    outcomes = yield Run([partial(_bound, tools, call) for call in calls])
+    results = [_written(call, outcome) for call, outcome in zip(calls, outcomes, strict=True)]
     try:
-        yield from hand_in(service, chat_id, [done[call.tool_call_id] for call in calls])
+        yield from hand_in(service, chat_id, results)
     except Conflict:
         return  # somebody else answered, or stopped the turn
 
