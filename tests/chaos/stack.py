@@ -17,9 +17,8 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from tests.chaos.api import CHATS, Api
 from tests.fakes.provider import FakeProvider, Received
-from turnstone.cli.api import CHATS, Api
-from turnstone.cli.connection import Target
 
 # The marks of every module of this ring: its tests share the loop that the stack's provider runs in.
 CHAOS = [
@@ -248,10 +247,7 @@ class Stack:
 
     def api(self, index: int = 0) -> Api:
         """A client of one API process, as patient as we are."""
-        target = Target(self.facts["api_urls"][index], self.facts["admin_token"], is_given=True)
-        made = Api(target, patience=PATIENCE)
-        made._answered = True  # it may be dead on our account
-        return made
+        return Api(self.facts["api_urls"][index], self.facts["admin_token"], PATIENCE)
 
     async def create(self, text: str) -> str:
         """A new chat; its id."""

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from models.rules.history import CANCELLED_BY_SEND_INTERRUPT, CANCELLED_BY_USER, CANCELLED_TIMEOUT
+from tests.chaos.api import CHATS
 from tests.chaos.stack import CHAOS, Stack, ask, content, eventually, said, words
 from tests.chaos.watcher import Watcher
-from turnstone.cli.api import CHATS
 
 pytestmark = CHAOS
 

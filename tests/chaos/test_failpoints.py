@@ -5,9 +5,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from tests.chaos.api import CHATS
 from tests.chaos.stack import CHAOS, LITELLM, Stack, ask, content, said, words
 from tests.chaos.watcher import Watcher
-from turnstone.cli.api import CHATS
 
 pytestmark = CHAOS
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 import httpx
 
 from models.settings import Settings
+from tests.chaos.api import CHATS
 from tests.chaos.stack import CHAOS, Stack, ask, content, eventually, said, words
 from tests.chaos.watcher import Watcher
-from turnstone.cli.api import CHATS
 from workflows.client import Temporal
 
 pytestmark = CHAOS

@@ -3,8 +3,8 @@
 import pytest
 
 from models.rules import compaction
+from tests.chaos.api import CHATS
 from tests.chaos.stack import CHAOS, Stack, ask, last_user_text, said, words
-from turnstone.cli.api import CHATS
 
 pytestmark = CHAOS
 

@@ -11,9 +11,9 @@ import httpx
 import websockets
 from websockets.exceptions import WebSocketException
 
+from tests.chaos.api import CHATS
 from tests.chaos.stack import Stack, eventually, text_of
-from turnstone.cli.api import CHATS
-from turnstone.cli.stream import EventReader
+from turnstone.client.following import Records
 
 Transport = Literal["sse", "websocket"]
 
@@ -64,7 +64,7 @@ class Watcher:
         headers = {"Coder-Session-Token": self._stack.facts["admin_token"], "Accept": "text/event-stream"}
         if self._cursor:
             headers["Last-Event-ID"] = self._cursor
-        reader = EventReader()
+        reader = Records()
         async with (
             httpx.AsyncClient(timeout=httpx.Timeout(5, read=60)) as client,
             client.stream("GET", f"{url}{CHATS}/{self._chat_id}/stream", headers=headers) as answer,

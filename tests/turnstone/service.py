@@ -9,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -234,3 +235,39 @@ class Client:
         code = self._process.returncode
         assert code is not None
         return code, (self.out + out).decode(), (self.err + err).decode()
+
+
+@asynccontextmanager
+async def losing_the_first_answer(request: str, service: Service) -> AsyncIterator[str]:
+    """A proxy in front of the service that hangs up when the first such request has been answered."""
+    lost: list[bool] = []
+
+    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: list[bool]) -> None:
+        try:
+            while piece := await reader.read(65536):
+                if doomed and piece.startswith(b"HTTP/1.1 20"):
+                    break
+                if not lost and piece.startswith(request.encode()):
+                    lost.append(True)
+                    doomed.append(True)
+                writer.write(piece)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        doomed: list[bool] = []
+        there, back = await asyncio.open_connection("127.0.0.1", service.settings.port)
+        up = asyncio.create_task(pipe(reader, back, doomed))
+        await pipe(there, writer, doomed)
+        back.close()
+        await up
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        assert lost
+    finally:
+        server.close()

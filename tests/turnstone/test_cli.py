@@ -6,48 +6,17 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
-from cryptography.fernet import Fernet
 
-from models.settings import Settings
-from models.store.bootstrap import bootstrap
-from tests.turnstone.service import PATIENCE, Client, PlayedWorker, Service, clean_environment, free_port
+from tests.turnstone.service import PATIENCE, Client, PlayedWorker, Service, clean_environment, losing_the_first_answer
 from turnstone.cli.connection import Failed, find
 from turnstone.data_dir import DataDir, write_facts, write_private
 
 Run = Callable[..., Coroutine[Any, Any, Client]]
-
-
-@pytest.fixture(scope="module")
-def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    name = f"cli_{os.getpid()}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template")
-    settings = Settings(
-        database_url=postgres_url.replace("/postgres?", f"/{name}?"),
-        secret_keys=Fernet.generate_key().decode(),
-        port=free_port(),
-    )
-    made = asyncio.run(bootstrap(settings, admin_token=None, environ={}))
-    assert made.admin_token is not None
-    served = Service(settings, made.admin_token, tmp_path_factory.mktemp("cli") / "api.log")
-    served.start()
-    yield served
-    served.kill()
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-async def worker(service: Service) -> AsyncIterator[PlayedWorker]:
-    async with PlayedWorker(service.settings) as playing:
-        yield playing
 
 
 @pytest.fixture
@@ -264,42 +233,6 @@ async def test_a_send_whose_answer_is_lost_is_not_doubled(run: Run, worker: Play
 
         found = await fetch(session, "SELECT id FROM chats WHERE title = %(title)s", {"title": "only once please"})
     assert len(found) == 1
-
-
-@asynccontextmanager
-async def losing_the_first_answer(request: str, service: Service) -> AsyncIterator[str]:
-    """A proxy in front of the service that hangs up when the first such request has been answered."""
-    lost: list[bool] = []
-
-    async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: list[bool]) -> None:
-        try:
-            while piece := await reader.read(65536):
-                if doomed and piece.startswith(b"HTTP/1.1 201"):
-                    break
-                if not lost and piece.startswith(request.encode()):
-                    lost.append(True)
-                    doomed.append(True)
-                writer.write(piece)
-                await writer.drain()
-        except OSError:
-            pass
-        finally:
-            writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        doomed: list[bool] = []
-        there, back = await asyncio.open_connection("127.0.0.1", service.settings.port)
-        up = asyncio.create_task(pipe(reader, back, doomed))
-        await pipe(there, writer, doomed)
-        back.close()
-        await up
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        assert lost
-    finally:
-        server.close()
 
 
 class Terminal:

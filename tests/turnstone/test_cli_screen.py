@@ -10,8 +10,9 @@ import pytest
 
 from turnstone.cli.conversation import Conversation
 from turnstone.cli.screen import Screen
-from turnstone.cli.stream import EventReader
 from turnstone.cli.transcript import Status, Transcript
+from turnstone.client.events import read_event
+from turnstone.client.following import Records
 
 CALL = {"type": "tool-call", "tool_call_id": "c1", "tool_name": "current_time"}
 
@@ -21,11 +22,11 @@ class Played:
 
     def __init__(self) -> None:
         self.out, self.err = io.StringIO(), io.StringIO()
-        self.conversation = Conversation(None, Screen(self.out, self.err))  # type: ignore[arg-type]
+        self.conversation = Conversation(None, Screen(self.out, self.err), None)  # type: ignore[arg-type]
 
     def play(self, *events: dict[str, Any]) -> "Played":
         for event in events:
-            self.conversation._take(event)
+            self.conversation._take(read_event(event))
         return self
 
     @property
@@ -207,12 +208,12 @@ STREAM = (
 
 @pytest.mark.parametrize("cut", range(len(STREAM) + 1))
 def test_events_are_the_same_wherever_their_bytes_are_cut(cut: int) -> None:
-    reader = EventReader()
-    found: Sequence[tuple[str | None, bytes]] = [*reader.feed(STREAM[:cut]), *reader.feed(STREAM[cut:])]
+    reader = Records()
+    found: Sequence[tuple[str, bytes]] = [*reader.feed(STREAM[:cut]), *reader.feed(STREAM[cut:])]
     assert found == [
         ("1.1.1.1", b'{"a":1}'),
-        (None, '{"b":"\u2028\x85\u00e9"}'.encode()),
-        (None, b"x\ny"),
+        ("", '{"b":"\u2028\x85\u00e9"}'.encode()),
+        ("", b"x\ny"),
     ]
 
 

@@ -1,15 +1,15 @@
 """`turnstone chat`: say something, watch the answer come."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import typer
 
-from turnstone.cli.connection import HERE, Failed, Place, Token, Url, find, with_api
+from turnstone.cli.connection import HERE, Failed, Place, Target, Token, Url, find, with_client
 
 if TYPE_CHECKING:
-    from turnstone.cli.api import Api
+    from turnstone.client import AsyncTurnstone
 
 STDIN = "-"
 
@@ -41,21 +41,21 @@ def chat(
     if text is None and as_json:
         raise typer.BadParameter("--json needs a message", param_hint="MESSAGE")
 
-    async def work(api: "Api") -> int:
+    async def work(client: "AsyncTurnstone", target: Target) -> int:
         from turnstone.cli.conversation import Conversation
         from turnstone.cli.screen import Screen
 
         conversation = Conversation(
-            api,
+            client,
             Screen(),
+            target,
             chat_id=_uuid(chat_id) if chat_id else None,
-            organization_id=None if chat_id else await _organization(api),
-            model_config_id=await _model(api, model) if model else None,
+            model_config_id=await _model(client, model) if model else None,
             as_json=as_json,
         )
         return await (conversation.talk() if text is None else conversation.ask(text))
 
-    raise typer.Exit(with_api(lambda: find(url, token, data_dir), work))
+    raise typer.Exit(with_client(lambda: find(url, token, data_dir), work))
 
 
 def _text(words: list[str] | None) -> str | None:
@@ -71,24 +71,14 @@ def _uuid(text: str) -> str:
         raise Failed(f"{text!r} is not the id of a chat; `turnstone chats` lists them") from None
 
 
-async def _organization(api: "Api") -> str:
-    me = await api.get("/api/v2/users/me")
-    ids = me.get("organization_ids") or []
-    if not ids:
-        raise Failed(f"{me.get('username', 'this user')} is not a member of any organization")
-    return str(ids[0])
-
-
-async def _model(api: "Api", wanted: str) -> str:
-    from turnstone.cli.api import CHATS
-
-    configs: list[dict[str, Any]] = await api.get(f"{CHATS}/model-configs")
+async def _model(client: "AsyncTurnstone", wanted: str) -> str:
+    configs = await client.models.list()
     for key in ("id", "model", "display_name"):
-        found = [each for each in configs if str(each.get(key, "")).casefold() == wanted.casefold()]
+        found = [each for each in configs if str(getattr(each, key)).casefold() == wanted.casefold()]
         if len(found) == 1:
-            return str(found[0]["id"])
+            return found[0].id
         if found:
-            ids = ", ".join(f"{each['id']} ({each.get('provider', '')})" for each in found)
+            ids = ", ".join(f"{each.id} ({each.provider})" for each in found)
             raise Failed(f"several models are called {wanted!r}; choose by id: {ids}")
-    known = ", ".join(sorted(str(each["model"]) for each in configs)) or "none: `turnstone models add` makes one"
+    known = ", ".join(sorted(each.model for each in configs)) or "none: `turnstone models add` makes one"
     raise Failed(f"there is no model {wanted!r}; there is {known}")

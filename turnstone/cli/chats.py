@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnstone.cli.connection import HERE, AsJson, Place, Token, Url, find, with_api
+from turnstone.cli.connection import HERE, AsJson, Place, Target, Token, Url, find, with_client
 
 if TYPE_CHECKING:
-    from turnstone.cli.api import Api
+    from turnstone.client import AsyncTurnstone
 
 chats = typer.Typer(help="List chats; `show` prints one.", invoke_without_command=True)
 
@@ -32,12 +32,10 @@ def listing(
     if context.invoked_subcommand is not None:
         return
 
-    async def work(api: "Api") -> Any:
-        from turnstone.cli.api import CHATS
+    async def work(client: "AsyncTurnstone", _: Target) -> list[Any]:
+        return [each.raw for each in await client.chats.list(limit=limit)]
 
-        return await api.get(CHATS, limit=limit)
-
-    found = with_api(lambda: find(url, token, data_dir), work)
+    found = with_client(lambda: find(url, token, data_dir), work)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -59,22 +57,17 @@ def show_chat(
     """Print a chat: its messages, its queue, where it is."""
     before = context.obj or (None, None, HERE)
 
-    async def work(api: "Api") -> dict[str, Any]:
-        from turnstone.cli.api import CHATS
-
-        found = await api.get(f"{CHATS}/{chat_id}")
-        messages: list[Any] = []
-        queued = (await api.get(f"{CHATS}/{chat_id}/messages", limit=1))["queued_messages"]
-        more = True
-        while more:
-            last = messages[-1]["id"] if messages else 0
-            page = await api.get(f"{CHATS}/{chat_id}/messages", after_id=last, limit=200)
-            messages += page["messages"]
-            more = page["has_more"]
-        return {"chat": found, "messages": messages, "queued_messages": queued}
+    async def work(client: "AsyncTurnstone", _: Target) -> dict[str, Any]:
+        chat = await client.chats.get(chat_id)
+        queued = await client.chats.queue.list(chat_id)
+        return {
+            "chat": chat.raw,
+            "messages": [message.raw async for message in client.chats.messages(chat_id)],
+            "queued_messages": [each.raw for each in queued],
+        }
 
     place = data_dir if data_dir != HERE else before[2]
-    found = with_api(lambda: find(url or before[0], token or before[1], place), work)
+    found = with_client(lambda: find(url or before[0], token or before[1], place), work)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
     else:

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 from turnstone.data_dir import DEFAULT, DataDir, running_facts
 
 if TYPE_CHECKING:
-    from turnstone.cli.api import Api
+    from turnstone.client import AsyncTurnstone
 
 FALLBACK_URL = "http://127.0.0.1:8080"
 
@@ -66,6 +67,34 @@ def find(url: str | None, token: str | None, place: Path = HERE) -> Target:
     return Target(address, token, is_given=bool(url))
 
 
+def _spare_httpx_its_command_line() -> None:
+    """Where click is installed httpx loads its own command, with rich and pygments: a third of our start-up."""
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
+
+def sentence(error: Exception, target: Target) -> str:
+    """What went wrong, and what to do, in one line for a person."""
+    from turnstone.client.errors import ApiError, ConnectionFailed
+
+    if isinstance(error, ConnectionFailed):
+        remedy = (
+            "check --url (TURNSTONE_URL)"
+            if target.is_given
+            else "start one with `turnstone dev`, or say with --url (TURNSTONE_URL) where it is"
+        )
+        return f"cannot reach Turnstone at {target.url}: {error.reason}; {remedy}"
+    if not isinstance(error, ApiError):
+        return str(error)
+    words = [error.message]
+    if error.detail:
+        words.append(error.detail if error.status < 500 else f"({error.detail})")
+    words += [f"{each.field}: {each.detail}" for each in error.validations]
+    if error.status == 401:
+        token = "is not valid there" if target.token else "is missing"
+        words.append(f"(The token {token}: give --token or TURNSTONE_TOKEN.)")
+    return " ".join(" ".join(words).split())
+
+
 def _is_here(address: str) -> bool:
     host = urlsplit(address).hostname or ""
     try:
@@ -81,13 +110,20 @@ def _kept_token(place: Path) -> str | None:
         return os.environ.get("TURNSTONE_ADMIN_TOKEN")
 
 
-def with_api(target: Callable[[], Target], work: Callable[["Api"], Awaitable[T]]) -> T:
+def with_client(target: Callable[[], Target], work: Callable[["AsyncTurnstone", Target], Awaitable[T]]) -> T:
     """Run `work` with an open client; a failure is one line on stderr and exit code 1."""
-    from turnstone.cli.api import Api
+    _spare_httpx_its_command_line()
+    from turnstone.client import AsyncTurnstone
+    from turnstone.client.errors import TurnstoneError
 
     async def run() -> T:
-        async with Api(target()) as api:
-            return await work(api)
+        found = target()
+        # A service that never answered is not there; one that did is being restarted.
+        async with AsyncTurnstone(found.url, found.token, first_patience=0, user_agent="turnstone-cli") as client:
+            try:
+                return await work(client, found)
+            except TurnstoneError as error:
+                raise Failed(sentence(error, found)) from error
 
     try:
         return asyncio.run(run())

@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from turnstone.cli.api import CHATS, Api
-from turnstone.cli.connection import Failed
+from turnstone.cli.connection import Target, sentence
 from turnstone.cli.screen import Screen
-from turnstone.cli.stream import Event, follow
 from turnstone.cli.transcript import Asked, Notice, Queue, Shown, Status, Step, ToolResult, Transcript
+from turnstone.client import AsyncTurnstone
+from turnstone.client.errors import TurnstoneError
+from turnstone.client.events import StreamEvent
 
 WAITING, ERROR, REQUIRES_ACTION, INTERRUPTED = 0, 1, 3, 130
 EXIT_CODES = {"waiting": WAITING, "error": ERROR, "requires_action": REQUIRES_ACTION}
@@ -27,12 +28,12 @@ class Quit(Exception):
 
 @dataclass
 class Conversation:
-    """One chat on one screen. `organization_id` is where a new chat is made; `chat_id` continues one."""
+    """One chat on one screen; `chat_id` continues one."""
 
-    api: Api
+    client: AsyncTurnstone
     screen: Screen
+    target: Target
     chat_id: str | None = None
-    organization_id: str | None = None
     model_config_id: str | None = None
     as_json: bool = False
     transcript: Transcript = field(default_factory=Transcript)
@@ -112,58 +113,57 @@ class Conversation:
             return
         try:
             await self._send(line)
-        except Failed as refused:
-            self.screen.note(str(refused), style="red")
+        except TurnstoneError as refused:
+            self.screen.note(sentence(refused, self.target), style="red")
             if not self._is_busy:
                 self.screen.prompt()
 
     async def _pump(self, happened: asyncio.Queue[Callable[[], Awaitable[None]]]) -> None:
-        async def take(event: Event) -> None:
+        async def take(event: StreamEvent) -> None:
             was_over = self._is_over
             self._take(event)
             if self._is_over and not was_over:
                 self._was_stopped = False
                 self.screen.prompt()
 
-        async def fail(error: Failed) -> None:
+        async def fail(error: TurnstoneError) -> None:
             raise error
 
         try:
             async for event in self._events():
                 happened.put_nowait(lambda event=event: take(event))  # type: ignore[misc]
-        except Failed as failed:
+        except TurnstoneError as failed:
             error = failed
             happened.put_nowait(lambda: fail(error))
 
     async def _catch_up(self) -> None:
-        page = await self.api.get(f"{CHATS}/{self.chat_id}/messages", limit=1)
-        self._after_id = max((message["id"] for message in page["messages"]), default=None)
+        assert self.chat_id is not None
+        async with self.client.chats.messages(self.chat_id, newest_first=True, limit=1) as newest:
+            async for message in newest:
+                self._after_id = message.id
+                break
 
     async def _send(self, text: str) -> None:
-        content = [{"type": "text", "text": text}]
-        body: dict[str, Any] = {"content": content}
-        if self.model_config_id is not None:
-            body["model_config_id"] = self.model_config_id
         if self.chat_id is None:
-            chat = await self.api.post(CHATS, body | {"organization_id": self.organization_id})
-            self.chat_id = str(chat["id"])
+            self.chat_id = (await self.client.chats.create(text, model_config_id=self.model_config_id)).id
             self._is_new = True
             if self.screen.is_terminal:
                 self._note(f"chat {self.chat_id}")
         else:
             if self._after_id is None and not self.transcript.stored:
                 await self._catch_up()
-            sent = await self.api.post(f"{CHATS}/{self.chat_id}/messages", body)
-            if sent.get("message"):
-                self._own.add(sent["message"]["id"])
+            sent = await self.client.chats.send(self.chat_id, text, model_config_id=self.model_config_id)
+            if sent.message is not None:
+                self._own.add(sent.message.id)
         self._is_busy = True
         self._work()
 
     async def _interrupt(self) -> None:
+        assert self.chat_id is not None
         try:
-            await self.api.post(f"{CHATS}/{self.chat_id}/interrupt")
-        except Failed as failed:
-            self._note(str(failed), style="red")
+            await self.client.chats.interrupt(self.chat_id)
+        except TurnstoneError as failed:
+            self._note(sentence(failed, self.target), style="red")
 
     def _begin(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.ensure_future(work)
@@ -173,7 +173,7 @@ class Conversation:
 
     def _events(self) -> Any:
         assert self.chat_id is not None
-        return follow(self.api, self.chat_id, after_id=self._after_id, lost=self._lost)
+        return self.client.chats.stream(self.chat_id, after_id=self._after_id, lost=self._lost)
 
     @property
     def _is_over(self) -> bool:
@@ -184,11 +184,11 @@ class Conversation:
             self._is_away = True
             self._note("connection lost; coming back", style="yellow")
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: StreamEvent) -> None:
         self._is_away = False
         if self.as_json:
-            print(json.dumps(event, ensure_ascii=False), flush=True)
-        for shown in self.transcript.tell(event):
+            print(json.dumps(event.raw, ensure_ascii=False), flush=True)
+        for shown in self.transcript.tell(event.raw):
             if isinstance(shown, Status):
                 self._is_busy = not shown.rests
             if not self.as_json:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnstone.cli.connection import HERE, AsJson, Failed, Place, Token, Url, find, with_api
-from turnstone.cli.providers import PATH as PROVIDERS
+from turnstone.cli.connection import HERE, AsJson, Failed, Place, Target, Token, Url, find, with_client
 from turnstone.cli.providers import json_object
 
 if TYPE_CHECKING:
-    from turnstone.cli.api import Api
+    from turnstone.client import AsyncTurnstone
+    from turnstone.client.types import Provider
 
 DEFAULT_CONTEXT = 128_000
 
@@ -42,22 +42,18 @@ def add(
 ) -> None:
     """Let chats use a model of a provider."""
 
-    async def work(api: "Api") -> Any:
-        from turnstone.cli.api import CHATS
+    async def work(client: "AsyncTurnstone", _: Target) -> Any:
+        made = await client.models.create(
+            await _provider(client, provider),
+            model,
+            display_name=display_name or "",
+            is_default=is_default,
+            context_limit=context_limit,
+            options=None if options is None else json_object(options, "--options"),
+        )
+        return made.raw
 
-        body: dict[str, Any] = {
-            "ai_provider_id": await _provider(api, provider),
-            "model": model,
-            "display_name": display_name or "",
-            "enabled": True,
-            "is_default": is_default,
-            "context_limit": context_limit,
-        }
-        if options is not None:
-            body["model_config"] = json_object(options, "--options")
-        return await api.post(f"{CHATS}/model-configs", body)
-
-    made = with_api(lambda: find(url, token, data_dir), work)
+    made = with_client(lambda: find(url, token, data_dir), work)
     if as_json:
         typer.echo(json.dumps(made, indent=2))
     else:
@@ -72,12 +68,10 @@ def add(
 def listing(url: Url = None, token: Token = None, data_dir: Place = HERE, as_json: AsJson = False) -> None:
     """List the models that chats may use; * marks the default."""
 
-    async def work(api: "Api") -> Any:
-        from turnstone.cli.api import CHATS
+    async def work(client: "AsyncTurnstone", _: Target) -> list[Any]:
+        return [each.raw for each in await client.models.list()]
 
-        return await api.get(f"{CHATS}/model-configs")
-
-    found = with_api(lambda: find(url, token, data_dir), work)
+    found = with_client(lambda: find(url, token, data_dir), work)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -98,18 +92,18 @@ def listing(url: Url = None, token: Token = None, data_dir: Place = HERE, as_jso
     show(heads, rows, none="No models: turnstone providers add, then turnstone models add")
 
 
-async def _provider(api: "Api", wanted: str | None) -> str:
-    found: list[dict[str, Any]] = await api.get(PROVIDERS)
+async def _provider(client: "AsyncTurnstone", wanted: str | None) -> str:
+    found = await client.providers.list()
     if wanted is not None:
         for each in found:
-            if wanted in (each["id"], each["name"]):
-                return str(each["id"])
+            if wanted in (each.id, each.name):
+                return each.id
         raise Failed(f"there is no provider {wanted!r}; there is {_names(found)}")
-    real = [each for each in found if each["type"] != "demo"]
+    real = [each for each in found if each.type != "demo"]
     if len(real) == 1:
-        return str(real[0]["id"])
+        return real[0].id
     raise Failed(f"--provider is needed; there is {_names(found)}")
 
 
-def _names(found: list[dict[str, Any]]) -> str:
-    return ", ".join(str(each["name"]) for each in found) or "none: `turnstone providers add` makes one"
+def _names(found: "list[Provider]") -> str:
+    return ", ".join(each.name for each in found) or "none: `turnstone providers add` makes one"

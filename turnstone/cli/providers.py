@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from turnstone.cli.connection import HERE, AsJson, Failed, Place, Token, Url, find, with_api
+from turnstone.cli.connection import HERE, AsJson, Failed, Place, Target, Token, Url, find, with_client
 
 if TYPE_CHECKING:
-    from turnstone.cli.api import Api
+    from turnstone.client import AsyncTurnstone
 
-PATH = "/api/v2/ai/providers"
 BASE_URLS = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",
@@ -54,24 +53,22 @@ def add(
 ) -> None:
     """Add a model provider; its key is stored encrypted and never shown again."""
 
-    async def work(api: "Api") -> Any:
+    async def work(client: "AsyncTurnstone", _: Target) -> Any:
         key = _key(api_key, api_key_env)
         address = base_url or BASE_URLS.get(kind)
         if address is None:
             raise Failed(f"--base-url is needed: {kind} has no address of its own")
-        body: dict[str, Any] = {
-            "type": kind,
-            "name": name or kind,
-            "display_name": display_name or "",
-            "enabled": True,
-            "base_url": address,
-            "api_keys": [key] if key else [],
-        }
-        if settings is not None:
-            body["settings"] = json_object(settings, "--settings")
-        return await api.post(PATH, body)
+        made = await client.providers.create(
+            kind,
+            name or kind,
+            base_url=address,
+            api_keys=[key] if key else [],
+            display_name=display_name or "",
+            settings=None if settings is None else json_object(settings, "--settings"),
+        )
+        return made.raw
 
-    made = with_api(lambda: find(url, token, data_dir), work)
+    made = with_client(lambda: find(url, token, data_dir), work)
     if as_json:
         typer.echo(json.dumps(made, indent=2))
     else:
@@ -85,10 +82,10 @@ def add(
 def listing(url: Url = None, token: Token = None, data_dir: Place = HERE, as_json: AsJson = False) -> None:
     """List the model providers; keys are masked."""
 
-    async def work(api: "Api") -> Any:
-        return await api.get(PATH)
+    async def work(client: "AsyncTurnstone", _: Target) -> list[Any]:
+        return [each.raw for each in await client.providers.list()]
 
-    found = with_api(lambda: find(url, token, data_dir), work)
+    found = with_client(lambda: find(url, token, data_dir), work)
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return

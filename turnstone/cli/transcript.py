@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from turnstone.cli.stream import Event
-
+Event = Mapping[str, Any]
 RESTING = frozenset({"waiting", "error", "requires_action"})
 
 
