@@ -1,0 +1,168 @@
+"""The words of messages, as full text search finds them (wire-api.md 3.2): read by the sweep, after the fact.
+
+To read a message of two pages takes a millisecond, more than all else that storing it does. So messages are stored
+without, and the sweep reads them in batches; a search reads for itself what the sweep has not come to yet.
+
+The configuration is `simple`: people write in many languages, and code in none; a stemmer of the wrong one hides words.
+"""
+
+import html
+from typing import Any, LiteralString
+
+from models.parts import from_rest, to_rest
+from models.store.database import Row, fetch
+from models.store.session import Session
+
+READ = 100_000  # characters of a message; a tsvector holds a megabyte
+UNREAD = 5_000  # messages, of all chats, that a search reads for itself
+BATCH = 2_000
+
+SAID: LiteralString = """
+    (SELECT string_agg(said #>> '{}', E'\\n') FROM jsonb_path_query(m.content, '$[*] ? (@.type == "text").text') AS said)
+"""
+"""The text of a message `m`, NULL without any."""
+
+FINDABLE: LiteralString = "m.role IN ('user', 'assistant') AND NOT m.deleted AND m.visibility <> 'model'"
+"""Of a message `m`: what its readers see of it."""
+
+SPOKEN: LiteralString = f"to_tsvector('simple', left({SAID}, 100000))"
+"""The words of a message `m`, as `asked.words` may match them."""
+
+ASKED: LiteralString = """
+    asked AS MATERIALIZED (
+        SELECT CASE WHEN numnode(given) > 0 THEN given END AS words FROM plainto_tsquery('simple', %(search)s) AS given)
+"""
+"""Common table: what is sought; where that has no word in it, nothing is found."""
+
+FRESH: LiteralString = """
+    fresh AS MATERIALIZED (
+        SELECT greatest((SELECT message_id FROM chat_message_words_mark),
+            (SELECT max(id) FROM chat_messages) - 5000) AS after_id)
+"""
+"""Common table: the messages after this one are read by the search itself."""
+
+# No word of a text begins with a space, so these can not be said.
+CHAT_WORD: LiteralString = "quote_literal(' chat ' || c.id::text)::tsquery"
+OWNER_WORD: LiteralString = "quote_literal(' owner ' || %(caller_key)s::text)::tsquery"
+
+HOLDS: LiteralString = f"""
+    (EXISTS (SELECT FROM chat_message_words w JOIN chat_messages m ON m.id = w.message_id
+             WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}) AND {FINDABLE})
+     OR EXISTS (SELECT FROM chat_messages m
+                WHERE m.chat_id = c.id AND m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
+                    AND {SPOKEN} @@ (SELECT words FROM asked)))
+"""  # noqa: S608 - fixed text
+"""Is what is asked said in the chat `c`?"""
+
+# At most so many places of one chat are looked at; of them the newest is shown.
+MATCH: LiteralString = f"""
+    LEFT JOIN LATERAL (
+        SELECT max(place.id) AS id FROM (
+            (SELECT m.id FROM chat_message_words w JOIN chat_messages m ON m.id = w.message_id
+             WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}) AND {FINDABLE} LIMIT 100)
+            UNION ALL
+            (SELECT m.id FROM chat_messages m
+             WHERE m.chat_id = c.id AND m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
+                 AND {SPOKEN} @@ (SELECT words FROM asked) ORDER BY m.id DESC LIMIT 1)) AS place
+    ) AS place ON true
+    LEFT JOIN LATERAL (
+        SELECT translate({SAID}, %(marks)s, '') AS text FROM chat_messages m WHERE m.id = place.id
+    ) AS said ON true
+"""  # noqa: S608 - fixed text
+
+# A long message is shown around the place where the first word of the search stands.
+SNIPPET: LiteralString = """
+    place.id AS match_id, ts_headline('simple',
+        CASE WHEN length(said.text) <= 8000 THEN said.text
+             ELSE substr(said.text, greatest(position(%(first)s IN lower(said.text)) - 1000, 1), 4000) END,
+        (SELECT words FROM asked), %(headline)s) AS match_snippet
+"""
+
+_BEGIN, _END = "\ue010", "\ue011"  # where a snippet is marked: nobody's characters
+
+
+def sought(search: str) -> dict[str, Any]:
+    """The parameters of ASKED and SNIPPET."""
+    return {
+        "search": to_rest(search),
+        "first": search.split()[0].lower() if search.split() else "",
+        "marks": _BEGIN + _END,
+        "headline": f'StartSel="{_BEGIN}", StopSel="{_END}", MinWords=12, MaxWords=30',
+    }
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """`search_match` of a row with SNIPPET: HTML in which what was sought is marked, and all else escaped."""
+    if row["match_id"] is None:
+        return {}
+    snippet = html.escape(from_rest(row["match_snippet"] or ""))
+    snippet = snippet.replace(_BEGIN, "<mark>").replace(_END, "</mark>")
+    return {"search_match": {"message_id": row["match_id"], "snippet": snippet}}
+
+
+def hits(everybody: bool) -> LiteralString:
+    """Common tables that end in `hits`: the chats in which it is said, of the caller's or of everybody's."""
+    return f"""
+        recent AS MATERIALIZED (
+            SELECT m.chat_id, m.content FROM chat_messages m JOIN chats c ON c.id = m.chat_id
+            WHERE m.id > (SELECT after_id FROM fresh) AND {FINDABLE} AND {_EVERYBODYS if everybody else _OWN}),
+        hits AS MATERIALIZED (
+            SELECT m.chat_id FROM chat_message_words w JOIN chat_messages m ON m.id = w.message_id
+            WHERE w.words @@ ((SELECT words FROM asked){'' if everybody else f' && {OWNER_WORD}'}) AND {FINDABLE}
+            UNION SELECT m.chat_id FROM recent m WHERE {SPOKEN} @@ (SELECT words FROM asked))
+    """  # noqa: S608 - fixed text
+
+
+_OWN: LiteralString = "c.owner_id = %(caller)s"
+_EVERYBODYS: LiteralString = "(c.owner_id = %(caller)s OR c.user_acl <> '{}' OR c.group_acl <> '{}')"
+
+_MARK: LiteralString = "SELECT * FROM chat_message_words_mark FOR UPDATE SKIP LOCKED"
+# A transaction that began later takes higher ids than any that was there then. One that has only read for so long (a
+# backup) is not about to write.
+_SETTLED: LiteralString = """
+    SELECT coalesce(min(xact_start), clock_timestamp()) > %(candidate_at)s::timestamptz AS settled
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND (backend_xid IS NOT NULL OR xact_start > clock_timestamp() - interval '5 minutes')
+"""
+_READ: LiteralString = f"""
+    WITH stretch AS MATERIALIZED (
+        SELECT m.id FROM chat_messages m WHERE m.id > %(after_id)s ORDER BY m.id LIMIT %(limit)s),
+    read AS MATERIALIZED (
+        SELECT m.id, m.chat_id, {SPOKEN} AS words
+        FROM stretch JOIN chat_messages m ON m.id = stretch.id
+        WHERE {FINDABLE} AND NOT EXISTS (SELECT FROM chat_message_words w WHERE w.message_id = m.id)),
+    added AS (
+        INSERT INTO chat_message_words (message_id, words)
+        SELECT r.id, strip(r.words) || array_to_tsvector(ARRAY[' chat ' || c.id::text, ' owner ' || c.owner_id::text])
+        FROM read r JOIN chats c ON c.id = r.chat_id WHERE r.words <> ''
+        ON CONFLICT DO NOTHING RETURNING message_id)
+    SELECT (SELECT count(*) FROM stretch) AS seen, (SELECT max(id) FROM stretch) AS upto,
+        (SELECT count(*) FROM added) AS added
+"""  # noqa: S608 - fixed text
+_MOVE: LiteralString = """
+    UPDATE chat_message_words_mark
+    SET message_id = %(message_id)s, candidate_id = %(candidate_id)s, candidate_at = clock_timestamp()
+"""
+
+
+async def read(session: Session, limit: int = BATCH) -> int:
+    """Read messages that nobody has read yet, oldest first; how many were looked at.
+
+    One worker at a time. What is committed out of turn is not passed over: the mark moves past a message only when
+    every transaction has ended that may have taken a lower id. Until then the messages behind it are looked at again.
+    """
+    held = await fetch(session, _MARK)
+    if not held:
+        return 0
+    [mark] = held
+    waits = mark["candidate_id"] > mark["message_id"]
+    if waits:
+        [found] = await fetch(session, _SETTLED, {"candidate_at": mark["candidate_at"]})
+        waits = not found["settled"]
+    begin = mark["message_id"] if waits else mark["candidate_id"]
+    [done] = await fetch(session, _READ, {"after_id": begin, "limit": limit})
+    upto = mark["candidate_id"] if waits else done["upto"] or begin
+    if (begin, upto) != (mark["message_id"], mark["candidate_id"]):
+        await fetch(session, _MOVE, {"message_id": begin, "candidate_id": upto})
+    return 0 if waits else int(done["seen"])
