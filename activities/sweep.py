@@ -22,7 +22,7 @@ MOST = 1000  # chats nudged because nobody drives them
 MOST_STALLED = 100  # chats nudged again although they are driven
 STALLED_AFTER = timedelta(seconds=20)
 MOST_BATCHES = 20  # of each kind in one sweep
-MOST_READINGS = 5  # batches of messages in one sweep
+MOST_READINGS = 10  # batches of messages in one sweep
 LITTLE = 1000  # rows: less than any kind's batch
 TOGETHER = 20  # nudges on their way at once
 TOGETHER_EXPIRED = 4  # of the database's connections

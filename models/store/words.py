@@ -25,12 +25,13 @@ SAID: LiteralString = """
 FINDABLE: LiteralString = "m.role IN ('user', 'assistant') AND NOT m.deleted AND m.visibility <> 'model'"
 """Of a message `m`: what its readers see of it."""
 
-SPOKEN: LiteralString = f"to_tsvector('simple', left({SAID}, 100000))"
+# Without what begins a tag: the words of a tag are words as well.
+SPOKEN: LiteralString = f"to_tsvector('simple', translate(left({SAID}, 100000), '<', ' '))"
 """The words of a message `m`, as `asked.words` may match them."""
 
 ASKED: LiteralString = """
     asked AS MATERIALIZED (
-        SELECT CASE WHEN numnode(given) > 0 THEN given END AS words FROM plainto_tsquery('simple', %(search)s) AS given)
+        SELECT CASE WHEN numnode(given) > 0 THEN given END AS words FROM plainto_tsquery('simple', translate(%(search)s, '<', ' ')) AS given)
 """
 """Common table: what is sought; where that has no word in it, nothing is found."""
 
@@ -45,28 +46,41 @@ FRESH: LiteralString = """
 CHAT_WORD: LiteralString = "quote_literal(' chat ' || c.id::text)::tsquery"
 OWNER_WORD: LiteralString = "quote_literal(' owner ' || %(caller_key)s::text)::tsquery"
 
-HOLDS: LiteralString = f"""
-    (EXISTS (SELECT FROM chat_message_words w JOIN chat_messages m ON m.id = w.message_id
-             WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}) AND {FINDABLE})
-     OR EXISTS (SELECT FROM chat_messages m
-                WHERE m.chat_id = c.id AND m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
-                    AND {SPOKEN} @@ (SELECT words FROM asked)))
+# A word that is said often is said in one of these, and one that is not is rare in the index as well: to look for a word
+# that is everywhere by way of the index costs as much as it has places.
+_LATELY: LiteralString = f"""
+    SELECT lately.id FROM (
+        SELECT m.id FROM chat_messages m WHERE m.chat_id = c.id AND {FINDABLE} ORDER BY m.id DESC LIMIT 16) AS lately
+    JOIN chat_message_words w ON w.message_id = lately.id WHERE w.words @@ (SELECT words FROM asked)
 """  # noqa: S608 - fixed text
+
+# How rare a chat's words are is not known when a search is planned. Materialized, they are planned to be read to the end,
+# which is what the index is for; where only one is wanted, it would be sought row by row.
+_EVER: LiteralString = f"""
+    WITH saying AS MATERIALIZED (
+        SELECT w.message_id FROM chat_message_words w WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}))
+    SELECT m.id FROM saying JOIN chat_messages m ON m.id = saying.message_id WHERE {FINDABLE}
+"""  # noqa: S608 - fixed text
+
+_UNREAD: LiteralString = f"""
+    SELECT m.id FROM chat_messages m
+    WHERE m.chat_id = c.id AND m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
+        AND {SPOKEN} @@ (SELECT words FROM asked)
+"""  # noqa: S608 - fixed text
+
+HOLDS: LiteralString = f"(EXISTS ({_LATELY}) OR EXISTS ({_UNREAD}) OR EXISTS ({_EVER}))"
 """Is what is asked said in the chat `c`?"""
 
-# At most so many places of one chat are looked at; of them the newest is shown.
+# Of old places, at most a hundred are looked at; of them the newest is shown.
 MATCH: LiteralString = f"""
     LEFT JOIN LATERAL (
-        SELECT max(place.id) AS id FROM (
-            (SELECT m.id FROM chat_message_words w JOIN chat_messages m ON m.id = w.message_id
-             WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}) AND {FINDABLE} LIMIT 100)
-            UNION ALL
-            (SELECT m.id FROM chat_messages m
-             WHERE m.chat_id = c.id AND m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
-                 AND {SPOKEN} @@ (SELECT words FROM asked) ORDER BY m.id DESC LIMIT 1)) AS place
+        SELECT coalesce(
+            (SELECT max(unread.id) FROM ({_UNREAD}) AS unread),
+            (SELECT max(lately.id) FROM ({_LATELY}) AS lately),
+            (SELECT max(ever.id) FROM ({_EVER} LIMIT 100) AS ever)) AS id
     ) AS place ON true
     LEFT JOIN LATERAL (
-        SELECT translate({SAID}, %(marks)s, '') AS text FROM chat_messages m WHERE m.id = place.id
+        SELECT translate({SAID}, '<' || %(marks)s, %(less)s) AS text FROM chat_messages m WHERE m.id = place.id
     ) AS said ON true
 """  # noqa: S608 - fixed text
 
@@ -78,15 +92,18 @@ SNIPPET: LiteralString = """
         (SELECT words FROM asked), %(headline)s) AS match_snippet
 """
 
-_BEGIN, _END = "\ue010", "\ue011"  # where a snippet is marked: nobody's characters
+# Where a snippet is marked, and what stands for `<` in it, as tags are left out of snippets: nobody's characters.
+_BEGIN, _END, _LESS = "\x82", "\x83", "\x84"
 
 
 def sought(search: str) -> dict[str, Any]:
     """The parameters of ASKED and SNIPPET."""
+    rested: str = to_rest(search)
     return {
-        "search": to_rest(search),
-        "first": search.split()[0].lower() if search.split() else "",
-        "marks": _BEGIN + _END,
+        "search": rested,
+        "first": (rested.split() or [""])[0].lower(),
+        "marks": _BEGIN + _END + _LESS,
+        "less": _LESS,
         "headline": f'StartSel="{_BEGIN}", StopSel="{_END}", MinWords=12, MaxWords=30',
     }
 
@@ -95,7 +112,7 @@ def shown(row: Row) -> dict[str, Any]:
     """`search_match` of a row with SNIPPET: HTML in which what was sought is marked, and all else escaped."""
     if row["match_id"] is None:
         return {}
-    snippet = html.escape(from_rest(row["match_snippet"] or ""))
+    snippet = html.escape(from_rest(row["match_snippet"] or "").replace(_LESS, "<"))
     snippet = snippet.replace(_BEGIN, "<mark>").replace(_END, "</mark>")
     return {"search_match": {"message_id": row["match_id"], "snippet": snippet}}
 
@@ -156,13 +173,13 @@ async def read(session: Session, limit: int = BATCH) -> int:
     if not held:
         return 0
     [mark] = held
-    waits = mark["candidate_id"] > mark["message_id"]
-    if waits:
+    settled = mark["candidate_id"] == mark["message_id"]
+    if not settled:
         [found] = await fetch(session, _SETTLED, {"candidate_at": mark["candidate_at"]})
-        waits = not found["settled"]
-    begin = mark["message_id"] if waits else mark["candidate_id"]
-    [done] = await fetch(session, _READ, {"after_id": begin, "limit": limit})
-    upto = mark["candidate_id"] if waits else done["upto"] or begin
-    if (begin, upto) != (mark["message_id"], mark["candidate_id"]):
-        await fetch(session, _MOVE, {"message_id": begin, "candidate_id": upto})
-    return 0 if waits else int(done["seen"])
+        settled = found["settled"]
+    # From the old mark on: between it and the new one, something may have come since it was read.
+    [done] = await fetch(session, _READ, {"after_id": mark["message_id"], "limit": limit})
+    if not settled or not done["seen"]:
+        return 0
+    await fetch(session, _MOVE, {"message_id": mark["candidate_id"], "candidate_id": done["upto"]})
+    return int(done["seen"])
