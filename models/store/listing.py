@@ -19,7 +19,7 @@ from models.store.chats import SHOWN, UNREAD, VISIBLE
 from models.store.database import Row, fetch
 from models.store.session import Session
 
-WALK = 200
+WALK = 100
 """Chats, the first of the list, that are asked one by one whether they say what is sought: often that fills a page."""
 
 # A root is its own root, so nothing is joined to find it.
@@ -207,7 +207,7 @@ def _conditions(asked: Filter, page: ChatPage, labelled: bool, walk: bool) -> tu
         (asked.pr, _PR),
         (asked.repo, _REPO),
         (asked.pr_title, "d.pull_request_title ILIKE %(pr_title)s ESCAPE ''"),
-        (asked.search and not walk, "c.id IN (SELECT chat_id FROM hits)"),
+        (asked.search and not walk, f"c.id IN (SELECT chat_id FROM hits) AND {words.HOLDS}"),
         (asked.has_unread is not None, f"({_is_unread()}) = %(has_unread)s"),
     )
     return tuple(condition for given, condition in asks if given)

@@ -29,9 +29,10 @@ FINDABLE: LiteralString = "m.role IN ('user', 'assistant') AND NOT m.deleted AND
 SPOKEN: LiteralString = f"to_tsvector('simple', translate(left({SAID}, 100000), '<', ' '))"
 """The words of a message `m`, as `asked.words` may match them."""
 
-ASKED: LiteralString = """
-    asked AS MATERIALIZED (
-        SELECT CASE WHEN numnode(given) > 0 THEN given END AS words FROM plainto_tsquery('simple', translate(%(search)s, '<', ' ')) AS given)
+_GIVEN: LiteralString = "plainto_tsquery('simple', translate(%(search)s, '<', ' '))"
+
+ASKED: LiteralString = f"""
+    asked AS MATERIALIZED (SELECT CASE WHEN numnode(given) > 0 THEN given END AS words FROM {_GIVEN} AS given)
 """
 """Common table: what is sought; where that has no word in it, nothing is found."""
 
@@ -69,7 +70,7 @@ _UNREAD: LiteralString = f"""
 """  # noqa: S608 - fixed text
 
 HOLDS: LiteralString = f"(EXISTS ({_LATELY}) OR EXISTS ({_UNREAD}) OR EXISTS ({_EVER}))"
-"""Is what is asked said in the chat `c`?"""
+"""Is what is asked said in the chat `c`, as it is now?"""
 
 # Of old places, at most a hundred are looked at; of them the newest is shown.
 MATCH: LiteralString = f"""
@@ -118,14 +119,17 @@ def shown(row: Row) -> dict[str, Any]:
 
 
 def hits(everybody: bool) -> LiteralString:
-    """Common tables that end in `hits`: the chats in which it is said, of the caller's or of everybody's."""
+    """Common tables that end in `hits`: the chats in which it was said at some time, the caller's or everybody's.
+
+    What is sought is written out here, for the planner to know how rare it is.
+    """
     return f"""
         recent AS MATERIALIZED (
             SELECT m.chat_id, m.content FROM chat_messages m JOIN chats c ON c.id = m.chat_id
             WHERE m.id > (SELECT after_id FROM fresh) AND {FINDABLE} AND {_EVERYBODYS if everybody else _OWN}),
         hits AS MATERIALIZED (
-            SELECT m.chat_id FROM chat_message_words w JOIN chat_messages m ON m.id = w.message_id
-            WHERE w.words @@ ((SELECT words FROM asked){'' if everybody else f' && {OWNER_WORD}'}) AND {FINDABLE}
+            SELECT w.chat_id FROM chat_message_words w
+            WHERE numnode({_GIVEN}) > 0 AND w.words @@ ({_GIVEN}{'' if everybody else f' && {OWNER_WORD}'})
             UNION SELECT m.chat_id FROM recent m WHERE {SPOKEN} @@ (SELECT words FROM asked))
     """  # noqa: S608 - fixed text
 
@@ -150,8 +154,8 @@ _READ: LiteralString = f"""
         FROM stretch JOIN chat_messages m ON m.id = stretch.id
         WHERE {FINDABLE} AND NOT EXISTS (SELECT FROM chat_message_words w WHERE w.message_id = m.id)),
     added AS (
-        INSERT INTO chat_message_words (message_id, words)
-        SELECT r.id, strip(r.words) || array_to_tsvector(ARRAY[' chat ' || c.id::text, ' owner ' || c.owner_id::text])
+        INSERT INTO chat_message_words (message_id, chat_id, words)
+        SELECT r.id, c.id, strip(r.words) || array_to_tsvector(ARRAY[' chat ' || c.id::text, ' owner ' || c.owner_id::text])
         FROM read r JOIN chats c ON c.id = r.chat_id WHERE r.words <> ''
         ON CONFLICT DO NOTHING RETURNING message_id)
     SELECT (SELECT count(*) FROM stretch) AS seen, (SELECT max(id) FROM stretch) AS upto,

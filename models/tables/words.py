@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, Index, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
@@ -20,6 +21,7 @@ class MessageWords(SQLModel, table=True):
     __table_args__ = (Index("ix_chat_message_words_words", "words", postgresql_using="gin"),)
 
     message_id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    chat_id: UUID
     words: Any = Field(sa_type=TSVECTOR, nullable=False)
 
 

@@ -18,6 +18,7 @@ def upgrade() -> None:
     op.create_table(
         'chat_message_words',
         sa.Column('message_id', sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column('chat_id', sa.Uuid(), nullable=False),
         sa.Column('words', postgresql.TSVECTOR(), nullable=False),
         sa.PrimaryKeyConstraint('message_id', name=op.f('pk_chat_message_words')),
     )
