@@ -21,7 +21,10 @@ router = Router(tags=["diffs"])
 
 
 @router.get(
-    "/{chat}/diff", response_model=ChatDiffContents, responses=raises(NotFound), summary="Get where a chat's changes are"
+    "/{chat}/diff",
+    response_model=ChatDiffContents,
+    responses=raises(NotFound),
+    summary="Get where a chat's changes are",
 )
 async def get_diff(chat: UUID, caller: Caller, resources: Opened) -> Response:
     """Branch, remote and pull request, as they were reported last; no git host is asked yet."""
@@ -40,7 +43,7 @@ async def get_diff(chat: UUID, caller: Caller, resources: Opened) -> Response:
 async def put_diff_status(
     chat: UUID, body: Annotated[Unread[ReportDiffStatus], body(ReportDiffStatus)], caller: Caller, resources: Opened
 ) -> Response:
-    """For what watches the repository; the owner's sidebar is told. It is shown with the chat, and searched by lists."""
+    """For what watches the repository: it is shown with the chat, found by lists, and the owner's sidebar is told."""
     async with resources.database.begin() as session:
         chats.require_update(caller, await chats.load(session, caller, chat))
         asked = body.read()

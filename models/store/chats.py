@@ -122,7 +122,9 @@ async def load_with(session: Session, caller: Principal, chat_id: UUID, *more: S
     return [rows[0], *others]
 
 
-async def children(session: Session, parents: Iterable[UUID], *, archived: bool | None) -> Mapping[UUID, list[dict[str, Any]]]:
+async def children(
+    session: Session, parents: Iterable[UUID], *, archived: bool | None
+) -> Mapping[UUID, list[dict[str, Any]]]:
     """The sub-agent chats of each parent, newest first, as Chats: one statement for all. `archived` None is any."""
     wanted = list(parents)
     families: dict[UUID, list[dict[str, Any]]] = defaultdict(list)

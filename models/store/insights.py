@@ -27,7 +27,8 @@ _PULL_REQUESTS: LiteralString = """
     family AS (
         SELECT current, pull_request, id FROM linked
         UNION SELECT l.current, l.pull_request, k.id FROM linked l JOIN chats k ON k.parent_chat_id = l.id
-        WHERE NOT EXISTS (SELECT FROM chat_diff_statuses o WHERE o.chat_id = k.id AND o.pull_request_state IS NOT NULL)),
+        WHERE NOT EXISTS (
+            SELECT FROM chat_diff_statuses o WHERE o.chat_id = k.id AND o.pull_request_state IS NOT NULL)),
     costs AS (
         SELECT f.current, f.pull_request, least(sum(m.total_cost_micros), 9223372036854775807)::bigint AS cost_micros
         FROM family f JOIN chat_messages m ON m.chat_id = f.id
@@ -40,7 +41,8 @@ _PULL_REQUESTS: LiteralString = """
         coalesce(nullif(k.display_name, ''), k.model, 'Unknown') AS display_name, coalesce(p.type, '') AS provider
     FROM newest n JOIN chat_diff_statuses d ON d.chat_id = n.id
         LEFT JOIN costs ON costs.current = n.current AND costs.pull_request = n.pull_request
-        LEFT JOIN chat_model_configs k ON k.id = n.last_model_config_id LEFT JOIN ai_providers p ON p.id = k.ai_provider_id
+        LEFT JOIN chat_model_configs k ON k.id = n.last_model_config_id
+        LEFT JOIN ai_providers p ON p.id = k.ai_provider_id
     ORDER BY n.chat_created_at DESC, n.id DESC
 """
 
@@ -99,7 +101,7 @@ def _totals(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _cost(rows: Iterable[Row]) -> int:
     """What they cost; what the wire cannot carry is the most it can."""
-    return min(sum(row["cost_micros"] for row in rows), _MOST)
+    return min(sum(int(row["cost_micros"]) for row in rows), _MOST)
 
 
 def _by_day(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ chats by their number or address, or for those that others share, begins at an i
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -39,13 +40,16 @@ _AFTER: LiteralString = f"""
 """  # noqa: S608 - fixed text
 _BEYOND: LiteralString = """
     (c.pin_order > 0, -c.pin_order, c.updated_at, c.id)
-        < ((SELECT pinned FROM after), (SELECT place FROM after), (SELECT updated_at FROM after), (SELECT id FROM after))
+        < ((SELECT pinned FROM after), (SELECT place FROM after),
+           (SELECT updated_at FROM after), (SELECT id FROM after))
 """
 _LABELLED: LiteralString = "c.labels <> '{}' AND c.labels @> %(labels)s::jsonb"
 _PR_STATUS: LiteralString = """
     CASE WHEN d.pull_request_state = 'open' AND d.pull_request_draft THEN 'draft'
          ELSE coalesce(d.pull_request_state, 'none') END = ANY(%(pr_statuses)s::text[])
 """
+# Where "none" is not asked for, chats that nothing is known of need not be looked at.
+_PR_STATE: LiteralString = "d.pull_request_state = ANY(%(pr_states)s::text[])"
 _DIFF_URL: LiteralString = """
     c.id IN (SELECT coalesce(k.root_chat_id, k.parent_chat_id, k.id)
              FROM chat_diff_statuses s JOIN chats k ON k.id = s.chat_id
@@ -73,14 +77,13 @@ async def list_for(
     wanted = _together(labels)
     if wanted is None:
         return []
-    params = {**chats.visible(caller), **_params(asked, page), "labels": orjson.dumps(to_rest(wanted)).decode()}
+    params = parameters(caller, asked, page, wanted)
     found: list[UUID] | None = None
     if asked.search:
-        params |= words.sought(asked.search)
         found = await _walk(session, asked, page, bool(labels), params)
         params["found"] = found
     # A plan for any parameters would sort all chats of the owner; to make one anew takes a tenth of that.
-    rows = await fetch(session, _statement(asked, page, bool(labels), found), params, prepare=False)
+    rows = await fetch(session, statement(asked, page, bool(labels), found), params, prepare=False)
     parents = [row["id"] for row in rows if row["has_children"]]
     families = await chats.children(session, parents, archived=asked.archived)
     return [_view(asked, row, families.get(row["id"], [])) for row in rows]
@@ -101,8 +104,14 @@ def _together(labels: Sequence[Mapping[str, str]]) -> dict[str, str] | None:
     return wanted
 
 
-def _params(asked: Filter, page: ChatPage) -> dict[str, Any]:
+def parameters(
+    caller: Principal, asked: Filter, page: ChatPage, labels: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What the list's statements are given."""
     return {
+        **chats.visible(caller),
+        **(words.sought(asked.search) if asked.search else {}),
+        "labels": orjson.dumps(to_rest(dict(labels))).decode(),
         "after_id": page.after_id,
         "limit": page.limit,
         "offset": page.offset,
@@ -111,6 +120,7 @@ def _params(asked: Filter, page: ChatPage) -> dict[str, Any]:
         "has_unread": asked.has_unread,
         "statuses": list(asked.statuses),
         "pr_statuses": list(asked.pr_statuses),
+        "pr_states": ["open" if each == "draft" else each for each in asked.pr_statuses],
         "diff_url": to_rest(asked.diff_url),
         "pr": asked.pr,
         "title": _pattern(asked.title),
@@ -123,8 +133,8 @@ def _pattern(text: str) -> str:
     return f"%{to_rest(text)}%"
 
 
-def _statement(asked: Filter, page: ChatPage, labelled: bool, found: list[UUID] | None) -> LiteralString:
-    """What reads the rows of the page; `found` are its chats, if they are known by now."""
+def statement(asked: Filter, page: ChatPage, labelled: bool, found: list[UUID] | None = None) -> LiteralString:
+    """What reads the rows of the page with `parameters`; `found` are its chats, if they are known by now."""
     tables: list[LiteralString] = [_AFTER] if page.after_id is not None else []
     if asked.search:
         tables += [words.ASKED, words.FRESH]
@@ -135,10 +145,11 @@ def _statement(asked: Filter, page: ChatPage, labelled: bool, found: list[UUID] 
             tables.append(words.hits(everybody=SHARED in asked.sources))
         tables.append(f"page AS MATERIALIZED ({_page(asked, page, labelled)})")
     return f"""
-        WITH {', '.join(tables)}
-        SELECT {SHOWN}, {_NAMED}, {UNREAD}, {_HAS_CHILDREN}, {diffs.COLUMN} {f', {words.SNIPPET}' if asked.search else ''}
+        WITH {", ".join(tables)}
+        SELECT {SHOWN}, {_NAMED}, {UNREAD}, {_HAS_CHILDREN}, {diffs.COLUMN}
+            {f", {words.SNIPPET}" if asked.search else ""}
         FROM page p JOIN chats c ON c.id = p.id JOIN users u ON u.id = c.owner_id {diffs.BESIDE}
-            {words.MATCH if asked.search else ''}
+            {words.MATCH if asked.search else ""}
         ORDER BY {_ORDER}
     """  # noqa: S608 - fixed text
 
@@ -153,7 +164,7 @@ async def _walk(
     tables = [*([_AFTER] if page.after_id is not None else []), words.ASKED, words.FRESH]
     silent = _page(asked, page, labelled, walk=True)
     statement: LiteralString = f"""
-        WITH {', '.join(tables)}, first AS MATERIALIZED ({silent})
+        WITH {", ".join(tables)}, first AS MATERIALIZED ({silent})
         SELECT (SELECT count(*) FROM first) AS walked, ARRAY(
             SELECT c.id FROM (SELECT id FROM first ORDER BY {_PLACED} OFFSET 0) AS c WHERE {words.HOLDS}
             LIMIT %(reach)s) AS ids
@@ -181,6 +192,11 @@ def _page(asked: Filter, page: ChatPage, labelled: bool, *, walk: bool = False) 
         # These are few: their states are told apart when they have been found.
         branches.append(_branch((_OTHERS, *(states if len(states) == 1 else ()), *conditions)))
     cut: LiteralString = "LIMIT %(walk)s" if walk else "LIMIT %(limit)s OFFSET %(offset)s"
+    if asked.search and not walk:
+        # Those who said it at some time are asked one by one, in order, whether they still do: until the page is full.
+        gathered: LiteralString = ") UNION ALL (".join(branches)
+        inner: LiteralString = f"SELECT * FROM (({gathered})) AS c ORDER BY {_PLACED} OFFSET 0"  # noqa: S608 - fixed text
+        return f"SELECT * FROM ({inner}) AS c WHERE {words.HOLDS} {cut}"  # noqa: S608 - fixed text
     if len(branches) == 1:
         return f"{branches[0]} {cut}"
     reach: LiteralString = "LIMIT %(walk)s" if walk else "LIMIT %(reach)s"
@@ -191,7 +207,7 @@ def _page(asked: Filter, page: ChatPage, labelled: bool, *, walk: bool = False) 
 def _branch(conditions: Sequence[LiteralString]) -> LiteralString:
     return f"""
         SELECT {_PLACE} FROM chats c {_ROOT} {diffs.BESIDE}
-        WHERE c.parent_chat_id IS NULL AND {VISIBLE} AND {' AND '.join(conditions)}
+        WHERE c.parent_chat_id IS NULL AND {VISIBLE} AND {" AND ".join(conditions)}
         ORDER BY {_ORDER}"""  # noqa: S608 - fixed text
 
 
@@ -203,11 +219,12 @@ def _conditions(asked: Filter, page: ChatPage, labelled: bool, walk: bool) -> tu
         (asked.title, "c.title ILIKE %(title)s ESCAPE ''"),
         (asked.statuses, "c.status = ANY(%(statuses)s::text[])"),
         (asked.pr_statuses, _PR_STATUS),
+        (asked.pr_statuses and "none" not in asked.pr_statuses, _PR_STATE),
         (asked.diff_url, _DIFF_URL),
         (asked.pr, _PR),
         (asked.repo, _REPO),
         (asked.pr_title, "d.pull_request_title ILIKE %(pr_title)s ESCAPE ''"),
-        (asked.search and not walk, f"c.id IN (SELECT chat_id FROM hits) AND {words.HOLDS}"),
+        (asked.search and not walk, "c.id IN (SELECT chat_id FROM hits)"),
         (asked.has_unread is not None, f"({_is_unread()}) = %(has_unread)s"),
     )
     return tuple(condition for given, condition in asks if given)

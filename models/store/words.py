@@ -15,10 +15,11 @@ from models.store.session import Session
 
 READ = 100_000  # characters of a message; a tsvector holds a megabyte
 UNREAD = 5_000  # messages, of all chats, that a search reads for itself
-BATCH = 2_000
+BATCH = 1_000
 
 SAID: LiteralString = """
-    (SELECT string_agg(said #>> '{}', E'\\n') FROM jsonb_path_query(m.content, '$[*] ? (@.type == "text").text') AS said)
+    (SELECT string_agg(said #>> '{}', E'\\n')
+     FROM jsonb_path_query(m.content, '$[*] ? (@.type == "text").text') AS said)
 """
 """The text of a message `m`, NULL without any."""
 
@@ -33,7 +34,7 @@ _GIVEN: LiteralString = "plainto_tsquery('simple', translate(%(search)s, '<', ' 
 
 ASKED: LiteralString = f"""
     asked AS MATERIALIZED (SELECT CASE WHEN numnode(given) > 0 THEN given END AS words FROM {_GIVEN} AS given)
-"""
+"""  # noqa: S608 - fixed text
 """Common table: what is sought; where that has no word in it, nothing is found."""
 
 FRESH: LiteralString = """
@@ -47,16 +48,16 @@ FRESH: LiteralString = """
 CHAT_WORD: LiteralString = "quote_literal(' chat ' || c.id::text)::tsquery"
 OWNER_WORD: LiteralString = "quote_literal(' owner ' || %(caller_key)s::text)::tsquery"
 
-# A word that is said often is said in one of these, and one that is not is rare in the index as well: to look for a word
-# that is everywhere by way of the index costs as much as it has places.
+# A word that is said often is said in one of these; one that is not is rare in the index as well. To find a word that
+# is everywhere by way of the index costs as much as there are places.
 _LATELY: LiteralString = f"""
     SELECT lately.id FROM (
         SELECT m.id FROM chat_messages m WHERE m.chat_id = c.id AND {FINDABLE} ORDER BY m.id DESC LIMIT 16) AS lately
     JOIN chat_message_words w ON w.message_id = lately.id WHERE w.words @@ (SELECT words FROM asked)
 """  # noqa: S608 - fixed text
 
-# How rare a chat's words are is not known when a search is planned. Materialized, they are planned to be read to the end,
-# which is what the index is for; where only one is wanted, it would be sought row by row.
+# How rare a chat's words are is not known when a search is planned. What is materialized is planned to be read to its
+# end, for which the index is best; a single one would be sought row by row.
 _EVER: LiteralString = f"""
     WITH saying AS MATERIALIZED (
         SELECT w.message_id FROM chat_message_words w WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}))
@@ -129,7 +130,7 @@ def hits(everybody: bool) -> LiteralString:
             WHERE m.id > (SELECT after_id FROM fresh) AND {FINDABLE} AND {_EVERYBODYS if everybody else _OWN}),
         hits AS MATERIALIZED (
             SELECT w.chat_id FROM chat_message_words w
-            WHERE numnode({_GIVEN}) > 0 AND w.words @@ ({_GIVEN}{'' if everybody else f' && {OWNER_WORD}'})
+            WHERE numnode({_GIVEN}) > 0 AND w.words @@ ({_GIVEN}{"" if everybody else f" && {OWNER_WORD}"})
             UNION SELECT m.chat_id FROM recent m WHERE {SPOKEN} @@ (SELECT words FROM asked))
     """  # noqa: S608 - fixed text
 
@@ -155,7 +156,8 @@ _READ: LiteralString = f"""
         WHERE {FINDABLE} AND NOT EXISTS (SELECT FROM chat_message_words w WHERE w.message_id = m.id)),
     added AS (
         INSERT INTO chat_message_words (message_id, chat_id, words)
-        SELECT r.id, c.id, strip(r.words) || array_to_tsvector(ARRAY[' chat ' || c.id::text, ' owner ' || c.owner_id::text])
+        SELECT r.id, c.id,
+            strip(r.words) || array_to_tsvector(ARRAY[' chat ' || c.id::text, ' owner ' || c.owner_id::text])
         FROM read r JOIN chats c ON c.id = r.chat_id WHERE r.words <> ''
         ON CONFLICT DO NOTHING RETURNING message_id)
     SELECT (SELECT count(*) FROM stretch) AS seen, (SELECT max(id) FROM stretch) AS upto,

@@ -1,4 +1,4 @@
-"""The words of messages, kept apart from them: to index a message while it is stored would cost more than storing it."""
+"""The words of messages, kept apart: to index a message while it is stored would cost more than to store it."""
 
 from datetime import datetime
 from typing import Any

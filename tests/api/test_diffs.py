@@ -1,13 +1,19 @@
 """The branch and the pull request of a chat: told by a route, shown with the chat, announced beside it."""
 
+import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
+import orjson
 import pytest
 
+from models.events import WatchEvent
+from models.settings import Settings
 from models.store import diffs, moves
 from models.store.database import Database, Row, fetch
 from tests.api.conftest import Api, Person
+from tests.api.live_stage import staged
 from tests.api.talk import CHATS, Talk
 from tests.api.test_chats import child_of
 from tests.api.trips import trips
@@ -112,7 +118,8 @@ async def test_diff_contents_are_what_is_known_without_the_git_host(talk: Talk) 
 async def test_a_reference_changes_only_what_it_names(database: Database, seed: World) -> None:
     chat = await born(database, seed)
     rows: list[Row] = []
-    for given in ({"url": ADDRESS, "branch": "one"}, {"origin": REMOTE}, {"branch": "two"}):
+    named: tuple[dict[str, Any], ...] = ({"url": ADDRESS, "branch": "one"}, {"origin": REMOTE}, {"branch": "two"})
+    for given in named:
         async with database.begin() as session:
             await diffs.refer(session, await moves.lock(session, chat), **given)
         async with database.read() as session:
@@ -181,3 +188,17 @@ async def test_a_chat_with_all_that_belongs_to_it_takes_one_round_trip(talk: Tal
     with trips(talk.api.resources.database) as made:
         await talk.get(chat)
     assert made.count == 1
+
+
+async def test_the_owners_sidebar_is_told_of_a_report_with_the_diff_status(
+    database: Database, settings: Settings
+) -> None:
+    async with staged(database, settings) as stage, stage.socket(stage.two, "/watch") as socket:
+        address = f"http://{stage.one.address}{CHATS}/{stage.drive.chat_id}/diff-status"
+        async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}) as client:
+            told = (await client.put(address, json=FULL)).json()
+        async with asyncio.timeout(20):
+            event = orjson.loads(await socket.recv())
+    WatchEvent.model_validate(event)
+    assert (event["kind"], event["chat"]["id"]) == ("diff_status_change", str(stage.drive.chat_id))
+    assert event["chat"]["diff_status"] == told
