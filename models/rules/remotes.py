@@ -24,7 +24,9 @@ def branch_page(remote: str, branch: str) -> str | None:
         return None
     host, path = found
     kind = _provider(host)
-    return f"https://{host}/{path}/{_PAGES[kind]}/{quote(branch, safe='/')}" if kind else None
+    if kind is None:
+        return None
+    return f"https://{host}/{quote(path, safe='/%~')}/{_PAGES[kind]}/{quote(branch, safe='/')}"
 
 
 def _provider(host: str) -> str | None:

@@ -27,7 +27,7 @@ FINDABLE: LiteralString = "m.role IN ('user', 'assistant') AND NOT m.deleted AND
 """Of a message `m`: what its readers see of it."""
 
 # Without what begins a tag: the words of a tag are words as well.
-SPOKEN: LiteralString = f"to_tsvector('simple', translate(left({SAID}, 100000), '<', ' '))"
+SPOKEN: LiteralString = f"to_tsvector('simple', translate(left({SAID}, {READ}), '<', ' '))"
 """The words of a message `m`, as `asked.words` may match them."""
 
 _GIVEN: LiteralString = "plainto_tsquery('simple', translate(%(search)s, '<', ' '))"
@@ -37,11 +37,11 @@ ASKED: LiteralString = f"""
 """  # noqa: S608 - fixed text
 """Common table: what is sought; where that has no word in it, nothing is found."""
 
-FRESH: LiteralString = """
+FRESH: LiteralString = f"""
     fresh AS MATERIALIZED (
         SELECT greatest((SELECT message_id FROM chat_message_words_mark),
-            (SELECT max(id) FROM chat_messages) - 5000) AS after_id)
-"""
+            (SELECT max(id) FROM chat_messages) - {UNREAD}) AS after_id)
+"""  # noqa: S608 - fixed text
 """Common table: the messages after this one are read by the search itself."""
 
 # No word of a text begins with a space, so these can not be said.

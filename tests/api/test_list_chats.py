@@ -138,6 +138,13 @@ async def test_what_others_share_is_listed_when_asked_for(talk: Talk, api: Api, 
     ):
         paged += step
     assert paged == [UUID(row["id"]) for row in both]
+    for _ in ("as it is", "after the sweep"):
+        everywhere = "source:created_by_me,shared_with_me"
+        assert await found(talk, f"search:group {everywhere}") == [grouped]
+        assert await found(talk, f"search:mine {everywhere} archived:any") == [mine]
+        assert await found(talk, "search:mine source:shared_with_me") == []
+        assert await found(talk, f"search:private {everywhere}") == []
+        await read_all(api)
     # Who governs everything still has a list of their own, and nothing is shared with them by that.
     assert await found(Talk(api, owner), "source:created_by_me,shared_with_me archived:any") == [everyones]
     assert await found(Talk(api, owner), "source:shared_with_me", after_id=str(private)) == [everyones]

@@ -61,7 +61,7 @@ async def crowded(database: Database, seed: World) -> Database:
         await fetch(session, "UPDATE chat_message_words_mark SET message_id = (SELECT max(id) FROM chat_messages)")
     async with database.read() as session:
         for table in ("chats", "chat_messages", "chat_message_words", "chat_diff_statuses"):
-            await fetch(session, f"VACUUM ANALYZE {table}")  # type: ignore[arg-type]
+            await fetch(session, f"VACUUM ANALYZE {table}")
     return database
 
 
