@@ -18,7 +18,15 @@ class MessageWords(SQLModel, table=True):
     """
 
     __tablename__ = "chat_message_words"
-    __table_args__ = (Index("ix_chat_message_words_words", "words", postgresql_using="gin"),)
+    __table_args__ = (
+        # What was added last is read whole by each look into the index: so little, yet enough to be sorted in at once.
+        Index(
+            "ix_chat_message_words_words",
+            "words",
+            postgresql_using="gin",
+            postgresql_with={"gin_pending_list_limit": 512},
+        ),
+    )
 
     message_id: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
     chat_id: UUID
