@@ -22,7 +22,13 @@ def upgrade() -> None:
         sa.Column("words", postgresql.TSVECTOR(), nullable=False),
         sa.PrimaryKeyConstraint("message_id", name=op.f("pk_chat_message_words")),
     )
-    op.create_index("ix_chat_message_words_words", "chat_message_words", ["words"], postgresql_using="gin")
+    op.create_index(
+        "ix_chat_message_words_words",
+        "chat_message_words",
+        ["words"],
+        postgresql_using="gin",
+        postgresql_with={"gin_pending_list_limit": 512},
+    )
     op.create_table(
         "chat_message_words_mark",
         sa.Column("single", sa.Boolean(), server_default=sa.text("true"), nullable=False),
