@@ -33,11 +33,15 @@ async def found(talk: Talk, q: str = "", **query: Any) -> list[UUID]:
 
 
 async def read_all(api: Api) -> None:
-    """What the sweep does."""
+    """What sweeps do, until nothing is left that a search would read for itself."""
+    behind = "SELECT message_id < (SELECT max(id) FROM chat_messages) AS behind FROM chat_message_words_mark"
     while True:
         async with api.resources.database.begin() as session:
-            if not await words.read(session):
-                return
+            await words.read(session)
+        async with api.resources.database.read() as session:
+            [mark] = await fetch(session, behind)
+        if not mark["behind"]:
+            return
 
 
 async def named(talk: Talk, *titles: str) -> list[UUID]:
