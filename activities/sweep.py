@@ -1,4 +1,4 @@
-"""The sweep effect: nudge chats whose nudge was lost, answer for late clients, purge. Each part is bounded."""
+"""The sweep effect: nudge chats whose nudge was lost, answer for late clients, purge, read for the search; bounded."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ from activities.resources import Resources
 from models.errors import NotFound, Unavailable
 from models.rules.states import Status
 from models.steps import SweepReply
-from models.store import idempotency, ledger, moves, standing, stream
+from models.store import idempotency, ledger, moves, standing, stream, words
 from workflows import effects
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ MOST = 1000  # chats nudged because nobody drives them
 MOST_STALLED = 100  # chats nudged again although they are driven
 STALLED_AFTER = timedelta(seconds=20)
 MOST_BATCHES = 20  # of each kind in one sweep
+MOST_READINGS = 10  # batches of messages in one sweep
 LITTLE = 1000  # rows: less than any kind's batch
 TOGETHER = 20  # nudges on their way at once
 TOGETHER_EXPIRED = 4  # of the database's connections
@@ -58,7 +59,9 @@ class Sweeping:
         expired = await self._expire(overdue)
         if lost:
             log.info("sweep (%s): %d of %d runnable chats were driven by nobody", reason, len(lost), runnable)
-        return SweepReply(looked_at=runnable, nudged=nudged, purged=await self._purge(), expired=expired)
+        purged = await self._purge()
+        await self._read_messages()
+        return SweepReply(looked_at=runnable, nudged=nudged, purged=purged, expired=expired)
 
     async def _nudge(self, lost: list[standing.Standing]) -> int:
         limit = asyncio.Semaphore(TOGETHER)
@@ -91,6 +94,13 @@ class Sweeping:
                 return moved.nudge
 
         return sum(await asyncio.gather(*map(expire, overdue)))
+
+    async def _read_messages(self) -> None:
+        """For the full text search; a deployment that is new to it is read in many sweeps."""
+        for _ in range(MOST_READINGS):
+            async with self._resources.database.begin() as session:
+                if await words.read(session) < words.BATCH:
+                    break
 
     async def _purge(self) -> int:
         """In short transactions, until little was left: one batch a sweep is less than a busy deployment writes."""

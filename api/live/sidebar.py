@@ -13,11 +13,12 @@ from api.live.watcher import Watcher
 from models.events import Event, tool_calls
 from models.parts import wire
 from models.principal import Principal
-from models.store import chats, live
+from models.store import chats, diffs, live
 from models.store.database import Database
 from models.store.notices import ChatNotice
 
 BACKLOG = 10_000  # notices that wait to be told
+DIFF = "diff_status_change"
 
 log = logging.getLogger(__name__)
 
@@ -77,10 +78,12 @@ class Sidebars:
             return
         async with self._database.read() as session:
             found = await live.light(session, notice.chat_id)
+            diff = await diffs.get(session, notice.chat_id) if DIFF in notice.watch else None
         if found is None:
             return
         chat, calls = found
-        shown = orjson.Fragment(orjson.dumps(chats.view(chat)))
+        more = {} if diff is None else {"diff_status": diffs.view(notice.chat_id, diff)}
+        shown = orjson.Fragment(orjson.dumps(chats.view(chat, **more)))
         for kind in notice.watch:
             body: dict[str, object] = {"kind": kind, "chat": shown}
             if kind == "action_required":

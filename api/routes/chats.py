@@ -1,10 +1,9 @@
-"""Chats: create one, list one's own, look at one."""
+"""Chats: create one, look at one."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Query
 from starlette.responses import Response
 
 from api.answers import answer
@@ -14,15 +13,14 @@ from api.content import accept
 from api.errors import raises
 from api.idempotency import OnlyOnce
 from api.nudges import nudge
-from api.parameters import Absent, Count
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.chats import Chat, CreateChat, DynamicTool
 from api.schemas.parts import NO_ID
-from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, UsageLimited, Validation
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, UsageLimited
 from models.parts import Part, can_rest, to_rest
 from models.principal import Principal
-from models.rules import instructions, labels, pages, titles
+from models.rules import instructions, labels, titles
 from models.store import catalog, chats, files, limits, moves
 from models.store.session import Session
 
@@ -94,24 +92,6 @@ async def create_chat(
         response = await once.keep(session, answer(chat, 201))
     nudge(resources, moved, "woken")
     return response
-
-
-@router.get("", response_model=list[Chat], responses=raises(Invalid), summary="List one's own chats")
-async def list_chats(
-    caller: Caller,
-    resources: Opened,
-    q: Annotated[str, Query(description="Search terms; not supported yet.")] = "",
-    label: Annotated[list[str] | None, Query(description="`key:value`; each one given must match.")] = None,
-    limit: Annotated[Count, Query(description="0 means 50.")] = None,
-    offset: Annotated[Count, Query()] = None,
-    after_id: Annotated[UUID | None, Absent, Query(description="The last chat of the page before.")] = None,
-) -> Response:
-    """Root chats that are not archived, pinned ones first, then the newest; each with its sub-agent chats."""
-    if q.strip():
-        raise Invalid("Invalid chat search query.", validations=[Validation("q", "search terms are not supported yet")])
-    wanted = labels.wanted(label or ())
-    async with resources.database.read() as session:
-        return answer(await chats.list_for(session, caller, pages.chats(limit, offset, after_id), labels=wanted))
 
 
 @router.get("/{chat}", response_model=Chat, responses=raises(NotFound), summary="Get a chat")

@@ -61,7 +61,7 @@ class ChatDiffStatus(BaseModel):
     """The pull request or branch that belongs to a chat; zero values when there is none."""
 
     chat_id: UUID
-    url: str | None = None
+    url: str | None = Field(default=None, description="Of the pull request; without one, of the branch.")
     pull_request_state: Literal["open", "merged", "closed"] | None = None
     pull_request_title: str
     pull_request_draft: bool
@@ -69,6 +69,26 @@ class ChatDiffStatus(BaseModel):
     additions: int
     deletions: int
     changed_files: int
+    author_login: str | None = None
+    author_avatar_url: str | None = None
+    base_branch: str | None = None
+    head_branch: str | None = None
+    pr_number: int | None = None
+    commits: int | None = None
+    approved: bool | None = None
+    reviewer_count: int | None = None
+    refreshed_at: AwareDatetime | None = None
+    stale_at: AwareDatetime | None = Field(default=None, description="When it should be looked at again.")
+
+
+class SearchMatch(BaseModel):
+    """A message that says what was sought."""
+
+    message_id: int
+    snippet: str = Field(
+        description="HTML: what was sought is in `<mark>`, all else is escaped.",
+        examples=["how a <mark>mutex</mark> works &amp; when"],
+    )
 
 
 class ChatFileMetadata(BaseModel):
@@ -112,6 +132,7 @@ class Chat(BaseModel):
     has_unread: bool = Field(description="Computed in lists and for children only.")
     warnings: list[str] | None = None
     client_type: Literal["ui", "api"]
+    search_match: SearchMatch | None = Field(default=None, description="In lists with `search:` only.")
     children: list["Chat"]
 
 

@@ -1,20 +1,18 @@
-"""Chats as their readers see them: who may see which, one, a list, and the wire form (wire-api.md 2.1, 3.2, 3.4).
+"""Chats as their readers see them: who may see which, one of them, and the wire form (wire-api.md 2.1, 3.4).
 
 `visible` is the one door: every read of a chat in somebody's name goes through it.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, LiteralString
 from uuid import UUID
 
-import orjson
-
 from models.errors import NotFound
-from models.parts import from_rest, to_rest
+from models.parts import from_rest
 from models.principal import OrgRole, Principal, Scope
 from models.rules.moments import rfc3339
-from models.rules.pages import ChatPage
+from models.store import diffs
 from models.store.database import Row, fetch, fetch_together
 from models.store.session import Session
 
@@ -27,13 +25,13 @@ _ACL_AND_OWNER = """
 """
 
 # What a Chat shows, and no more: lists are hot, and their rows are many.
-_SHOWN = """
+SHOWN: LiteralString = """
     c.id, c.organization_id, c.owner_id, c.parent_chat_id, c.root_chat_id, c.last_model_config_id, c.title, c.status,
     c.plan_mode, c.last_error, c.last_turn_summary, c.created_at, c.updated_at, c.archived, c.pin_order,
     c.mcp_server_ids, c.labels, c.client_type
 """
 
-_UNREAD = """
+UNREAD: LiteralString = """
     EXISTS (SELECT 1 FROM chat_messages m
               WHERE m.chat_id = c.id AND m.role = 'assistant' AND NOT m.deleted AND m.visibility <> 'model'
                 AND m.id > coalesce(c.last_read_message_id, 0)) AS has_unread
@@ -45,7 +43,7 @@ _FROM = """
     LEFT JOIN chats r ON r.id = coalesce(c.root_chat_id, c.parent_chat_id)
 """
 
-VISIBLE = """
+VISIBLE: LiteralString = """
     (%(reads)s AND (
         %(governs_all)s
         OR c.organization_id = ANY(%(governs)s::uuid[])
@@ -60,30 +58,15 @@ VISIBLE = """
 _ONE = f"SELECT c.*, {_ACL_AND_OWNER} {_FROM} WHERE c.id = %(chat_id)s AND {VISIBLE}"
 
 _CHILDREN = f"""
-    SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD} {_FROM}
-    WHERE c.parent_chat_id = ANY(%(parents)s::uuid[]) AND c.archived = %(archived)s
+    SELECT {SHOWN}, {_ACL_AND_OWNER}, {UNREAD}, {diffs.COLUMN} {_FROM} {diffs.BESIDE}
+    WHERE c.parent_chat_id = ANY(%(parents)s::uuid[])
+      AND (%(archived)s::boolean IS NULL OR c.archived = %(archived)s)
     ORDER BY c.created_at DESC, c.id DESC
 """
 _FAMILY = f"""
-    SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD} {_FROM}
+    SELECT {SHOWN}, {_ACL_AND_OWNER}, {UNREAD}, {diffs.COLUMN} {_FROM} {diffs.BESIDE}
     WHERE c.parent_chat_id = %(chat)s AND c.archived = (SELECT p.archived FROM chats p WHERE p.id = %(chat)s)
     ORDER BY c.created_at DESC, c.id DESC
-"""  # noqa: S608 - fixed text
-
-# A root is its own root, so nothing is joined to find it.
-_LIST = f"""
-    SELECT {_SHOWN}, {_ACL_AND_OWNER}, {_UNREAD}, EXISTS (
-        SELECT FROM chats k WHERE k.parent_chat_id = c.id AND k.archived = %(archived)s) AS has_children
-    FROM chats c JOIN users u ON u.id = c.owner_id CROSS JOIN LATERAL (SELECT c.user_acl, c.group_acl) AS r
-    WHERE {VISIBLE}
-      AND c.owner_id = %(caller)s AND c.parent_chat_id IS NULL AND c.archived = %(archived)s
-      AND c.labels @> ALL(%(labels)s::jsonb[])
-      AND (%(after_id)s::uuid IS NULL
-           OR (c.pin_order > 0, -c.pin_order, c.updated_at, c.id)
-              < (SELECT a.pin_order > 0, -a.pin_order, a.updated_at, a.id
-                 FROM chats a WHERE a.id = %(after_id)s AND a.owner_id = %(caller)s))
-    ORDER BY c.pin_order > 0 DESC, -c.pin_order DESC, c.updated_at DESC, c.id DESC
-    LIMIT %(limit)s OFFSET %(offset)s
 """  # noqa: S608 - fixed text
 
 _FILES = """
@@ -143,39 +126,15 @@ async def load_with(session: Session, caller: Principal, chat_id: UUID, *more: S
     return [rows[0], *others]
 
 
-async def list_for(
-    session: Session,
-    caller: Principal,
-    page: ChatPage,
-    *,
-    archived: bool = False,
-    labels: Sequence[Mapping[str, str]] = (),
-) -> list[dict[str, Any]]:
-    """The caller's own root chats, pinned first, then the newest; each as a Chat with its children."""
-    rows = await fetch(
-        session,
-        _LIST,
-        {
-            **visible(caller),
-            "archived": archived,
-            "labels": [orjson.dumps(to_rest(dict(label))).decode() for label in labels],
-            "after_id": page.after_id,
-            "limit": page.limit,
-            "offset": page.offset,
-        },
-        prepare=False,  # a plan for any parameters sorts all chats of the owner; planning takes a tenth of that
-    )
-    families = await children(session, [row["id"] for row in rows if row["has_children"]], archived=archived)
-    return [_listed(row, families.get(row["id"], [])) for row in rows]
-
-
-async def children(session: Session, parents: Iterable[UUID], *, archived: bool) -> Mapping[UUID, list[dict[str, Any]]]:
-    """The sub-agent chats of each parent, newest first, as Chats: one statement for all parents."""
+async def children(
+    session: Session, parents: Iterable[UUID], *, archived: bool | None
+) -> Mapping[UUID, list[dict[str, Any]]]:
+    """The sub-agent chats of each parent, newest first, as Chats: one statement for all. `archived` None is any."""
     wanted = list(parents)
     families: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
     if wanted:
         for row in await fetch(session, _CHILDREN, {"parents": wanted, "archived": archived}):
-            families[row["parent_chat_id"]].append(_listed(row, []))
+            families[row["parent_chat_id"]].append(listed(row, []))
     return families
 
 
@@ -185,12 +144,17 @@ async def files(session: Session, chat_id: UUID) -> list[dict[str, Any]]:
 
 
 async def get(session: Session, caller: Principal, chat_id: UUID) -> dict[str, Any]:
-    """The chat as a Chat, with its files, if any, and its children, in one round trip; raises as `load` does."""
-    row, used, family = await load_with(
-        session, caller, chat_id, (_FILES, {"chat": chat_id}), (_FAMILY, {"chat": chat_id})
+    """The chat as a Chat, with its files and diff status, if any, and its children; raises as `load` does."""
+    about = {"chat": chat_id}
+    row, used, family, diff = await load_with(
+        session, caller, chat_id, (_FILES, about), (_FAMILY, about), (diffs.OF_CHAT, about)
     )
-    shown: dict[str, Any] = {"children": [_listed(child, []) for child in family]}
-    return view(row, **shown | ({"files": [_file(each) for each in used]} if used else {}))
+    shown: dict[str, Any] = {"children": [listed(child, []) for child in family]}
+    if used:
+        shown["files"] = [_file(each) for each in used]
+    if diff:
+        shown["diff_status"] = diffs.view(chat_id, diff[0])
+    return view(row, **shown)
 
 
 def view(row: Row, **more: Any) -> dict[str, Any]:
@@ -221,19 +185,6 @@ def view(row: Row, **more: Any) -> dict[str, Any]:
     return shown | more
 
 
-def no_diff(chat_id: UUID) -> dict[str, Any]:
-    """The ChatDiffStatus of a chat without one."""
-    return {
-        "chat_id": chat_id,
-        "pull_request_title": "",
-        "pull_request_draft": False,
-        "changes_requested": False,
-        "additions": 0,
-        "deletions": 0,
-        "changed_files": 0,
-    }
-
-
 def error(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A ChatError: stored ones without a kind, a message or `retryable` get what readers rely on."""
     shown: dict[str, Any] = from_rest(dict(stored))
@@ -255,5 +206,6 @@ def _file(row: Row) -> dict[str, Any]:
     }
 
 
-def _listed(row: Row, family: list[dict[str, Any]]) -> dict[str, Any]:
-    return view(row, has_unread=row["has_unread"], diff_status=no_diff(row["id"]), children=family)
+def listed(row: Row, family: list[dict[str, Any]]) -> dict[str, Any]:
+    """The chat as lists show it."""
+    return view(row, has_unread=row["has_unread"], diff_status=diffs.view(row["id"], row["diff"]), children=family)

@@ -49,10 +49,15 @@ def midnight_before(at: datetime, age: int) -> datetime:
 
 # Of an archived chat that is still being stopped, the partial answer is yet to come.
 _DELETE_CHATS: LiteralString = """
-    DELETE FROM chats WHERE id IN (
-        SELECT id FROM chats WHERE archived AND archived_at < %(cutoff)s AND status <> ALL(%(busy)s::text[])
-        ORDER BY archived_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-    RETURNING id
+    WITH gone AS (
+        DELETE FROM chats WHERE id IN (
+            SELECT id FROM chats WHERE archived AND archived_at < %(cutoff)s AND status <> ALL(%(busy)s::text[])
+            ORDER BY archived_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+        RETURNING id),
+    forgotten AS (
+        DELETE FROM chat_message_words WHERE message_id IN (
+            SELECT m.id FROM chat_messages m JOIN gone ON gone.id = m.chat_id))
+    SELECT id FROM gone
 """
 
 

@@ -12,7 +12,10 @@ from models.store.connection import Connection, Row, Statement
 
 CONNECT_TIMEOUT = 10  # seconds
 POOL_TIMEOUT = 10.0  # seconds
-SESSION_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000"
+# To compile a plan takes longer than any of our statements should run.
+SESSION_OPTIONS = (
+    "-c statement_timeout=30000 -c lock_timeout=10000 -c idle_in_transaction_session_timeout=60000 -c jit=off"
+)
 
 _BEGIN: Final = Statement("BEGIN", prepare=True)
 _COMMIT: Final = Statement("COMMIT", prepare=True)

@@ -43,6 +43,10 @@ class Chat(SQLModel, table=True):
         Index("ix_chats_parent_chat_id", "parent_chat_id", postgresql_where=text("parent_chat_id IS NOT NULL")),
         Index("ix_chats_root_chat_id", "root_chat_id", postgresql_where=text("root_chat_id IS NOT NULL")),
         Index("ix_chats_labels", "labels", postgresql_using="gin", postgresql_where=text("labels <> '{}'")),
+        # What others share, found by those it is shared with.
+        Index("ix_chats_user_acl", "user_acl", postgresql_using="gin", postgresql_where=text("user_acl <> '{}'")),
+        Index("ix_chats_group_acl", "group_acl", postgresql_using="gin", postgresql_where=text("group_acl <> '{}'")),
+        Index("ix_chats_failed", "owner_id", postgresql_where=text("status = 'error'")),
         Index(
             "ix_chats_runnable",
             "updated_at",

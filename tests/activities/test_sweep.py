@@ -88,6 +88,22 @@ async def test_one_sweep_purges_more_than_one_batch(stack: Stack) -> None:
         assert (await Sweeping(resources).sweep("test")).purged == more
 
 
+async def test_messages_are_read_for_the_full_text_search(stack: Stack) -> None:
+    async with worker(stack) as resources:
+        chat_id = await stack.create("hello")
+        await stack.rest(chat_id)
+        for _ in range(2):
+            await Sweeping(resources).sweep("test")
+    async with stack.database.read() as session:
+        rows = await fetch(
+            session,
+            "SELECT m.role, w.words @@ 'hello'::tsquery AS found FROM chat_message_words w "
+            "JOIN chat_messages m ON m.id = w.message_id ORDER BY m.id",
+        )
+    assert [row["role"] for row in rows] == ["user", "assistant"]
+    assert rows[0]["found"]
+
+
 async def forget_schedule(stack: Stack) -> None:
     """Workers of other tests leave their schedule on the shared server, and sweeps that nobody performs any more."""
     client = stack.temporal.client

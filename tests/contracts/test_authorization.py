@@ -217,6 +217,7 @@ RULES: dict[str, Rule] = {
     "GET {chats}/config/template-allowlist": deployment("R", 200, 404),
     "PUT {chats}/config/template-allowlist": deployment("W", 400, 404),
     "GET {chats}/cost/users": deployment("W", 200),
+    "GET {chats}/insights/pull-requests": deployment("R", 200),
     # one's own
     "GET {chats}/config/user-debug-logging": signed_in(),
     "PUT {chats}/config/user-debug-logging": deployment("A", 400),
@@ -226,8 +227,8 @@ RULES: dict[str, Rule] = {
     "GET {chats}/config/user-prompt": signed_in(),
     "PUT {chats}/config/user-prompt": deployment("A", 400),
     "GET {chats}/config/user-personal-model-overrides": signed_in(),
-    "PUT {chats}/config/user-personal-model-overrides/{context}": deployment("A", 400),
-    "GET /api/v2/users/{user}/ai-provider-keys": deployment("A", 200, known={"user": "me"}),
+    "PUT {chats}/config/user-personal-model-overrides/{context}": signed_in(403),
+    "GET /api/v2/users/{user}/ai-provider-keys": signed_in(known={"user": "me"}),
     "PUT /api/v2/users/{user}/ai-provider-keys/{ai_provider}": deployment("A", 400, known={"user": "me"}),
     "DELETE /api/v2/users/{user}/ai-provider-keys/{ai_provider}": deployment("A", 400, known={"user": "me"}),
     "GET {chats}/cost/{user}/summary": deployment("r", 200, known={"user": "me"}),
@@ -236,6 +237,7 @@ RULES: dict[str, Rule] = {
     "PUT /api/v2/notifications/inbox/{notification}/read-status": deployment("A", 400),
     # chats
     "GET {chats}": signed_in(),
+    "GET {chats}/by-workspace": signed_in(),
     "POST {chats}": creates(400, body={"content": []}),
     "POST {chats}/files": creates(400, query="?organization={organization}"),
     "WEBSOCKET {chats}/watch": deployment("r", 101),
@@ -262,6 +264,8 @@ RULES: dict[str, Rule] = {
     "POST {chats}/{chat}/title/regenerate": drives_what_it_reads(409),
     "POST {chats}/{chat}/title/propose": drives_what_it_reads(409),
     "PATCH {chats}/{chat}/acl": shares(400),
+    "GET {chats}/{chat}/diff": reads(),
+    "PUT {chats}/{chat}/diff-status": changes_what_it_reads(400),
     # the caller's token is gone after it
     "POST /api/v2/users/logout": signed_in(),
 }

@@ -1,0 +1,191 @@
+"""The words of messages, as full text search finds them (wire-api.md 3.2): read by the sweep, after the fact.
+
+To index a message of 2,000 characters where it is stored takes 0.4 ms, ten times what storing it takes. So messages are
+stored without, and the sweep reads them in batches; a search reads for itself what the sweep has not come to yet.
+
+The configuration is `simple`: people write in many languages, and code in none; a stemmer of the wrong one hides words.
+"""
+
+import html
+from typing import Any, LiteralString
+
+from models.parts import from_rest, to_rest
+from models.store.database import Row, fetch
+from models.store.session import Session
+
+READ = 100_000  # characters of a message; a tsvector holds a megabyte
+UNREAD = 5_000  # messages, of all chats, that a search reads for itself
+BATCH = 1_000
+
+SAID: LiteralString = """
+    (SELECT string_agg(said #>> '{}', E'\\n')
+     FROM jsonb_path_query(m.content, '$[*] ? (@.type == "text").text') AS said)
+"""
+"""The text of a message `m`, NULL without any."""
+
+FINDABLE: LiteralString = "m.role IN ('user', 'assistant') AND NOT m.deleted AND m.visibility <> 'model'"
+"""Of a message `m`: what its readers see of it."""
+
+# Without what begins a tag: the words of a tag are words as well.
+SPOKEN: LiteralString = f"to_tsvector('simple', translate(left({SAID}, {READ}), '<', ' '))"
+"""The words of a message `m`, as `asked.words` may match them."""
+
+_GIVEN: LiteralString = "plainto_tsquery('simple', translate(%(search)s, '<', ' '))"
+
+ASKED: LiteralString = f"""
+    asked AS MATERIALIZED (SELECT CASE WHEN numnode(given) > 0 THEN given END AS words FROM {_GIVEN} AS given)
+"""  # noqa: S608 - fixed text
+"""Common table: what is sought; where that has no word in it, nothing is found."""
+
+FRESH: LiteralString = f"""
+    fresh AS MATERIALIZED (
+        SELECT greatest((SELECT message_id FROM chat_message_words_mark),
+            (SELECT max(id) FROM chat_messages) - {UNREAD}) AS after_id)
+"""  # noqa: S608 - fixed text
+"""Common table: the messages after this one are read by the search itself."""
+
+# No word of a text begins with a space, so these can not be said.
+CHAT_WORD: LiteralString = "quote_literal(' chat ' || c.id::text)::tsquery"
+OWNER_WORD: LiteralString = "quote_literal(' owner ' || %(caller_key)s::text)::tsquery"
+
+# A word that is said often is said in one of these; one that is not is rare in the index as well. To find a word that
+# is everywhere by way of the index costs as much as there are places.
+_LATELY: LiteralString = f"""
+    SELECT lately.id FROM (
+        SELECT m.id FROM chat_messages m WHERE m.chat_id = c.id AND {FINDABLE} ORDER BY m.id DESC LIMIT 16) AS lately
+    JOIN chat_message_words w ON w.message_id = lately.id WHERE w.words @@ (SELECT words FROM asked)
+"""  # noqa: S608 - fixed text
+
+# How rare a chat's words are is not known when a search is planned. What is materialized is planned to be read to its
+# end, for which the index is best; a single one would be sought row by row.
+_EVER: LiteralString = f"""
+    WITH saying AS MATERIALIZED (
+        SELECT w.message_id FROM chat_message_words w WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}))
+    SELECT m.id FROM saying JOIN chat_messages m ON m.id = saying.message_id WHERE {FINDABLE}
+"""  # noqa: S608 - fixed text
+
+_UNREAD: LiteralString = f"""
+    SELECT m.id FROM chat_messages m
+    WHERE m.chat_id = c.id AND m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
+        AND {SPOKEN} @@ (SELECT words FROM asked)
+"""  # noqa: S608 - fixed text
+
+HOLDS: LiteralString = f"(EXISTS ({_LATELY}) OR EXISTS ({_UNREAD}) OR EXISTS ({_EVER}))"
+"""Is what is asked said in the chat `c`, as it is now?"""
+
+# Of old places, at most a hundred are looked at; of them the newest is shown.
+MATCH: LiteralString = f"""
+    LEFT JOIN LATERAL (
+        SELECT coalesce(
+            (SELECT max(unread.id) FROM ({_UNREAD}) AS unread),
+            (SELECT max(lately.id) FROM ({_LATELY}) AS lately),
+            (SELECT max(ever.id) FROM ({_EVER} LIMIT 100) AS ever)) AS id
+    ) AS place ON true
+    LEFT JOIN LATERAL (
+        SELECT translate({SAID}, '<' || %(marks)s, %(less)s) AS text FROM chat_messages m WHERE m.id = place.id
+    ) AS said ON true
+"""  # noqa: S608 - fixed text
+
+# A long message is shown around the place where the first word of the search stands.
+SNIPPET: LiteralString = """
+    place.id AS match_id, ts_headline('simple',
+        CASE WHEN length(said.text) <= 8000 THEN said.text
+             ELSE substr(said.text, greatest(position(%(first)s IN lower(said.text)) - 1000, 1), 4000) END,
+        (SELECT words FROM asked), %(headline)s) AS match_snippet
+"""
+
+# Where a snippet is marked, and what stands for `<` in it, as tags are left out of snippets: nobody's characters.
+_BEGIN, _END, _LESS = "\x82", "\x83", "\x84"
+
+
+def sought(search: str) -> dict[str, Any]:
+    """The parameters of ASKED and SNIPPET."""
+    rested: str = to_rest(search)
+    return {
+        "search": rested,
+        "first": (rested.split() or [""])[0].lower(),
+        "marks": _BEGIN + _END + _LESS,
+        "less": _LESS,
+        "headline": f'StartSel="{_BEGIN}", StopSel="{_END}", MinWords=12, MaxWords=30',
+    }
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """`search_match` of a row with SNIPPET: HTML in which what was sought is marked, and all else escaped."""
+    if row["match_id"] is None:
+        return {}
+    snippet = html.escape(from_rest(row["match_snippet"] or "").replace(_LESS, "<"))
+    snippet = snippet.replace(_BEGIN, "<mark>").replace(_END, "</mark>")
+    return {"search_match": {"message_id": row["match_id"], "snippet": snippet}}
+
+
+def hits(everybody: bool) -> LiteralString:
+    """Common tables that end in `hits`: the chats in which it was said at some time, the caller's or everybody's.
+
+    What is sought is written out here, for the planner to know how rare it is.
+    """
+    return f"""
+        recent AS MATERIALIZED (
+            SELECT m.chat_id, m.content FROM chat_messages m JOIN chats c ON c.id = m.chat_id
+            WHERE m.id > (SELECT after_id FROM fresh) AND {FINDABLE} AND {_EVERYBODYS if everybody else _OWN}),
+        hits AS MATERIALIZED (
+            SELECT w.chat_id FROM chat_message_words w
+            WHERE numnode({_GIVEN}) > 0 AND w.words @@ ({_GIVEN}{"" if everybody else f" && {OWNER_WORD}"})
+            UNION SELECT m.chat_id FROM recent m WHERE {SPOKEN} @@ (SELECT words FROM asked))
+    """  # noqa: S608 - fixed text
+
+
+_OWN: LiteralString = "c.owner_id = %(caller)s"
+_EVERYBODYS: LiteralString = "(c.owner_id = %(caller)s OR c.user_acl <> '{}' OR c.group_acl <> '{}')"
+
+_MARK: LiteralString = "SELECT * FROM chat_message_words_mark FOR UPDATE SKIP LOCKED"
+# A transaction that began later takes higher ids than any that was there then. One that has only read for so long (a
+# backup) is not about to write.
+_SETTLED: LiteralString = """
+    SELECT coalesce(min(xact_start), clock_timestamp()) > %(candidate_at)s::timestamptz AS settled
+    FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND (backend_xid IS NOT NULL OR xact_start > clock_timestamp() - interval '5 minutes')
+"""
+_READ: LiteralString = f"""
+    WITH stretch AS MATERIALIZED (
+        SELECT m.id FROM chat_messages m WHERE m.id > %(after_id)s ORDER BY m.id LIMIT %(limit)s),
+    read AS MATERIALIZED (
+        SELECT m.id, m.chat_id, {SPOKEN} AS words
+        FROM stretch JOIN chat_messages m ON m.id = stretch.id
+        WHERE {FINDABLE} AND NOT EXISTS (SELECT FROM chat_message_words w WHERE w.message_id = m.id)),
+    added AS (
+        INSERT INTO chat_message_words (message_id, chat_id, words)
+        SELECT r.id, c.id,
+            strip(r.words) || array_to_tsvector(ARRAY[' chat ' || c.id::text, ' owner ' || c.owner_id::text])
+        FROM read r JOIN chats c ON c.id = r.chat_id WHERE r.words <> ''
+        ON CONFLICT DO NOTHING RETURNING message_id)
+    SELECT (SELECT count(*) FROM stretch) AS seen, (SELECT max(id) FROM stretch) AS upto,
+        (SELECT count(*) FROM added) AS added
+"""  # noqa: S608 - fixed text
+_MOVE: LiteralString = """
+    UPDATE chat_message_words_mark
+    SET message_id = %(message_id)s, candidate_id = %(candidate_id)s, candidate_at = clock_timestamp()
+"""
+
+
+async def read(session: Session, limit: int = BATCH) -> int:
+    """Read messages that nobody has read yet, oldest first; how many were looked at.
+
+    One worker at a time. What is committed out of turn is not passed over: the mark moves past a message only when
+    every transaction has ended that may have taken a lower id. Until then the messages behind it are looked at again.
+    """
+    held = await fetch(session, _MARK)
+    if not held:
+        return 0
+    [mark] = held
+    settled = mark["candidate_id"] == mark["message_id"]
+    if not settled:
+        [found] = await fetch(session, _SETTLED, {"candidate_at": mark["candidate_at"]})
+        settled = found["settled"]
+    # From the old mark on: between it and the new one, something may have come since it was read.
+    [done] = await fetch(session, _READ, {"after_id": mark["message_id"], "limit": limit})
+    if not settled or not done["seen"]:
+        return 0
+    await fetch(session, _MOVE, {"message_id": mark["candidate_id"], "candidate_id": done["upto"]})
+    return int(done["seen"])
