@@ -14,7 +14,9 @@ from api.app import create_app
 from models.settings import Settings
 from models.store import people
 from models.store.bootstrap import bootstrap
+from models.store.database import Database
 from tests.api.conftest import NO_TEMPORAL, Api
+from tests.api.live_stage import Stage, staged
 from tests.contracts.wire.world import World, inhabited
 
 _numbers = itertools.count(1)
@@ -48,3 +50,14 @@ async def world(wire_settings: Settings) -> AsyncIterator[World]:
         async with api.resources.database.read() as session:
             row = await people.get(session, "admin")
         yield await inhabited(api, await api.sign_in(row["id"], "admin"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(wire_settings: Settings) -> AsyncIterator[Stage]:
+    """Two API processes with real servers, for what is streamed."""
+    database = Database(wire_settings.database_url, pool_size=8)
+    try:
+        async with staged(database, wire_settings) as made:
+            yield made
+    finally:
+        await database.close()

@@ -102,6 +102,7 @@ class UserKey(Known):
 
 
 class DebugStep(Known):
+    pointers: ClassVar[frozenset[str]] = frozenset({"normalized_response", "usage", "error"})
     id: Id
     run_id: Id
     chat_id: Id
