@@ -17,6 +17,7 @@ from models.store.bootstrap import bootstrap
 from models.store.database import Database
 from tests.api.conftest import NO_TEMPORAL, Api
 from tests.api.live_stage import Stage, staged
+from tests.contracts.wire import golden
 from tests.contracts.wire.world import World, inhabited
 
 _numbers = itertools.count(1)
@@ -38,6 +39,14 @@ def wire_settings(postgres_url: str) -> Iterator[Settings]:
     )
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_was_written() -> Iterator[None]:
+    """Golden objects are looked at by somebody before they count."""
+    yield
+    fresh = [golden.WRITTEN.pop() for _ in tuple(golden.WRITTEN)]
+    assert not fresh, "written anew"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
