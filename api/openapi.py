@@ -1,6 +1,6 @@
 """The OpenAPI document: FastAPI's, with ways to sign in, events and examples, without answers that we never give."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -30,6 +30,26 @@ _HELD: Mapping[tuple[str, str], dict[str, Any]] = {
     ("QueueUpdateEvent", "queued_messages"): {"type": "array", "items": {"$ref": f"{_REF}ChatQueuedMessage"}},
     ("WatchEvent", "chat"): {"$ref": f"{_REF}Chat"},
 }
+# What an answer leads to: (operation, status, the parameters it gives) and the operations that take them.
+_CHAT_MADE, _CHAT_ASKED = {"chat": "$response.body#/id"}, {"chat": "$request.path.chat"}
+_LINKS: Sequence[tuple[str, str, Mapping[str, str], Sequence[str]]] = (
+    (
+        "create_chat",
+        "201",
+        _CHAT_MADE,
+        ("get_chat", "patch_chat", "send_message", "list_messages", "list_prompts", "interrupt_chat", "get_chat_cost"),
+    ),
+    ("send_message", "200", {**_CHAT_ASKED, "message": "$response.body#/message/id"}, ("edit_message",)),
+    (
+        "send_message",
+        "200",
+        {**_CHAT_ASKED, "queued_message": "$response.body#/queued_message/id"},
+        ("promote_queued_message", "delete_queued_message"),
+    ),
+    ("list_messages", "200", {**_CHAT_ASKED, "message": "$response.body#/messages/0/id"}, ("edit_message",)),
+    ("upload_file", "201", {"file": "$response.body#/id"}, ("get_file",)),
+)
+_TWIN = "_experimental"  # ends the name of an operation under the other prefix
 _LIMIT_FACTS = {"spent_micros": 50_120_000, "limit_micros": 50_000_000, "resets_at": "2026-06-01T00:00:00Z"}
 
 
@@ -66,6 +86,7 @@ def _finish(document: dict[str, Any]) -> dict[str, Any]:
         for operation in operations.values():
             _finish_operation(operation)
             _exemplify(operation, schemas)
+            _link(operation)
     return document
 
 
@@ -90,6 +111,17 @@ def _exemplify(operation: dict[str, Any], schemas: Mapping[str, Any]) -> None:
             else:  # these were shared among responses
                 told = {"schema": _ERROR, "examples": _refusals(response["description"])}
                 response["content"] = {"application/json": told}
+
+
+def _link(operation: dict[str, Any]) -> None:
+    """Say which operations an answer leads to, so that a client finds its way and a tester walks it."""
+    name = operation["operationId"]
+    twin = _TWIN if name.endswith(_TWIN) else ""
+    for source, status, parameters, targets in _LINKS:
+        if source + twin == name:
+            links = operation["responses"][status].setdefault("links", {})
+            for target in targets:
+                links[target] = {"operationId": target + twin, "parameters": dict(parameters)}
 
 
 def _contents(body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
