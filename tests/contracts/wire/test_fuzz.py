@@ -1,4 +1,4 @@
-"""Whatever is put into labels, cursors, names, types, parts and keys, the answer is documented and never a 500."""
+"""Whatever is put into labels, cursors, searches, names, types, parts, keys: the answer is documented, never a 500."""
 
 import asyncio
 import json
@@ -93,6 +93,33 @@ async def test_label_filters_and_cursors_of_the_list(fuzzed: Fuzzed) -> None:
     def fuzz(label: str, after: str, limit: str, offset: str) -> None:
         for query in ({"label": label}, {"after_id": after}, {"limit": limit}, {"offset": offset}):
             fuzzed.ask("GET", "", {200, 400}, params={key: surely(value) for key, value in query.items()})
+
+    await apart(fuzz)
+
+
+async def test_search_terms(fuzzed: Fuzzed) -> None:
+    keys = st.sampled_from(
+        [
+            "title",
+            "archived",
+            "has_unread",
+            "pr_status",
+            "source",
+            "diff_url",
+            "pr",
+            "repo",
+            "pr_title",
+            "status",
+            "search",
+        ]
+    )
+    values = st.one_of(TEXT, NUMBERS, st.sampled_from(["true", "open", "created_by_me", '"https://x/y"', "a,b", '"']))
+    terms = st.one_of(st.tuples(keys, values).map(":".join), TEXT)
+
+    @FEW
+    @given(q=st.lists(terms, max_size=4).map(" ".join))
+    def fuzz(q: str) -> None:
+        fuzzed.ask("GET", "", {200, 400}, params={"q": surely(q)})
 
     await apart(fuzz)
 
