@@ -46,6 +46,11 @@ PREFIXES: tuple[tuple[str, Any], ...] = (
     ("debug_logging", admin.DebugLogging),
     ("user_debug_logging", admin.UserDebugLogging),
     ("user_prompt", admin.UserPrompt),
+    ("acl", admin.Acl),
+    ("diff_status", ref.DiffStatus),
+    ("diff_contents", ref.DiffContents),
+    ("user_provider_key", admin.UserKey),
+    ("insights", admin.Insights),
     ("compaction_thresholds", admin.Thresholds),
     ("compaction_threshold", admin.Threshold),
 )
