@@ -71,9 +71,9 @@ async def create_chat(
         client_type = asked.client_type or "api"
         if client_type not in CLIENT_TYPES:
             raise Invalid("Invalid client_type.", f'got "{client_type}", want one of [api ui]')
+        await limits.require(session, caller, asked.organization_id)
         if asked.model_config_id is not None and not await catalog.exists(session, model):
             raise Invalid("Invalid model config ID.", f"There is no model config {model}.")
-        await limits.require(session, caller, asked.organization_id)
         moved = await moves.create(
             session,
             owner_id=caller.user_id,

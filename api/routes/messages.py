@@ -89,18 +89,19 @@ async def send_message(
         require_plan_mode(asked.plan_mode)
         if asked.busy_behavior not in ("", "queue", "interrupt"):
             raise Invalid("Invalid busy_behavior value.", 'Must be "queue" or "interrupt".')
-        await _require_model(session, asked.model_config_id)
         await limits.require(session, caller, locked.chat["organization_id"])
+        model = await _known_model(session, asked.model_config_id)
         moved = await moves.send(
             session,
             locked,
             content=content,
             sender_id=caller.user_id,
-            model_config_id=asked.model_config_id or locked.chat["last_model_config_id"],
+            model_config_id=model or locked.chat["last_model_config_id"],
             interrupt=asked.busy_behavior == "interrupt",
             queue_limit=resources.settings.queue_limit,
             metadata=None if asked.plan_mode is None else {"plan_mode": asked.plan_mode or None},
         )
+        _require_model(asked.model_config_id, model)  # a full queue is told first; nothing is kept either way
         sent = _sent(moved) | await _linked(session, chat, content)
         response = await once.keep(session, answer(sent))
     nudge(resources, moved, "woken" if moved.queued is None else "message_queued")
@@ -132,16 +133,17 @@ async def edit_message(
         message_id = row_id(message, "Invalid chat message ID.", "Message ID must be a positive integer.")
         asked = body.read()
         content = await accept(session, caller, asked.content)
-        await _require_model(session, asked.model_config_id)
         await limits.require(session, caller, locked.chat["organization_id"])
+        model = await _known_model(session, asked.model_config_id)
         moved = await moves.edit(
             session,
             locked,
             message_id,
             content=content,
             editor_id=caller.user_id,
-            model_config_id=asked.model_config_id,
+            model_config_id=model,
         )
+        _require_model(asked.model_config_id, model)  # what is wrong with the message is told first
         edited = {"message": messages.view(moved.messages[-1])} | await _linked(session, chat, content)
         response = await once.keep(session, answer(edited))
     nudge(resources, moved, "history_edited")
@@ -160,9 +162,13 @@ def require_owner(caller: Principal, locked: Locked, verb: str, archived: str) -
         raise Invalid(archived)
 
 
-async def _require_model(session: Session, model_config_id: UUID | None) -> None:
-    if model_config_id is not None and not await catalog.exists(session, model_config_id):
-        raise Invalid("Invalid model config ID.", f"There is no model config {model_config_id}.")
+async def _known_model(session: Session, asked: UUID | None) -> UUID | None:
+    return asked if asked is not None and await catalog.exists(session, asked) else None
+
+
+def _require_model(asked: UUID | None, known: UUID | None) -> None:
+    if asked != known:
+        raise Invalid("Invalid model config ID.", f"There is no model config {asked}.")
 
 
 async def _linked(session: Session, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:

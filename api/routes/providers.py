@@ -1,5 +1,6 @@
 """AI providers: where models come from. For those who run the deployment."""
 
+from datetime import datetime
 from typing import Any
 
 from fastapi import Response
@@ -23,6 +24,8 @@ router = Router(tags=["providers"])
 def _view(row: Row, cipher: Cipher) -> dict[str, Any]:
     shown = dict(row)
     shown["settings"] = forms.settings_to_show(cipher.decrypt_document(row["settings"]))
+    # Postgres writes moments into JSON in its own way.
+    shown["api_keys"] = [{**key, "created_at": datetime.fromisoformat(key["created_at"])} for key in row["api_keys"]]
     return shown
 
 

@@ -19,7 +19,6 @@ from api.requests import Router
 from api.resources import Opened, Resources
 from api.schemas.errors import Error
 from models.errors import Forbidden, Invalid, NotFound, Unavailable
-from models.events import StreamEvent, WatchEvent
 from models.principal import Principal, Scope
 from models.rules import cursors
 from models.rules.cursors import Cursor
@@ -56,7 +55,7 @@ async def stream_socket(
 @router.get(
     "/{chat}/stream",
     response_class=Response,
-    responses=raises(Invalid, NotFound) | sse.documented(StreamEvent) | UPGRADE_REQUIRED,
+    responses=raises(Invalid, NotFound) | sse.documented("StreamEvent") | UPGRADE_REQUIRED,
     summary="Follow a chat",
 )
 async def stream_chat(
@@ -90,7 +89,7 @@ async def watch_socket(socket: WebSocket, caller: Caller, resources: Opened) -> 
 @router.get(
     "/watch",
     response_class=Response,
-    responses=raises(Forbidden, Unavailable) | sse.documented(WatchEvent) | UPGRADE_REQUIRED,
+    responses=raises(Forbidden, Unavailable) | sse.documented("WatchEvent") | UPGRADE_REQUIRED,
     summary="Follow one's chats",
 )
 async def watch_chats(request: Request, caller: Caller, resources: Opened) -> Response:

@@ -70,11 +70,11 @@ async def _hold(
         chats.require_update(caller, row)
         if row["owner_id"] != caller.user_id:
             raise Forbidden(owners_only)
-        await limits.require(session, caller, row["organization_id"])
         # A chat that is about to begin its turn may be given its first title at any moment.
         held = None if row["status"] == Status.PENDING else await titles.hold(session, chat)
-    if held is None:
-        raise Conflict(IN_PROGRESS)
+        if held is None:
+            raise Conflict(IN_PROGRESS)
+        await limits.require(session, caller, row["organization_id"])
     return held
 
 

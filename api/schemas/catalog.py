@@ -109,7 +109,7 @@ class ModelConfigView(BaseModel):
 class CreateModelConfig(Body):
     """A new model. `provider` is ignored: the AI provider's type counts."""
 
-    ai_provider_id: UUID | None = None
+    ai_provider_id: UUID | None = Field(default=None, examples=["0199c0de-22bb-7c11-9d2f-5b8f2a6f0c01"])
     provider: str | None = None
     model: Text = Field(default="", max_length=512, examples=["gpt-5-mini"])
     display_name: Text = Field(default="", max_length=256)

@@ -32,7 +32,7 @@ _CHAT: dict[str, Any] = {
     "last_model_config_id": "0199c0de-11aa-7e0f-b0c4-9a8b7c6d5e4f",
     "title": "Explain how a mutex works.",
     "status": "pending",
-    "last_turn_summary": None,
+    "last_turn_summary": "Explained mutexes",
     "created_at": "2026-05-20T10:00:00.25Z",
     "updated_at": "2026-05-20T10:00:00.25Z",
     "archived": False,

@@ -28,8 +28,9 @@ class Process:
     """An API process: our server and application on a free port."""
 
     def __init__(self, settings: Settings, send_buffer: int = 0) -> None:
+        # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named.
+        self._socket = socket_module.socket(proto=socket_module.IPPROTO_TCP)
         # Kernels buffer megabytes, in which a client that does not read would go unnoticed.
-        self._socket = socket_module.socket()
         if send_buffer:
             self._socket.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_SNDBUF, send_buffer)
         self._socket.bind(("127.0.0.1", 0))
