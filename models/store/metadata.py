@@ -16,13 +16,19 @@ LONGEST_TITLE = 200
 REGENERATING = "Title regeneration already in progress for this chat."
 
 
-async def rename(session: Session, locked: Locked, title: str) -> None:
-    """Call the chat so; its owner's sidebar is told. Raises Invalid, and Conflict while a title is being generated."""
+def presentable(title: str) -> str:
+    """The title as it is stored, trimmed; raises Invalid."""
     wanted = title.strip()
     if not wanted:
         raise Invalid("Title cannot be empty.")
     if len(wanted) > LONGEST_TITLE:
         raise Invalid(f"Title must be at most {LONGEST_TITLE} characters.")
+    return wanted
+
+
+async def rename(session: Session, locked: Locked, title: str) -> None:
+    """Call the chat so; its owner's sidebar is told. Raises Invalid, and Conflict while a title is being generated."""
+    wanted = presentable(title)
     chat = locked.chat
     if wanted == chat["title"]:
         return
