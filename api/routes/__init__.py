@@ -32,6 +32,7 @@ from api.routes import (
     turns,
     usage_limits,
     users,
+    webhooks,
 )
 
 EXPERIMENTAL = "/api/experimental"
@@ -70,7 +71,9 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/users", tokens.router),
     ("/api/v2/organizations", organizations.router),
     ("/api/v2/organizations", groups.in_organization),
+    ("/api/v2/organizations", webhooks.in_organization),
     ("/api/v2/groups", groups.router),
+    ("/api/v2/webhooks", webhooks.router),
     ("/api/v2/ai/providers", providers.router),
     ("/api/v2/notifications", notifications.router),
     *((prefix, router) for prefix in CHATS for router in _CHAT_ROUTERS),

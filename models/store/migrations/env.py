@@ -12,7 +12,8 @@ import models.tables.governance
 import models.tables.messages
 import models.tables.people
 import models.tables.requests
-import models.tables.tools  # noqa: F401
+import models.tables.tools
+import models.tables.webhooks  # noqa: F401
 from models.tables.rows import metadata
 
 MIGRATION_LOCK = 7_283_911_455  # any constant of our own

@@ -9,13 +9,14 @@ from uuid_utils.compat import uuid7
 
 from models.errors import NotFound
 from models.parts import Part, to_rest
-from models.rules import history
+from models.rules import history, webhooks
 from models.rules.moves import Move, check
 from models.rules.states import State, Status, classify
 from models.store.database import Row, fetch, fetch_together
+from models.store.moves import outbox
 from models.store.moves.answers import cancelled
-from models.store.moves.record import INSERT_ROWS, USAGE_COLUMNS, Moved, StepRow, encode, notice, record
-from models.store.notices import CHATS
+from models.store.moves.record import INSERT_ROWS, USAGE_COLUMNS, Moved, StepRow, encode, record
+from models.store.notices import CHATS, notice
 from models.store.session import Session
 
 # An edit of the source waits until the copy is made, as the copy waits for a move that is under way.
@@ -193,6 +194,7 @@ async def _begin(
     written = [*statements, *([(_ROWS, {**chat, "rows": encode(made)})] if made else ()), (_READ, chat)]
     session.tell(CHATS, notice(chat, ("created",)))
     *_, [row] = await fetch_together(session, written)
+    await outbox.note(session, [row["id"]], webhooks.told(("created",)))
     return Moved(row, landed, nudge=bool(landed is State.R0))
 
 
