@@ -34,8 +34,9 @@ TOOK_NOTHING = f"It took nothing for {rules.PATIENCE.days} days."
 class Delivering:
     """Performs the effect `deliver`."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, *, patience: float = PATIENCE) -> None:
         self._resources = resources
+        self._patience = patience
         self._cipher = Cipher(resources.settings.secret_keys.get_secret_value())
 
     @performs(effects.deliver)
@@ -69,7 +70,7 @@ class Delivering:
             status, text = await self._send(row)
         except SecretUnreadable as unreadable:
             return Attempt(False, error=unreadable.message, wait=None if last else rules.wait_after(attempts))
-        except (ToolFailed, httpx.HTTPError, OSError) as failed:
+        except (ToolFailed, httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
             error = str(failed) or type(failed).__name__
             return Attempt(False, error=error[:MOST_KEPT], wait=None if last else rules.wait_after(attempts))
         if 200 <= status < 300:
@@ -93,8 +94,8 @@ class Delivering:
         transport = Pinned(self._resources.settings.webhooks_allow_private)
         try:
             async with (
-                asyncio.timeout(PATIENCE),
-                httpx.AsyncClient(transport=transport, trust_env=False, timeout=PATIENCE) as client,
+                asyncio.timeout(self._patience),
+                httpx.AsyncClient(transport=transport, trust_env=False, timeout=self._patience) as client,
                 client.stream("POST", row["url"], content=body, headers=headers) as response,
             ):
                 read = bytearray()
@@ -104,7 +105,7 @@ class Delivering:
                         break
                 return response.status_code, bytes(read[:MOST_READ]).decode("utf-8", "replace")[:MOST_KEPT]
         except TimeoutError:
-            raise httpx.ReadTimeout(f"It did not answer within {PATIENCE:g} seconds.") from None
+            raise httpx.ReadTimeout(f"It did not answer within {self._patience:g} seconds.") from None
 
 
 def _told(endpoint: Row) -> Notice:

@@ -12,7 +12,6 @@ from models.errors import Invalid, Validation
 from models.parts import from_rest
 from models.rules.moments import rfc3339
 from models.rules.moves import Move
-from models.rules.states import Status
 
 TEST = "webhook.test"
 EVENTS = (
@@ -45,14 +44,10 @@ LONGEST_URL = 2048
 LONGEST_DESCRIPTION = 500
 
 
-def told(watch: Iterable[str], move: Move | None = None, *, before: str = "", after: str = "") -> list[str]:
-    """The events that a change makes: those of the sidebar, how a turn ended, and that a client is waited for."""
-    events = [f"chat.{kind}" for kind in watch]
-    if after == Status.REQUIRES_ACTION and before != after:
-        events.append("chat.action_required")
-    if move in _ENDS:
-        events.append(_ENDS[move])
-    return events
+def told(watch: Iterable[str], move: Move | None = None) -> list[str]:
+    """The events that a change makes: those of the sidebar, and how a turn ended."""
+    ended = _ENDS.get(move) if move is not None else None
+    return [*(f"chat.{kind}" for kind in watch), *([ended] if ended else ())]
 
 
 def wait_after(attempts: int) -> timedelta | None:

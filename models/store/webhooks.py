@@ -208,6 +208,7 @@ async def attempted(session: Session, request: DeliveryRequest, made: Attempt) -
         "delivery": request.delivery_id,
         "endpoint": request.endpoint_id,
         "status": status,
+        "over": status != "pending",
         "code": made.status_code,
         "error": to_rest(made.error),
         "response": to_rest(made.response),
@@ -219,7 +220,7 @@ async def attempted(session: Session, request: DeliveryRequest, made: Attempt) -
         """
         UPDATE webhook_deliveries SET status = %(status)s, attempts = attempts + 1, status_code = %(code)s,
             error = %(error)s, response = %(response)s, due_at = now() + %(wait)s::interval,
-            finished_at = CASE WHEN %(status)s <> 'pending' THEN now() END
+            finished_at = CASE WHEN %(over)s THEN now() END
         WHERE id = %(delivery)s AND endpoint_id = %(endpoint)s AND status = 'pending'
         """,
         params,

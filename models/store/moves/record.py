@@ -201,7 +201,7 @@ async def apply(session: Session, locked: Locked, change: Change, *moves: Move, 
         watch = (*watch, "summary_change")
     after: Row = {**chat, **columns}
     records = [record(row, number) for number, row in enumerate(change.rows)]
-    told = webhooks.told(watch, moves[-1], before=chat["status"], after=change.status)
+    told = webhooks.told(watch, moves[-1])
     written = await _write(session, locked, change, columns, records, notice(after, watch), told, touched, last)
     if touched:
         after["updated_at"] = written["at"]
