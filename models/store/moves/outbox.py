@@ -18,6 +18,10 @@ _WRITE: LiteralString = """
     CROSS JOIN unnest(%(told)s::text[]) AS told(event)
     WHERE e.events = '{{}}' OR told.event = ANY(e.events)"""
 
+HEARD: LiteralString = """EXISTS (
+    SELECT FROM webhook_endpoints e
+    WHERE e.enabled AND (e.user_id = c.owner_id OR e.organization_id = c.organization_id)) AS is_heard"""
+"""Asked with the lock of the chat `c`: a move that nobody hears of need not look for listeners as it writes."""
 RETURNED: LiteralString = f"RETURNING {COLUMNS}"
 CHANGED: LiteralString = f"told AS ({_WRITE.format(changed='changed')})"
 """A piece of a statement that has the changed chat, RETURNED, as `changed`."""

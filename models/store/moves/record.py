@@ -109,10 +109,10 @@ class Moved:
 _LABELLED = frozenset({Move.FINISH_TURN, Move.FINISH_ERROR, Move.ENTER_ACTION})
 METADATA_COLUMNS = frozenset({"plan_mode", "mcp_server_ids"})
 
-_LOCK = """
-SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at
+_LOCK = f"""
+SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at, {outbox.HEARD}
 FROM chats c JOIN users u ON u.id = c.owner_id
-WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"""
+WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"""  # noqa: S608 - fixed text
 _OWN_PROMPT = """
 SELECT k.value FROM chats c JOIN user_configs k ON k.user_id = c.owner_id AND k.key = 'chat_custom_prompt'
 WHERE c.id = %(id)s"""
@@ -201,7 +201,7 @@ async def apply(session: Session, locked: Locked, change: Change, *moves: Move, 
         watch = (*watch, "summary_change")
     after: Row = {**chat, **columns}
     records = [record(row, number) for number, row in enumerate(change.rows)]
-    told = webhooks.told(watch, moves[-1])
+    told = webhooks.told(watch, moves[-1]) if chat["is_heard"] else []
     written = await _write(session, locked, change, columns, records, notice(after, watch), told, touched, last)
     if touched:
         after["updated_at"] = written["at"]
