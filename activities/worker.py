@@ -15,6 +15,7 @@ from temporalio.worker import (
 )
 
 from activities.compact import Compaction
+from activities.deliver import Delivering
 from activities.drive import Generation
 from activities.housekeeping import Housekeeping
 from activities.interrupt import Interruption
@@ -57,6 +58,7 @@ def performers(resources: Resources) -> list[Callable[..., Any]]:
         Sweeping(resources).sweep,
         Titling(resources).title,
         Housekeeping(resources).housekeep,
+        Delivering(resources).deliver,
     ]
 
 

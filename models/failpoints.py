@@ -12,6 +12,7 @@ NAMES = frozenset(
         "worker.after_result",  # the ledger knows what came of a call, the chat does not
         "worker.before_commit",  # the whole answer is here, nothing committed
         "worker.after_commit",  # committed, Temporal not told
+        "worker.after_delivery",  # a webhook has its event, the log does not know
         "worker.before_interrupt_commit",  # the stream is cut, the partial not committed
     }
 )

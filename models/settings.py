@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     fetch_url_allow_private: bool = Field(
         default=False, description="Whether `fetch_url` may read internal addresses too; for tests only."
     )
+    webhooks_allow_private: bool = Field(
+        default=False, description="Whether webhooks may be sent to internal addresses too."
+    )
     stream_flush_interval: timedelta = Field(
         default=timedelta(milliseconds=30),
         description="Longest time that a delta waits for others before it is published; half as long again while many "

@@ -134,3 +134,19 @@ class HousekeepingReply:
     """How many things a job archived, told or deleted."""
 
     done: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRequest:
+    """Tell this endpoint of this event."""
+
+    endpoint_id: UUID
+    delivery_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReply:
+    """What an attempt came to; `wait_seconds` until the next one, None if there is none."""
+
+    note: str
+    wait_seconds: float | None = None

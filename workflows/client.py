@@ -41,7 +41,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from models.errors import Unavailable
 from models.settings import Settings
-from models.steps import Naming, TitleOutcome, TitleReply, TitleRequest, TurnInput
+from models.steps import DeliveryRequest, Naming, TitleOutcome, TitleReply, TitleRequest, TurnInput
+from workflows.delivery import WebhookDelivery
 from workflows.housekeeping import Housekeeping
 from workflows.sweep import Sweep
 from workflows.title import ChatTitle
@@ -76,6 +77,11 @@ def workflow_id(chat_id: UUID) -> str:
 def title_workflow_id(chat_id: UUID, naming: Naming) -> str:
     """Under which id words for a chat are sought: one search for its title at a time, and one for its label."""
     return f"{'label' if naming is Naming.LABEL else 'title'}-{chat_id}"
+
+
+def delivery_workflow_id(request: DeliveryRequest) -> str:
+    """Under which id an event goes to an endpoint: it is on its way once at a time."""
+    return f"webhook-{request.endpoint_id}-{request.delivery_id}"
 
 
 class Temporal:
@@ -199,6 +205,29 @@ class Temporal:
                 priority=Priority(priority_key=None if request.lock else LAST, fairness_key=str(owner_id)),
                 rpc_timeout=RPC_TIMEOUT,
             )
+
+    async def deliver(self, request: DeliveryRequest, *, afresh: bool = False) -> bool:
+        """Have an event delivered, unless that goes on already; `afresh` begins with all attempts anew.
+
+        A failure is logged: the sweep finds what is due.
+        """
+        conflict = WorkflowIDConflictPolicy.TERMINATE_EXISTING if afresh else WorkflowIDConflictPolicy.USE_EXISTING
+        try:
+            async with asyncio.timeout(RPC_TIMEOUT.total_seconds() + 1):
+                await self.client.start_workflow(
+                    WebhookDelivery.run,
+                    request,
+                    id=delivery_workflow_id(request),
+                    task_queue=self._settings.task_queue,
+                    id_conflict_policy=conflict,
+                    static_summary=f"delivery {request.delivery_id} to webhook {request.endpoint_id}",
+                    priority=Priority(priority_key=LAST, fairness_key=str(request.endpoint_id)),
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+        except (RPCError, RuntimeError, TimeoutError) as away:
+            log.warning("delivery %d was not begun; the sweep will find it: %s", request.delivery_id, away)
+            return False
+        return True
 
     async def explain(self, chat_id: UUID) -> dict[str, Any]:
         """What the chat's latest run is doing, for people; `available` is false while Temporal is away."""

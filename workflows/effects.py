@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 from models.steps import (
+    DeliveryReply,
+    DeliveryRequest,
     HousekeepingReply,
     HousekeepingRequest,
     StepReply,
@@ -55,11 +57,18 @@ async def housekeep(request: HousekeepingRequest) -> HousekeepingReply:
     """Archive or delete what is over, a bounded number at once; what is left is found again."""
 
 
+# What a receiver refuses is tried again by the workflow, hours apart; this bounds workers that die meanwhile.
+@effect(timeout=timedelta(minutes=1), heartbeat=HEARTBEAT, attempts=10, queue=Queue.ASIDE)
+async def deliver(request: DeliveryRequest) -> DeliveryReply:
+    """Send an event to a webhook once, write down what came of it, and say when to try again."""
+
+
 EFFECTS: tuple[
     Effect[StepRequest, StepReply]
     | Effect[str, SweepReply]
     | Effect[TitleRequest, TitleReply]
-    | Effect[HousekeepingRequest, HousekeepingReply],
+    | Effect[HousekeepingRequest, HousekeepingReply]
+    | Effect[DeliveryRequest, DeliveryReply],
     ...,
 ] = (
     generate,
@@ -69,4 +78,5 @@ EFFECTS: tuple[
     sweep,
     title,
     housekeep,
+    deliver,
 )

@@ -103,6 +103,7 @@ class Pinned(httpx.AsyncBaseTransport):
                 request.method,
                 url.copy_with(host=address),
                 headers=request.headers,  # the Host header is the name's
+                stream=request.stream,
                 extensions={**request.extensions, "sni_hostname": url.host},
             )
             try:

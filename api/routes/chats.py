@@ -44,7 +44,7 @@ async def create_chat(
 ) -> Response:
     """Begins a chat with its first message; the chat is `pending` at once and runs by itself."""
     asked = body.read()
-    _require_creation(caller, asked.organization_id)
+    require_creation(caller, asked.organization_id)
     _require_short(asked.system_prompt)
     async with resources.database.begin() as session:
         earlier = await once.replay(session)
@@ -130,7 +130,8 @@ async def _linked(session: Session, chat_id: UUID, content: Sequence[Part]) -> d
     return {"files": await chats.files(session, chat_id)}
 
 
-def _require_creation(caller: Principal, organization_id: UUID) -> None:
+def require_creation(caller: Principal, organization_id: UUID) -> None:
+    """Raise unless the caller may have chats in this organization."""
     if organization_id == NO_ID:
         raise Invalid("organization_id is required.")
     if not caller.is_member(organization_id):

@@ -28,6 +28,7 @@ router = Router(tags=["files"])
 
 _UUID = WithJsonSchema({"type": "string", "format": "uuid"})
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+_TOO_LARGE = ("File too large.", f"Maximum file size is {file_types.MAX_BYTES} bytes.")
 _UPLOAD: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -68,7 +69,7 @@ async def upload_file(
     if wait:
         raise Exhausted(retry_after=timedelta(seconds=wait))
     declared = file_types.declared(request.headers.get("content-type", ""))
-    data = await _read(request)
+    data = await read(request, file_types.MAX_BYTES, _TOO_LARGE)
     name = file_types.named(_filename(content_disposition))
     media_type = file_types.stored(data, name, declared)
     claimed = once(request, caller, resources, key, await _fingerprint(name, data) if key is not None else b"")
@@ -109,18 +110,17 @@ async def get_file(file: Annotated[str, _UUID], caller: Caller, resources: Opene
     )
 
 
-async def _read(request: Request) -> bytes:
-    """The body; raises TooLarge as soon as it must be."""
-    too_large = TooLarge("File too large.", f"Maximum file size is {file_types.MAX_BYTES} bytes.")
+async def read(request: Request, most: int, refusal: tuple[str, str]) -> bytes:
+    """The body; raises TooLarge, with this message and detail, as soon as it must be."""
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > file_types.MAX_BYTES:
-        raise too_large
+    if announced.isdigit() and int(announced) > most:
+        raise TooLarge(*refusal)
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
         size += len(piece)
-        if size > file_types.MAX_BYTES:
-            raise too_large
+        if size > most:
+            raise TooLarge(*refusal)
         pieces.append(piece)
     return b"".join(pieces)
 

@@ -15,6 +15,7 @@ CANCELLED_BY_PROMOTION = "Tool execution interrupted by queued message promotion
 CANCELLED_BY_USER = "Tool execution interrupted by user"
 CANCELLED_BEFORE_RESULT = "tool call was interrupted before it produced a result"
 CANCELLED_INVALID = "Tool execution canceled due to invalid chat state"
+CANCELLED_BY_COPY = "Tool execution had no result when the chat was copied"
 CANCELLED_TIMEOUT = "Tool execution timed out"
 
 

@@ -47,7 +47,7 @@ XW, XW1, XE0, XE1, XI0, XI1 = State.XW, State.XW1, State.XE0, State.XE1, State.X
 _R = _to(R0, R1)
 
 TABLE: Mapping[State, Mapping[Move, frozenset[State]]] = {
-    N: {Move.CREATE: _to(R0)},
+    N: {Move.CREATE: _to(R0, W)},  # a copy of a history may rest at once
     W: {
         Move.SEND: _to(R0),
         Move.SEND_INTERRUPT: _to(R0),

@@ -1,6 +1,6 @@
 """Model configurations: which there are, which is the default, and which one a step runs with."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 from uuid import UUID
@@ -133,6 +133,16 @@ async def provider_types(session: Session) -> list[str]:
         """,
     )
     return [row["type"] for row in rows]
+
+
+async def existing(session: Session, ids: Collection[UUID]) -> dict[UUID, str]:
+    """Those of these models that there are, enabled or not, with their names."""
+    rows = await fetch(
+        session,
+        "SELECT id, model FROM chat_model_configs WHERE id = ANY(%(ids)s::uuid[]) AND NOT deleted",
+        {"ids": list(ids)},
+    )
+    return {row["id"]: row["model"] for row in rows}
 
 
 async def exists(session: Session, model_config_id: UUID) -> bool:

@@ -6,12 +6,11 @@ from typing import Any, LiteralString
 from uuid import UUID
 
 from models.parts import from_rest, to_rest
-from models.rules import remotes
+from models.rules import remotes, webhooks
 from models.rules.moments import rfc3339
 from models.store.database import Row, fetch
-from models.store.moves import Locked
-from models.store.moves.record import notice
-from models.store.notices import CHATS
+from models.store.moves import Locked, outbox
+from models.store.notices import CHATS, notice
 from models.store.session import Session
 
 FRESH_FOR = timedelta(minutes=2)
@@ -117,6 +116,7 @@ async def report(
     await refer(session, locked, branch=branch, origin=origin)
     params = {"chat": locked.id, "fresh": FRESH_FOR, **{name: found[name] for name in _FIELDS}}
     [row] = await fetch(session, _REPORT, to_rest(params))
+    await outbox.note(session, [locked.id], webhooks.told(("diff_status_change",)))
     return row
 
 

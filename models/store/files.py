@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 from models.errors import NotFound
 from models.parts import Part, from_rest, to_rest
 from models.principal import Principal
-from models.store.chats import VISIBLE, visible
+from models.store.chats import VISIBLE, Statement, visible
 from models.store.database import Row, fetch
 from models.store.session import Session
 
@@ -43,6 +43,12 @@ _LINK = """
         WHERE (SELECT count(*) FROM had) + (SELECT count(*) FROM asked) <= %(limit)s)
     SELECT (SELECT count(*) FROM asked) AS asked,
         (SELECT count(*) FROM had) + (SELECT count(*) FROM asked) <= %(limit)s AS fits
+"""
+
+_USED = """
+    SELECT f.id, f.name, f.mimetype, f.size, f.created_at
+    FROM chat_file_links l JOIN chat_files f ON f.id = l.file_id
+    WHERE l.chat_id = %(chat)s ORDER BY l.created_at, f.id
 """
 
 
@@ -100,6 +106,11 @@ async def sizes(session: Session, file_ids: Collection[UUID]) -> dict[UUID, int]
         session, "SELECT id, size FROM chat_files WHERE id = ANY(%(ids)s::uuid[])", {"ids": list(set(file_ids))}
     )
     return {row["id"]: row["size"] for row in rows}
+
+
+def used(chat_id: UUID) -> Statement:
+    """The statement for what is known of the files that the chat uses, in the order they came."""
+    return _USED, {"chat": chat_id}
 
 
 async def load(session: Session, caller: Principal, file_id: UUID) -> StoredFile:

@@ -7,7 +7,8 @@ from models.parts import wire, wire_text
 from models.rules.moments import rfc3339
 from models.rules.pages import MAX_ID, MessagePage
 from models.store.chats import Statement
-from models.store.database import Row
+from models.store.database import Row, fetch
+from models.store.session import Session
 
 USAGE = (
     "input_tokens",
@@ -33,6 +34,30 @@ _FORWARDS = f"""
       AND NOT deleted AND visibility IN ('user', 'both')
     ORDER BY id LIMIT %(rows)s
 """  # noqa: S608 - fixed text
+
+# As it was at one version of the chat, however many pages are read: what was taken back since is still there.
+_THEN = f"""
+    SELECT {_SHOWN}, CASE WHEN compressed AND role = 'tool' THEN 'user' ELSE visibility END AS visibility
+    FROM chat_messages
+    WHERE chat_id = %(chat_id)s AND id > %(after)s AND id <= %(upto)s AND role <> 'system'
+      AND visibility IN ('user', 'both') AND (NOT deleted OR revision > %(version)s)
+    ORDER BY id LIMIT %(rows)s
+"""  # noqa: S608 - fixed text
+_HORIZON = """
+    SELECT c.snapshot_version, (SELECT max(m.id) FROM chat_messages m WHERE m.chat_id = c.id) AS upto
+    FROM chats c WHERE c.id = %(chat_id)s
+"""
+
+
+def horizon(chat_id: UUID) -> Statement:
+    """The statement for where the chat's history ends now: its version and its last message."""
+    return _HORIZON, {"chat_id": chat_id}
+
+
+async def then(session: Session, chat_id: UUID, horizon: Row, after: int, rows: int) -> list[Row]:
+    """Visible messages in their order, as they were when the horizon was read; each with its visibility."""
+    found = {"after": after, "upto": horizon["upto"] or 0, "version": horizon["snapshot_version"]}
+    return await fetch(session, _THEN, {"chat_id": chat_id, "rows": rows, **found})
 
 
 def asking(chat_id: UUID, asked: MessagePage) -> Statement:

@@ -5,24 +5,31 @@ from collections.abc import Mapping
 from models.errors import Conflict, Invalid
 from models.parts import to_rest
 from models.rules import labels as rules
+from models.rules import webhooks
 from models.store import titles
 from models.store.database import fetch
-from models.store.moves import Locked
-from models.store.moves.record import encode, notice
-from models.store.notices import CHATS
+from models.store.moves import Locked, outbox
+from models.store.moves.record import encode
+from models.store.notices import CHATS, notice
 from models.store.session import Session
 
 LONGEST_TITLE = 200
 REGENERATING = "Title regeneration already in progress for this chat."
 
 
-async def rename(session: Session, locked: Locked, title: str) -> None:
-    """Call the chat so; its owner's sidebar is told. Raises Invalid, and Conflict while a title is being generated."""
+def presentable(title: str) -> str:
+    """The title as it is stored, trimmed; raises Invalid."""
     wanted = title.strip()
     if not wanted:
         raise Invalid("Title cannot be empty.")
     if len(wanted) > LONGEST_TITLE:
         raise Invalid(f"Title must be at most {LONGEST_TITLE} characters.")
+    return wanted
+
+
+async def rename(session: Session, locked: Locked, title: str) -> None:
+    """Call the chat so; its owner's sidebar is told. Raises Invalid, and Conflict while a title is being generated."""
+    wanted = presentable(title)
     chat = locked.chat
     if wanted == chat["title"]:
         return
@@ -34,6 +41,7 @@ async def rename(session: Session, locked: Locked, title: str) -> None:
         "UPDATE chats SET title = %(title)s, title_locked_at = NULL WHERE id = %(id)s",
         {"id": locked.id, "title": wanted},
     )
+    await outbox.note(session, [locked.id], webhooks.told(("title_change",)))
     session.tell(CHATS, notice(chat, ("title_change",)))
 
 

@@ -1,6 +1,8 @@
 """What a transaction tells the other processes when it commits: hints, never facts (runtime.md I11)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -48,6 +50,20 @@ class ChatNotice:
     def decode(cls, payload: str) -> "ChatNotice":
         chat, owner, snapshot, history, attempt, status, archived, watch = orjson.loads(payload)
         return cls(UUID(chat), UUID(owner), snapshot, history, attempt, status, archived, tuple(watch))
+
+
+def notice(chat: Mapping[str, Any], watch: tuple[str, ...]) -> str:
+    """The NOTIFY payload that says where the chat is now."""
+    return ChatNotice(
+        chat_id=chat["id"],
+        owner_id=chat["owner_id"],
+        snapshot_version=chat["snapshot_version"],
+        history_version=chat["history_version"],
+        generation_attempt=chat["generation_attempt"],
+        status=chat["status"],
+        archived=chat["archived"],
+        watch=watch,
+    ).encode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from models.parts import from_rest
+from models.rules import webhooks
 from models.rules.titles import RECENT_TURNS, spoken
 from models.store.database import Row, fetch, fetch_together
-from models.store.moves.record import USAGE_COLUMNS, StepRow, encode, notice, record
-from models.store.notices import CHATS
+from models.store.moves import outbox
+from models.store.moves.record import USAGE_COLUMNS, StepRow, encode, record
+from models.store.notices import CHATS, notice
 from models.store.session import Session
 from models.store.spending import SPEND, spent
 
@@ -106,7 +108,7 @@ async def save_automatic(session: Session, chat_id: UUID, title: str, *, instead
         """,
         {"id": chat_id, "title": title, "before": instead_of, "life": LOCK_LIFE},
     )
-    return _told(session, rows, TITLE_CHANGED)
+    return await _told(session, rows, TITLE_CHANGED)
 
 
 async def save_held(session: Session, chat_id: UUID, title: str, held: datetime) -> bool:
@@ -119,7 +121,7 @@ async def save_held(session: Session, chat_id: UUID, title: str, held: datetime)
         """,
         {"id": chat_id, "title": title, "held": held},
     )
-    return _told(session, rows, TITLE_CHANGED)
+    return await _told(session, rows, TITLE_CHANGED)
 
 
 async def save_label(session: Session, chat_id: UUID, label: str, *, instead_of: str, snapshot_version: int) -> bool:
@@ -132,7 +134,7 @@ async def save_label(session: Session, chat_id: UUID, label: str, *, instead_of:
         """,
         {"id": chat_id, "label": label, "before": instead_of, "version": snapshot_version},
     )
-    return _told(session, rows, SUMMARY_CHANGED)
+    return await _told(session, rows, SUMMARY_CHANGED)
 
 
 async def resting(session: Session, chat_id: UUID, label: str) -> Row | None:
@@ -171,7 +173,8 @@ async def words(session: Session, chat_id: UUID, charged: int) -> str:
     return spoken(from_rest(rows[0]["content"])) if rows else ""
 
 
-def _told(session: Session, rows: list[Row], watch: tuple[str, ...]) -> bool:
+async def _told(session: Session, rows: list[Row], watch: tuple[str, ...]) -> bool:
+    await outbox.note(session, [chat["id"] for chat in rows], webhooks.told(watch))
     for chat in rows:
         session.tell(CHATS, notice(chat, watch))
     return bool(rows)

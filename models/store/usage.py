@@ -1,7 +1,7 @@
 """What was used and what it cost, read from the messages: a chat's family, a person, everybody (admin.md 8.2).
 
-Only assistant messages count, and those that were edited away count as well: they were paid for. Priced is what has a
-stored cost; unpriced is what has a count of tokens and no cost.
+Only assistant messages count, and those that were edited away count as well: they were paid for. Copies were paid for
+where they came from. Priced is what has a stored cost; unpriced is what has a count of tokens and no cost.
 """
 
 from dataclasses import dataclass
@@ -27,11 +27,13 @@ _TOTALS: LiteralString = f"""
     least(coalesce(sum(m.cache_creation_tokens), 0), 9223372036854775807)::bigint AS total_cache_creation_tokens,
     least(coalesce(sum(m.runtime_ms), 0), 9223372036854775807)::bigint AS total_runtime_ms"""
 _ROOT: LiteralString = "coalesce(c.root_chat_id, c.parent_chat_id, c.id)"
-_IN_WINDOW: LiteralString = "m.role = 'assistant' AND m.created_at >= %(start)s AND m.created_at < %(end)s"
+_IN_WINDOW: LiteralString = (
+    "m.role = 'assistant' AND NOT m.copied AND m.created_at >= %(start)s AND m.created_at < %(end)s"
+)
 
 _CHAT: LiteralString = f"""
     SELECT {_COST}, {_PRICED} FROM chat_messages m
-    WHERE m.role = 'assistant' AND m.chat_id IN (
+    WHERE m.role = 'assistant' AND NOT m.copied AND m.chat_id IN (
         SELECT id FROM chats WHERE id = %(root)s OR root_chat_id = %(root)s OR parent_chat_id = %(root)s)
 """  # noqa: S608 - fixed text
 

@@ -57,6 +57,11 @@ class Message(SQLModel, table=True):
     visibility: str = Field(default="both", sa_column_kwargs={"server_default": "both"})
     compressed: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     deleted: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
+    copied: bool = Field(
+        default=False,
+        sa_column_kwargs={"server_default": text("false")},
+        description="came with a fork or an import: what it used was paid for elsewhere",
+    )
     revision: int = Field(sa_type=BigInteger)
     created_by: UUID | None = None
     model_config_id: UUID | None = Field(default=None, foreign_key="chat_model_configs.id")

@@ -21,15 +21,15 @@ __all__ = ["api", "settings"]
 
 # deployment:   A whole account, r reads chats, R reads the settings, W writes them, U administers users
 # organization: c creates chats there, v sees it, l lists members, g manages membership, m administers it
-# chat:         r reads, u changes, d drives (sends, edits, promotes, answers, has titles made), s shares
+# chat:         r reads, u changes, d drives (sends, edits, promotes, answers, has titles made), s shares, f forks
 # out:          a token that is nobody's, or none
 #
 #                                | of the deployment | organization  | a chat that is…
 # caller                         |                   | own     other | own     by user  by group  same org  other org
 CALLERS = """
-  site owner                     | ArRWU             | cvlgm   vlgm  | ruds    rus      rus       rus       rus
-  organization admin             | Ar                | cvlgm   -     | ruds    rus      rus       rus       -
-  member with agents-access      | Ar                | cv      -     | ruds    r        r         -         -
+  site owner                     | ArRWU             | cvlgm   vlgm  | rudsf   rusf     rusf      rusf      rus
+  organization admin             | Ar                | cvlgm   -     | rudsf   rusf     rusf      rusf      -
+  member with agents-access      | Ar                | cv      -     | rudsf   rf       rf        -         -
   member without it              | Ar                | v       -     | -       r        r         -         -
   organization auditor           | Ar                | vl      -     | -       r        r         -         -
   auditor                        | ArR               | vl      vl    | -       r        r         -         -
@@ -130,10 +130,31 @@ def shares(allowed: int, **more: Any) -> Rule:
     return Rule("chat", allowed, lambda had: 404 if "r" not in had else allowed if "s" in had else 403, **more)
 
 
-NOBODY = {"user": "nobody-of-this-name"}
-GONE = {"id_or_name": "gone"}
-BAD = {"message": "x", "queued_message": "x", "debug_run": "x"}
 SOME_ID = "01990000-0000-7000-8000-000000000000"
+
+
+def forks(allowed: int, **more: Any) -> Rule:
+    """Who reads the chat and may create none in its organization is told so."""
+    return Rule("chat", allowed, lambda had: 404 if "r" not in had else allowed if "f" in had else 403, **more)
+
+
+ME = {"user": "me"}
+NOBODY = {"user": "nobody-of-this-name"}
+GONE = {"id_or_name": "gone", "webhook": SOME_ID}
+BAD = {"message": "x", "queued_message": "x", "debug_run": "x"}
+
+NO_WEBHOOK: dict[str, Any] = {"allowed": 404, "known": GONE}
+WEBHOOKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    ("GET", "", {"allowed": 200}),
+    ("POST", "", {"allowed": 400}),
+    ("GET", "/{webhook}", NO_WEBHOOK),
+    ("PATCH", "/{webhook}", {**NO_WEBHOOK, "body": {}}),
+    ("DELETE", "/{webhook}", NO_WEBHOOK),
+    ("GET", "/{webhook}/deliveries", NO_WEBHOOK),
+    ("POST", "/{webhook}/rotate-secret", NO_WEBHOOK),
+    ("POST", "/{webhook}/test", NO_WEBHOOK),
+    ("POST", "/{webhook}/deliveries/{delivery}/replay", NO_WEBHOOK),
+)
 
 RULES: dict[str, Rule] = {
     # the process
@@ -228,17 +249,24 @@ RULES: dict[str, Rule] = {
     "PUT {chats}/config/user-prompt": deployment("A", 400),
     "GET {chats}/config/user-personal-model-overrides": signed_in(),
     "PUT {chats}/config/user-personal-model-overrides/{context}": signed_in(403),
-    "GET /api/v2/users/{user}/ai-provider-keys": signed_in(known={"user": "me"}),
-    "PUT /api/v2/users/{user}/ai-provider-keys/{ai_provider}": deployment("A", 400, known={"user": "me"}),
-    "DELETE /api/v2/users/{user}/ai-provider-keys/{ai_provider}": deployment("A", 400, known={"user": "me"}),
-    "GET {chats}/cost/{user}/summary": deployment("r", 200, known={"user": "me"}),
+    "GET /api/v2/users/{user}/ai-provider-keys": signed_in(known=ME),
+    "PUT /api/v2/users/{user}/ai-provider-keys/{ai_provider}": deployment("A", 400, known=ME),
+    "DELETE /api/v2/users/{user}/ai-provider-keys/{ai_provider}": deployment("A", 400, known=ME),
+    "GET {chats}/cost/{user}/summary": deployment("r", 200, known=ME),
     "GET {chats}/usage-limits/status": signed_in(),
     "GET /api/v2/notifications/inbox": deployment("A", 200),
     "PUT /api/v2/notifications/inbox/{notification}/read-status": deployment("A", 400),
+    # who is told of events elsewhere
+    **{f"{method} /api/v2/webhooks{rest}": deployment("A", **asked) for method, rest, asked in WEBHOOKS},
+    **{
+        f"{method} /api/v2/organizations/{{organization}}/webhooks{rest}": organization("m", **asked)
+        for method, rest, asked in WEBHOOKS
+    },
     # chats
     "GET {chats}": signed_in(),
     "GET {chats}/by-workspace": signed_in(),
     "POST {chats}": creates(400, body={"content": []}),
+    "POST {chats}/import": creates(400, body={"document": {}}),
     "POST {chats}/files": creates(400, query="?organization={organization}"),
     "WEBSOCKET {chats}/watch": deployment("r", 101),
     "GET {chats}/watch": deployment("r", 426),
@@ -246,6 +274,7 @@ RULES: dict[str, Rule] = {
     "GET {chats}/{chat}": reads(),
     "GET {chats}/{chat}/acl": reads(),
     "GET {chats}/{chat}/cost": reads(),
+    "GET {chats}/{chat}/export": reads(),
     "GET {chats}/{chat}/debug/runs": reads(),
     "GET {chats}/{chat}/debug/runs/{debug_run}": reads(400),
     "GET {chats}/{chat}/explain": reads(),
@@ -263,6 +292,7 @@ RULES: dict[str, Rule] = {
     "POST {chats}/{chat}/compact": drives(409),
     "POST {chats}/{chat}/title/regenerate": drives_what_it_reads(409),
     "POST {chats}/{chat}/title/propose": drives_what_it_reads(409),
+    "POST {chats}/{chat}/fork": forks(400, body={"message_id": "x"}),
     "PATCH {chats}/{chat}/acl": shares(400),
     "GET {chats}/{chat}/diff": reads(),
     "PUT {chats}/{chat}/diff-status": changes_what_it_reads(400),

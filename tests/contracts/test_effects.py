@@ -11,6 +11,7 @@ from mypy import api as mypy
 
 import activities
 from activities.compact import Compaction
+from activities.deliver import Delivering
 from activities.drive import Generation
 from activities.housekeeping import Housekeeping
 from activities.interrupt import Interruption
@@ -21,7 +22,7 @@ from activities.use_tools import Tools
 from workflows import effects
 from workflows.effect import Effect
 
-PERFORMERS = (Generation, Tools, Compaction, Interruption, Sweeping, Titling, Housekeeping)
+PERFORMERS = (Generation, Tools, Compaction, Interruption, Sweeping, Titling, Housekeeping, Delivering)
 HEAVY = ("litellm", "sqlalchemy", "sqlmodel", "psycopg", "fastapi", "httpx", "uvicorn")
 
 

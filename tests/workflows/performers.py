@@ -11,6 +11,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from models.steps import (
+    DeliveryReply,
+    DeliveryRequest,
     HousekeepingReply,
     HousekeepingRequest,
     Job,
@@ -40,6 +42,7 @@ class Script:
     requests: list[StepRequest] = field(default_factory=list)
     rounds: list[HousekeepingRequest] = field(default_factory=list)
     broken: tuple[Job, ...] = ()
+    deliver: list[DeliveryReply] = field(default_factory=list)
 
     async def play(self, effect: str, request: StepRequest) -> StepReply:
         self.calls.append(effect)
@@ -75,6 +78,11 @@ class Script:
         if request.job in self.broken:
             raise ApplicationError("broken", non_retryable=True)
         return HousekeepingReply(1)
+
+    @activity.defn(name="deliver")
+    async def on_deliver(self, request: DeliveryRequest) -> DeliveryReply:
+        self.calls.append(f"deliver {request.delivery_id}")
+        return self.deliver.pop(0) if self.deliver else DeliveryReply("delivered")
 
     @activity.defn(name="title")
     async def on_title(self, request: TitleRequest) -> TitleReply:
@@ -122,6 +130,7 @@ async def worker(client: Client, task_queue: str, script: Script, *, tools: bool
         script.on_sweep,
         script.on_title,
         script.on_housekeep,
+        script.on_deliver,
     ]
     model = Worker(
         client, task_queue=task_queue, workflows=WORKFLOWS, activities=acts, workflow_runner=runner(), build_id="test"

@@ -13,10 +13,11 @@ from uuid import UUID, uuid4
 
 from temporalio.client import Client, WorkflowHandle
 
-from models.steps import Naming, StepReply, Then, TitleRequest, TurnInput
+from models.steps import DeliveryReply, DeliveryRequest, Naming, StepReply, Then, TitleRequest, TurnInput
 from tests.temporal import Server
 from tests.workflows.performers import Script, Step, rest, worker
-from workflows.client import title_workflow_id, workflow_id
+from workflows.client import delivery_workflow_id, title_workflow_id, workflow_id
+from workflows.delivery import WebhookDelivery
 from workflows.housekeeping import Housekeeping
 from workflows.sweep import Sweep
 from workflows.title import ChatTitle
@@ -129,6 +130,14 @@ async def histories(client: Client) -> AsyncIterator[tuple[str, str]]:
         )
         await round_.result()
     yield "housekeeping", (await round_.fetch_history()).to_json()
+    queue = f"record-{uuid4()}"
+    async with worker(client, queue, Script(deliver=[DeliveryReply("It answered 500.", 0.1)])):
+        going = DeliveryRequest(CHAT, 7)
+        delivery = await client.start_workflow(
+            WebhookDelivery.run, going, id=delivery_workflow_id(going), task_queue=queue
+        )
+        await delivery.result()
+    yield "delivery", (await delivery.fetch_history()).to_json()
 
 
 async def record(wanted: set[str]) -> None:

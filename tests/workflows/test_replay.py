@@ -25,7 +25,9 @@ async def test_a_recorded_run_replays(path: Path) -> None:
 
 
 def test_every_shape_of_turn_is_recorded() -> None:
-    assert {*turns(), "next_turn_second_run", "sweep", "title", "housekeeping"} == {path.stem for path in RECORDED}
+    assert {*turns(), "next_turn_second_run", "sweep", "title", "housekeeping", "delivery"} == {
+        path.stem for path in RECORDED
+    }
 
 
 async def test_a_careless_change_is_caught() -> None:

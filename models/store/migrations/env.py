@@ -13,6 +13,7 @@ import models.tables.messages
 import models.tables.people
 import models.tables.requests
 import models.tables.tools
+import models.tables.webhooks
 import models.tables.words  # noqa: F401
 from models.tables.rows import metadata
 

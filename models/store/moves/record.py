@@ -10,11 +10,12 @@ import orjson
 
 from models.errors import NotFound
 from models.parts import Part, to_rest
-from models.rules import history, summaries
+from models.rules import history, summaries, webhooks
 from models.rules.moves import Move, check, landings
 from models.rules.states import RUNNABLE, State, Status, classify
 from models.store.database import Row, fetch, fetch_together
-from models.store.notices import CHATS, ChatNotice
+from models.store.moves import outbox
+from models.store.notices import CHATS, notice
 from models.store.session import Session
 from models.store.spending import SPEND, spent
 
@@ -108,10 +109,10 @@ class Moved:
 _LABELLED = frozenset({Move.FINISH_TURN, Move.FINISH_ERROR, Move.ENTER_ACTION})
 METADATA_COLUMNS = frozenset({"plan_mode", "mcp_server_ids"})
 
-_LOCK = """
-SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at
+_LOCK = f"""
+SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at, {outbox.HEARD}
 FROM chats c JOIN users u ON u.id = c.owner_id
-WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"""
+WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"""  # noqa: S608 - fixed text
 _OWN_PROMPT = """
 SELECT k.value FROM chats c JOIN user_configs k ON k.user_id = c.owner_id AND k.key = 'chat_custom_prompt'
 WHERE c.id = %(id)s"""
@@ -200,7 +201,8 @@ async def apply(session: Session, locked: Locked, change: Change, *moves: Move, 
         watch = (*watch, "summary_change")
     after: Row = {**chat, **columns}
     records = [record(row, number) for number, row in enumerate(change.rows)]
-    written = await _write(session, locked, change, columns, records, notice(after, watch), touched, last)
+    told = webhooks.told(watch, moves[-1]) if chat["is_heard"] else []
+    written = await _write(session, locked, change, columns, records, notice(after, watch), told, touched, last)
     if touched:
         after["updated_at"] = written["at"]
     messages = inserted(records, locked.id, version, written)
@@ -216,20 +218,6 @@ async def apply(session: Session, locked: Locked, change: Change, *moves: Move, 
             "created_at": written["at"],
         }
     return Moved(after, landed, messages, queued, nudge=landed in RUNNABLE)
-
-
-def notice(chat: Row, watch: tuple[str, ...]) -> str:
-    """The NOTIFY payload that says where the chat is now."""
-    return ChatNotice(
-        chat_id=chat["id"],
-        owner_id=chat["owner_id"],
-        snapshot_version=chat["snapshot_version"],
-        history_version=chat["history_version"],
-        generation_attempt=chat["generation_attempt"],
-        status=chat["status"],
-        archived=chat["archived"],
-        watch=watch,
-    ).encode()
 
 
 def keep(locked: Locked, **changes: Any) -> Change:
@@ -340,6 +328,7 @@ async def _write(
     columns: dict[str, Any],
     records: list[dict[str, Any]],
     payload: str,
+    told: Sequence[str],
     touched: bool,
     last: bool,
 ) -> Row:
@@ -351,7 +340,11 @@ async def _write(
     sets = [f"{column} = %({column})s" for column in columns]
     if touched:
         sets.append("updated_at = now()")
-    pieces = [f"changed AS (UPDATE chats SET {', '.join(sets)} WHERE id = %(id)s)"]  # noqa: S608 - our own column names
+    returned = outbox.RETURNED if told else ""
+    pieces = [f"changed AS (UPDATE chats SET {', '.join(sets)} WHERE id = %(id)s {returned})"]  # noqa: S608 - our own
+    if told:
+        pieces.append(outbox.CHANGED)
+        params["told"] = told
     select = ["now() AS at"]
     if change.cut is not None:
         pieces.append(_DELETE_ROWS)

@@ -8,10 +8,11 @@ from uuid_utils.compat import uuid7
 
 from models.errors import Invalid, NotFound, QueueFull
 from models.parts import Part
-from models.rules import history
+from models.rules import history, webhooks
 from models.rules.moves import Move, check, landings
 from models.rules.states import BUSY, State, Status
 from models.store.database import fetch
+from models.store.moves import outbox
 from models.store.moves.answers import answers, cancelled
 from models.store.moves.record import (
     INSERT_ROWS,
@@ -24,12 +25,11 @@ from models.store.moves.record import (
     encode,
     inserted,
     keep,
-    notice,
     promoted,
     record,
     unchanged,
 )
-from models.store.notices import CHATS
+from models.store.notices import CHATS, notice
 from models.store.session import Session
 
 _BACKLOG = frozenset({State.E1, State.W1})
@@ -41,6 +41,7 @@ WITH made AS (
     VALUES (%(id)s, %(owner_id)s, %(organization_id)s, %(title)s, %(client_type)s, %(plan_mode)s, %(model)s,
         %(mcp_server_ids)s::uuid[], %(labels)s::jsonb, %(dynamic_tools)s::jsonb, 'pending', 1, 1)
     RETURNING *),
+{outbox.MADE},
 {INSERT_ROWS}
 SELECT made.*, u.username AS owner_username, u.name AS owner_name, now() AS at,
     ARRAY(SELECT id FROM added ORDER BY id) AS ids
@@ -83,6 +84,7 @@ async def create(
     }
     params = {
         **fresh,
+        "told": webhooks.told(("created",)),
         "organization_id": organization_id,
         "title": title,
         "client_type": client_type,

@@ -45,4 +45,4 @@ def test_the_stream_log_is_unlogged_and_ids_are_global_sequences(database_url: s
         rows = connection.execute(
             "SELECT table_name FROM information_schema.columns WHERE is_identity = 'YES' ORDER BY 1"
         ).fetchall()
-    assert rows == [("chat_messages",), ("chat_queued_messages",)]
+    assert rows == [("chat_messages",), ("chat_queued_messages",), ("webhook_deliveries",)]

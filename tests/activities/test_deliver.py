@@ -1,0 +1,276 @@
+"""The laws of delivery: signed, at least once, again when it fails, given up in the end, and never led inside."""
+
+import asyncio
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from activities import deliver
+from activities.deliver import Delivering
+from activities.resources import Resources
+from activities.sweep import Sweeping
+from models.parts import text
+from models.rules import webhooks as rules
+from models.steps import DeliveryReply, DeliveryRequest
+from models.store import moves, webhooks
+from models.store.database import Row, fetch
+from models.store.secrets import Cipher
+from models.store.webhooks import Holder
+from tests.activities.stack import Stack, worker
+from tests.fakes.receiver import Receiver
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def open_stack(stack: Stack) -> Stack:
+    """Receivers of tests are on this machine."""
+    stack.settings = stack.settings.model_copy(update={"webhooks_allow_private": True})
+    return stack
+
+
+async def endpoint(
+    stack: Stack, url: str, *, organization: bool = False, events: tuple[str, ...] = ()
+) -> tuple[UUID, str]:
+    """An endpoint of the world's owner, or of their organization, and its secret."""
+    secret = rules.new_secret(secrets.token_bytes(32))
+    world = stack.world
+    holder = Holder(organization_id=world.organization_id) if organization else Holder(user_id=world.owner_id)
+    cipher = Cipher(stack.settings.secret_keys.get_secret_value())
+    async with stack.database.begin() as session:
+        row = await webhooks.create(
+            session,
+            holder,
+            url=url,
+            description="",
+            events=list(events),
+            secret=cipher.encrypt(secret),
+            by=world.owner_id,
+        )
+    return row["id"], secret
+
+
+async def log(stack: Stack, endpoint_id: UUID) -> list[Row]:
+    async with stack.database.read() as session:
+        return list(reversed(await webhooks.deliveries(session, endpoint_id, before=None, limit=200)))
+
+
+async def settled(stack: Stack, endpoint_id: UUID, count: int) -> list[Row]:
+    async with asyncio.timeout(20):
+        while len(done := [row for row in await log(stack, endpoint_id) if row["status"] != "pending"]) < count:
+            await asyncio.sleep(0.02)
+    return done
+
+
+async def pending(stack: Stack, endpoint_id: UUID) -> DeliveryRequest:
+    """A delivery that is due, of an event that is tried again."""
+    async with stack.database.begin() as session:
+        row = await webhooks.test(session, endpoint_id)
+        await fetch(session, "UPDATE webhook_deliveries SET event = 'chat.created' WHERE id = %(id)s", row)
+    return DeliveryRequest(endpoint_id, row["id"])
+
+
+async def attempt(resources: Resources, request: DeliveryRequest) -> DeliveryReply:
+    return await Delivering(resources).deliver(request)
+
+
+async def test_a_turn_is_told_to_whoever_wants_to_know_signed_and_once(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver() as own, Receiver() as all_of_it, worker(stack) as resources:
+        mine, secret = await endpoint(stack, own.url, events=("chat.turn_finished",))
+        ours, their_secret = await endpoint(stack, all_of_it.url, organization=True)
+        chat_id = await stack.create("hello")
+        await stack.rest(chat_id)
+        await Sweeping(resources).begin_deliveries()
+        [delivery] = await settled(stack, mine, 1)
+        await settled(stack, ours, 4)
+        [received] = own.received
+    assert (delivery["status"], delivery["attempts"], delivery["status_code"]) == ("delivered", 1, 200)
+    assert received.is_signed_with(secret)
+    assert not received.is_signed_with(their_secret)
+    assert received.message["type"] == "chat.turn_finished"
+    chat = received.message["data"]["chat"]
+    assert (chat["id"], chat["status"], chat["owner_id"]) == (str(chat_id), "waiting", str(stack.world.owner_id))
+    kinds = {each.message["type"] for each in all_of_it.received}
+    assert {"chat.created", "chat.status_change", "chat.turn_finished", "chat.summary_change"} <= kinds
+    assert all(each.is_signed_with(their_secret) for each in all_of_it.received)
+    assert len({each.headers["webhook-id"] for each in all_of_it.received}) == len(all_of_it.received)
+
+
+async def test_what_is_refused_is_sent_again_under_the_same_id_until_it_is_taken(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver(statuses=[500, 302], extra="Location: /elsewhere\r\n") as receiver, worker(stack) as resources:
+        endpoint_id, secret = await endpoint(stack, receiver.url)
+        request = await pending(stack, endpoint_id)
+        replies = [await attempt(resources, request) for _ in range(4)]
+    assert [reply.wait_seconds for reply in replies] == [
+        rules.SCHEDULE[0].total_seconds(), rules.SCHEDULE[1].total_seconds(), None, None
+    ]  # fmt: skip
+    assert [reply.note for reply in replies] == [
+        "It answered 500.", "It answered 302.", "delivered", "nothing to deliver"
+    ]  # fmt: skip
+    assert {each.path for each in receiver.received} == {"/hook"}
+    assert len({(each.headers["webhook-id"], each.body) for each in receiver.received}) == 1
+    assert all(each.is_signed_with(secret) for each in receiver.received)
+    [row] = await log(stack, endpoint_id)
+    assert (row["status"], row["attempts"], row["response"]) == ("delivered", 3, "thanks")
+
+
+async def test_a_receiver_that_is_down_gets_it_when_it_is_up_again(open_stack: Stack) -> None:
+    stack = open_stack
+    receiver = Receiver()
+    await receiver.start()
+    await receiver.stop()
+    async with worker(stack) as resources:
+        endpoint_id, _ = await endpoint(stack, receiver.url)
+        request = await pending(stack, endpoint_id)
+        assert await stack.temporal.deliver(request)
+        while not (await log(stack, endpoint_id))[0]["attempts"]:
+            await asyncio.sleep(0.02)
+        assert (await log(stack, endpoint_id))[0]["status"] == "pending"
+        await receiver.start()
+        # Instead of waiting for the timer of its run.
+        assert await stack.temporal.deliver(request, afresh=True)
+        await receiver.until(1)
+        [row] = await settled(stack, endpoint_id, 1)
+        assert (row["status"], row["attempts"]) == ("delivered", 2)
+        assert await Sweeping(resources).begin_deliveries() == 0
+    await receiver.stop()
+
+
+async def test_a_day_of_failures_is_enough_for_an_event_and_five_for_an_endpoint(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver(statuses=[500] * 50) as receiver, worker(stack) as resources:
+        endpoint_id, _ = await endpoint(stack, receiver.url)
+        request = await pending(stack, endpoint_id)
+        waits = [(await attempt(resources, request)).wait_seconds for _ in range(len(rules.SCHEDULE) + 1)]
+        assert waits == [*(each.total_seconds() for each in rules.SCHEDULE), None]
+        [row] = await log(stack, endpoint_id)
+        assert (row["status"], row["error"]) == ("failed", "It answered 500.")
+        async with stack.database.begin() as session:
+            await fetch(session, "UPDATE webhook_endpoints SET failing_since = now() - interval '5 days'")
+        await attempt(resources, await pending(stack, endpoint_id))
+        later = await pending(stack, endpoint_id)
+        assert (await attempt(resources, later)).note == "disabled"
+        sent = len(receiver.received)
+    async with stack.database.read() as session:
+        found = await webhooks.get(session, Holder(user_id=stack.world.owner_id), endpoint_id)
+        notices = await fetch(session, "SELECT * FROM inbox_notifications")
+    assert (found["enabled"], found["disabled_reason"]) == (False, deliver.TOOK_NOTHING)
+    assert sent == len(rules.SCHEDULE) + 2
+    [notice] = notices
+    assert (notice["user_id"], notice["template"]) == (stack.world.owner_id, deliver.TEMPLATE)
+    assert receiver.url in notice["content"]
+
+
+async def test_one_that_is_gone_is_disabled_at_once_and_one_that_takes_something_is_forgiven(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver(statuses=[410]) as gone, Receiver(statuses=[500]) as shaky, worker(stack) as resources:
+        ended, _ = await endpoint(stack, gone.url)
+        alive, _ = await endpoint(stack, shaky.url)
+        assert (await attempt(resources, await pending(stack, ended))).wait_seconds is None
+        holder = Holder(user_id=stack.world.owner_id)
+        failing: list[Any] = []
+        for _ in range(2):
+            await attempt(resources, await pending(stack, alive))
+            async with stack.database.read() as session:
+                failing.append((await webhooks.get(session, holder, alive))["failing_since"])
+    async with stack.database.read() as session:
+        found = await webhooks.get(session, holder, ended)
+    assert (found["enabled"], found["disabled_reason"]) == (False, deliver.ANSWERED_GONE)
+    assert failing[0] is not None
+    assert failing[1] is None
+    async with stack.database.begin() as session:
+        created = await moves.create(
+            session,
+            owner_id=stack.world.owner_id,
+            organization_id=stack.world.organization_id,
+            title="t",
+            content=[text("x")],
+            model_config_id=stack.world.model_config_id,
+            created_by=stack.world.owner_id,
+        )
+    rows = [await log(stack, each) for each in (ended, alive)]
+    assert [sum(row["chat_id"] == created.chat["id"] for row in each) for each in rows] == [0, 1]
+
+
+async def test_a_slow_receiver_is_given_up_and_a_talkative_one_is_cut(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver(delay=2.0) as slow, Receiver(text="x" * 100_000) as loud, worker(stack) as resources:
+        late, _ = await endpoint(stack, slow.url)
+        long, _ = await endpoint(stack, loud.url)
+        reply = await Delivering(resources, patience=0.3).deliver(await pending(stack, late))
+        assert reply.wait_seconds == rules.SCHEDULE[0].total_seconds()
+        await attempt(resources, await pending(stack, long))
+    [row] = await log(stack, late)
+    assert (row["status"], row["status_code"]) == ("pending", None)
+    [row] = await log(stack, long)
+    assert (row["status"], row["response"]) == ("delivered", "x" * deliver.MOST_KEPT)
+
+
+async def test_internal_addresses_are_not_called(stack: Stack) -> None:
+    async with Receiver() as receiver, worker(stack) as resources:
+        for url in (receiver.url, receiver.url.replace("127.0.0.1", "localhost"), "http://169.254.169.254/latest"):
+            endpoint_id, _ = await endpoint(stack, url)
+            await attempt(resources, await pending(stack, endpoint_id))
+            [row] = await log(stack, endpoint_id)
+            assert row["status"] == "pending"
+            assert "internal addresses" in row["error"]
+    assert receiver.received == []
+
+
+async def test_after_a_rotation_both_secrets_sign_for_a_while(open_stack: Stack) -> None:
+    stack = open_stack
+    cipher, fresh = Cipher(stack.settings.secret_keys.get_secret_value()), rules.new_secret(b"n" * 32)
+    async with Receiver() as receiver, worker(stack) as resources:
+        endpoint_id, old = await endpoint(stack, receiver.url)
+        async with stack.database.begin() as session:
+            await webhooks.rotate(session, Holder(user_id=stack.world.owner_id), endpoint_id, cipher.encrypt(fresh))
+        await attempt(resources, await pending(stack, endpoint_id))
+        async with stack.database.begin() as session:
+            await fetch(session, "UPDATE webhook_endpoints SET previous_until = now()")
+        await attempt(resources, await pending(stack, endpoint_id))
+    first, second = receiver.received
+    assert (first.is_signed_with(old), first.is_signed_with(fresh)) == (True, True)
+    assert (second.is_signed_with(old), second.is_signed_with(fresh)) == (False, True)
+
+
+async def test_an_event_survives_a_worker_that_dies_between_sending_and_writing_it_down(open_stack: Stack) -> None:
+    stack = open_stack
+    settings = stack.settings
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTONE_")} | {
+        "TURNSTONE_DATABASE_URL": settings.database_url,
+        "TURNSTONE_TEMPORAL_ADDRESS": settings.temporal_address,
+        "TURNSTONE_TASK_QUEUE": settings.task_queue,
+        "TURNSTONE_SECRET_KEYS": settings.secret_keys.get_secret_value(),
+        "TURNSTONE_WEBHOOKS_ALLOW_PRIVATE": "true",
+        "TURNSTONE_FAILPOINTS": "worker.after_delivery",
+    }
+    async with Receiver() as receiver:
+        # Committed with its event, and nobody told: the process that did it is gone.
+        endpoint_id, secret = await endpoint(stack, receiver.url, events=("chat.created",))
+        await stack.create("hello", signal="")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.activities.doomed", cwd=ROOT, env=environment
+        )
+        try:
+            async with stack.database.begin() as session:
+                [request] = await webhooks.claim_due(session, 10)
+            assert await stack.temporal.deliver(request)
+            assert await process.wait() == -9
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert [row["status"] for row in await log(stack, endpoint_id)] == ["pending"]
+        async with worker(stack):
+            [row] = await settled(stack, endpoint_id, 1)
+    assert (row["status"], row["attempts"]) == ("delivered", 1)
+    assert len(receiver.received) == 2
+    assert len({each.headers["webhook-id"] for each in receiver.received}) == 1
+    assert all(each.is_signed_with(secret) for each in receiver.received)
