@@ -153,10 +153,10 @@ async def test_4_1_a_back_off_is_told_and_a_newcomer_learns_of_it(stage: Stage) 
 async def test_4_1_an_error_is_terminal_and_the_chat_holds_the_same(stage: Stage) -> None:
     drive = await a_drive(stage)
     async with listening(stage, drive) as listener, asking(stage) as client:
-        await listener.of("status")
         await drive.open()
+        await listener.until(status("running"))
         await drive.fail()
-        told = await listener.of("status", "status", "error")
+        told = await listener.of("status", "error")
         [error] = [event["error"] for event in told if event["type"] == "error"]
         shown = (await client.get(f"/{drive.chat_id}")).json()
     assert (shown["status"], shown["last_error"]) == ("error", error)
