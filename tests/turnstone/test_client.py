@@ -376,6 +376,24 @@ async def test_files_go_up_into_messages_and_down_again(client: AsyncTurnstone, 
     assert asked.content[2].content == "print()"
 
 
+async def test_a_chat_is_forked_exported_imported_and_shared(client: AsyncTurnstone, worker: PlayedWorker) -> None:
+    chat = await client.chats.create("first")
+    await worker.answer("one")
+    await client.chats.wait(chat.id)
+    fork = await client.chats.fork(chat.id, title="another way")
+    document = await client.chats.export(chat.id, include_files=True)
+    copy = await client.chats.import_document(document)
+    for each in (fork, copy):
+        assert [message.text async for message in client.chats.messages(each.id)] == ["first", "one"]
+    assert (fork.title, copy.status) == ("another way", "waiting")
+    assert "one" in await client.chats.export_markdown(chat.id)
+    everyone = chat.organization_id
+    await client.chats.share(chat.id, groups={everyone: True})
+    assert [group["id"] for group in (await client.chats.readers(chat.id))["groups"]] == [everyone]
+    await client.chats.share(chat.id, groups={everyone: False})
+    assert (await client.chats.readers(chat.id))["groups"] == []
+
+
 async def test_what_happens_to_ones_chats_is_heard(client: AsyncTurnstone, worker: PlayedWorker) -> None:
     async with asyncio.timeout(PATIENCE), client.chats.watch() as events:
         first = asyncio.ensure_future(anext(events))

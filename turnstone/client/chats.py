@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote
 
 from turnstone.client import turns
 from turnstone.client.asking import CHATS, Service, ask, fetched, given, pairs, path, query, under
-from turnstone.client.errors import TurnstoneError
+from turnstone.client.copies import Copies, organization
 from turnstone.client.events import RECONNECTED, StreamEvent, WatchEvent, read_event
 from turnstone.client.following import Told, follow, listen
 from turnstone.client.methods import D, Resource, emits, loop, method
@@ -30,7 +30,6 @@ from turnstone.client.types import (
     QueuedMessage,
     SentMessage,
     UploadedFile,
-    User,
 )
 
 # In a class that has a method `list`, no annotation can say list[...].
@@ -40,7 +39,6 @@ DebugRuns = list[DebugRun]
 Queued = list[QueuedMessage]
 PAGE = 200
 MODEL_TIME = 60.0  # seconds that a model may take to find a title
-ME = "/api/v2/users/me"
 
 
 class Queue(Resource[D]):
@@ -76,7 +74,7 @@ class Files(Resource[D]):
         organization_id: str | None = None,
     ) -> Program[str]:
         """The id of a new file, for `file(...)` in a message."""
-        where = organization_id or (yield from _organization(self._service))
+        where = organization_id or (yield from organization(self._service))
         headers = {
             "Content-Type": media_type,
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
@@ -92,7 +90,7 @@ class Files(Resource[D]):
         return DownloadedFile(name, answer.headers.get("content-type", ""), answer.content)
 
 
-class Chats(Resource[D]):
+class Chats(Copies[D]):
     """`client.chats`."""
 
     def __init__(self, service: Service, driver: D) -> None:
@@ -122,7 +120,7 @@ class Chats(Resource[D]):
         `idempotency_key` may do the same again under it, in another process too: it is done once.
         """
         body = given(
-            organization_id=organization_id or (yield from _organization(self._service)),
+            organization_id=organization_id or (yield from organization(self._service)),
             content=written(content),
             model_config_id=model_config_id,
             system_prompt=system_prompt,
@@ -373,13 +371,3 @@ def _post(service: Service, where: str, slow: float = 0.0) -> Program[Chat]:
 
 def _patch(service: Service, chat_id: str, body: JsonObject) -> Program[None]:
     yield from ask(service, Request("PATCH", path(chat_id), json=body))
-
-
-def _organization(service: Service) -> Program[str]:
-    """The first organization of the caller."""
-    if service.organization_id is None:
-        me = User.read((yield from fetched(service, Request("GET", ME))))
-        if not me.organization_ids:
-            raise TurnstoneError(f"{me.username or 'this user'} is not a member of any organization")
-        service.organization_id = me.organization_ids[0]
-    return service.organization_id
