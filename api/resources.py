@@ -1,7 +1,6 @@
 """What handlers may use, opened once for the process and closed in order."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -31,9 +30,6 @@ DRAIN = 2.0  # seconds that errands may take when the process ends
 LOGINS_PER_MINUTE = 60  # a client address
 UPLOADS_AT_ONCE = 20
 GUESSES_PER_MINUTE = 10  # an account
-# A stream that ends leaves no cycles, and thousands of open ones are hundreds of thousands of objects: a search through
-# all of them stops every stream for as long as it takes, and finds nothing. Young cycles are found as ever.
-COLLECT = (20_000, 5, 1000)
 
 
 class Errands:
@@ -139,8 +135,6 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         stack.push_async_callback(resources.errands.drain)
         stack.callback(live.stop)
-        gc.freeze()  # what is loaded by now stays: collections need not walk it, and stop the streams while they do
-        gc.set_threshold(*COLLECT)
         yield resources
 
 

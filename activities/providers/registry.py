@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from activities.providers.litellm import LitellmProvider
 
 DEMO = "demo"
+_loaded: set[str] = set()  # the types that this process has loaded, for good
 
 
 class Providers:
@@ -50,8 +51,6 @@ class Providers:
             if self._litellm is None:
                 self._litellm = make(self._fast)
             self._prepared.update(missing)
-            # All that was loaded stays for good: a full collection that walks it would stop every stream for 0.2 s.
-            gc.freeze()
 
     def loaded(self, kind: str) -> "LitellmProvider | None":
         """Who speaks to providers of this type, once it is prepared."""
@@ -87,8 +86,13 @@ def _load(kinds: Iterable[str]) -> "type[LitellmProvider]":
     try:
         from activities.providers.litellm import LitellmProvider, warm_up
 
+        fresh = set(kinds) - _loaded
         for kind in kinds:
             warm_up(kind)
+        if fresh:
+            # All that was loaded stays for good: a full collection that walks it would stop every stream for 0.2 s.
+            gc.freeze()
+            _loaded.update(fresh)
     finally:
         gc.enable()
     return LitellmProvider
