@@ -22,6 +22,15 @@ log = logging.getLogger(__name__)
 COLLECT = (20_000, 5, 1000)
 
 
+class _Own(uvicorn.Config):
+    """Of a process that serves and does nothing else."""
+
+    def load(self) -> None:
+        super().load()
+        gc.freeze()  # what is loaded by now stays: collections need not walk it, and stop streams while they do
+        gc.set_threshold(*COLLECT)
+
+
 class Server(uvicorn.Server):
     """A server that says when it listens, and lets live streams say goodbye before it stops."""
 
@@ -32,8 +41,6 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            gc.freeze()  # what is loaded by now stays: collections need not walk it, and stop streams while they do
-            gc.set_threshold(*COLLECT)
             addresses = [each.getsockname()[:2] for server in self.servers for each in server.sockets]
             where = "http://{}:{}".format(*addresses[0])
             log.info("listening on %s", where)
@@ -53,7 +60,7 @@ class Server(uvicorn.Server):
 
 def main(settings: Settings, *, ready: str | None = None) -> None:
     """Serve until SIGTERM or SIGINT; create the file `ready` once listening. Does not return."""
-    config = uvicorn.Config(
+    config = _Own(
         create_app(settings),
         host=settings.host,
         port=settings.port,

@@ -12,7 +12,7 @@ from models.store.stream import LogRow
 from tests.activities.stack import Stack, words_of, worker
 from tests.fakes.behaviour import Behaviour
 
-LONG = Behaviour(tokens=2000, interval_ms=10)
+LONG = Behaviour(tokens=6000, interval_ms=10)  # longer than any test, on a busy machine as well
 
 
 @pytest.mark.parametrize("signal", ["interrupt_requested", ""], ids=["nudged", "nudge lost"])
