@@ -4,10 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
-# Three at a time: most tests wait for processes and servers. Those of a group share what is costly to start; the
-# longest group begins first.
+# Three at a time: most tests wait for processes and servers. Those of a group share what is costly to start.
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
-TESTS  := tests/chaos tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dev migrate test check fix bench bench-compare bench-costs lock clean
@@ -34,14 +32,14 @@ migrate: $(READY) ## Bring the database of TURNSTONE_DATABASE_URL to the newest 
 	@$(BIN)/turnstone migrate $(ARGS)
 
 test: $(READY) ## Run the tests; ARGS="…" goes to pytest.
-	$(PYTEST) $(or $(ARGS),$(TESTS))
+	$(PYTEST) $(ARGS)
 
 check: $(READY) ## All that a change must pass: format, lint, types, architecture, tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	@# The types are checked beside the tests, which leave a core some room.
-	@$(BIN)/mypy & types=$$!; $(PYTEST) $(or $(ARGS),$(TESTS)); tests=$$?; wait $$types && exit $$tests
+	@$(BIN)/mypy & types=$$!; $(PYTEST) $(ARGS); tests=$$?; wait $$types && exit $$tests
 
 fix: $(READY) ## Format, and repair what the linter can.
 	$(BIN)/ruff check --fix .

@@ -1,13 +1,15 @@
 """The ASGI application: routes, errors and resources put together."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cache
 from typing import Any, TypedDict
 
 from fastapi import FastAPI
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from fastapi.routing import APIRoute
 from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from api import errors
@@ -48,7 +50,27 @@ def create_app(settings: Settings) -> FastAPI:
         async with open_resources(settings) as resources:
             yield {"resources": resources}
 
-    app = Application(
+    app = _bare(lifespan)
+    routes = _declared()
+    app.router.routes[:] = [Switch([*app.router.routes, *routes]), *app.router.routes, *routes]
+    errors.install(app)
+    describe(app)
+    return app
+
+
+@cache
+def _declared() -> tuple[BaseRoute, ...]:
+    """Our routes: they know nothing of an application, so a process that opens many makes them once."""
+    app = _bare(None)
+    own = len(app.router.routes)
+    # Of two routes that fit, the first is meant.
+    for prefix, router in sorted(ROUTES, key=lambda each: each[0] not in CHATS):
+        router.declare(app.router, prefix)
+    return tuple(app.router.routes[own:])
+
+
+def _bare(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[State]] | None) -> Application:
+    return Application(
         title="Turnstone",
         summary="Durable agent chats.",
         version="0.1.0",
@@ -59,10 +81,3 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url="/docs",
         redoc_url=None,
     )
-    # Of two routes that fit, the first is meant.
-    for prefix, router in sorted(ROUTES, key=lambda each: each[0] not in CHATS):
-        router.declare(app.router, prefix)
-    app.router.routes.insert(0, Switch(app.router.routes))
-    errors.install(app)
-    describe(app)
-    return app
