@@ -39,6 +39,7 @@ class Chat(SQLModel, table=True):
             postgresql_where=text("parent_chat_id IS NULL"),
         ),
         Index("ix_chats_organization_id", "organization_id"),
+        Index("ix_chats_workspace_id", "workspace_id", postgresql_where=text("workspace_id IS NOT NULL")),
         # Each move writes a row into every index that holds the chat: these hold the few that need them.
         Index("ix_chats_parent_chat_id", "parent_chat_id", postgresql_where=text("parent_chat_id IS NOT NULL")),
         Index("ix_chats_root_chat_id", "root_chat_id", postgresql_where=text("root_chat_id IS NOT NULL")),
@@ -74,6 +75,9 @@ class Chat(SQLModel, table=True):
     plan_mode: str | None = None
     parent_chat_id: UUID | None = Field(default=None, foreign_key="chats.id", ondelete="SET NULL")
     root_chat_id: UUID | None = Field(default=None, foreign_key="chats.id", ondelete="SET NULL")
+    workspace_id: UUID | None = Field(default=None, foreign_key="workspaces.id", ondelete="SET NULL")
+    build_id: UUID | None = Field(default=None, description="the build that was bound last; it may be gone")
+    agent_id: UUID | None = Field(default=None, description="the agent that was dialled last; it may be gone")
     last_model_config_id: UUID = Field(foreign_key="chat_model_configs.id")
     mcp_server_ids: list[UUID] = Field(
         default_factory=list, sa_type=ARRAY(Uuid), sa_column_kwargs={"server_default": text("'{}'")}

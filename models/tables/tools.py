@@ -33,6 +33,7 @@ class ToolExecution(SQLModel, table=True):
     state: str
     attempt: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
     result: dict[str, Any] | None = document()
+    progress: dict[str, Any] | None = document()
     created_at: datetime = now()
     claimed_at: datetime | None = moment()
     finished_at: datetime | None = moment()

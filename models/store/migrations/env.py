@@ -3,6 +3,7 @@
 from alembic import context
 from sqlalchemy import create_engine, pool, text
 
+import models.tables.agents
 import models.tables.catalog
 import models.tables.chats
 import models.tables.debug
@@ -12,9 +13,11 @@ import models.tables.governance
 import models.tables.messages
 import models.tables.people
 import models.tables.requests
+import models.tables.templates
 import models.tables.tools
 import models.tables.webhooks
-import models.tables.words  # noqa: F401
+import models.tables.words
+import models.tables.workspaces  # noqa: F401
 from models.tables.rows import metadata
 
 MIGRATION_LOCK = 7_283_911_455  # any constant of our own

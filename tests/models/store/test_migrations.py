@@ -45,4 +45,11 @@ def test_the_stream_log_is_unlogged_and_ids_are_global_sequences(database_url: s
         rows = connection.execute(
             "SELECT table_name FROM information_schema.columns WHERE is_identity = 'YES' ORDER BY 1"
         ).fetchall()
-    assert rows == [("chat_messages",), ("chat_queued_messages",), ("webhook_deliveries",)]
+    assert [name for (name,) in rows] == [
+        "agent_jobs",
+        "chat_messages",
+        "chat_queued_messages",
+        "webhook_deliveries",
+        "workspace_agent_logs",
+        "workspace_build_logs",
+    ]
