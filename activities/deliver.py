@@ -10,7 +10,7 @@ from activities.attempt import heartbeats
 from activities.performs import performs
 from activities.resources import Resources
 from activities.tools.egress import Pinned
-from activities.tools.tool import ToolFailed
+from activities.tools.endings import ToolFailed
 from models.rules import webhooks as rules
 from models.rules.moments import rfc3339
 from models.steps import DeliveryReply, DeliveryRequest

@@ -10,6 +10,7 @@ from activities.ahead import HeadStarts
 from activities.aside import Aside
 from activities.catalog import Catalog
 from activities.control import Control
+from activities.mailbox import Mailbox
 from activities.meters import Meters
 from activities.patience import AWAY
 from activities.providers.registry import Providers
@@ -17,6 +18,7 @@ from activities.publish import Publisher
 from activities.recorder import Recorder
 from activities.tools.registry import Toolbox, configured
 from activities.tracing import Tracing
+from activities.workshop import Workshop
 from models.failpoints import Failpoints
 from models.settings import Settings
 from models.store.database import Database
@@ -44,6 +46,7 @@ class Resources:
     recorder: Recorder
     aside: Aside
     ahead: HeadStarts
+    workshop: Workshop
 
 
 @asynccontextmanager
@@ -72,6 +75,8 @@ async def open_resources(
         stack.push_async_callback(publisher.close)
         recorder = Recorder(database, settings)
         stack.push_async_callback(recorder.close)
+        mailbox = Mailbox(database)
+        stack.push_async_callback(mailbox.close)
         ahead = HeadStarts(settings, database, meters)
         control = Control(database, foresight.catalog_changed, recorder.forget, ahead)
         await control.start()
@@ -94,6 +99,7 @@ async def open_resources(
             recorder=recorder,
             aside=aside,
             ahead=ahead,
+            workshop=Workshop(database, mailbox),
         )
 
 

@@ -11,10 +11,12 @@ from activities.performs import performs
 from activities.resources import Resources
 from activities.tools import calls
 from activities.tools.calls import Outcome, Ready
+from activities.tools.endings import Pause, Paused
 from activities.tools.scribe import Scribe
 from activities.tools.tool import ToolContext
 from activities.tracing import Mark
-from models.parts import Part, from_rest
+from models import steps
+from models.parts import Part, from_rest, tool_result_delta
 from models.rules import history, tool_results
 from models.rules.executions import Course, Policy, Standing
 from models.steps import StepReply, StepRequest, Then
@@ -56,6 +58,7 @@ class ToolsStep:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         self._results: dict[int, Part] = {}
+        self._pauses: dict[str, Pause] = {}
 
     def partial(self) -> list[StepRow]:
         """The results there are, in call order; what is open is answered by the move that ends the step."""
@@ -73,10 +76,26 @@ class ToolsStep:
             self._pursue(attempt, batch, place, each, claims.get(each.call["tool_call_id"], UNCLAIMED))
             for place, each in ready.items()
         )
+        if self._pauses:
+            return await self._pause(attempt, opened, batch)
         rows = self.partial()
         patience = self._resources.settings.requires_action_timeout
         await attempt.shown()
         return await attempt.commit(lambda session, fence: moves.commit_step(session, fence, rows, patience=patience))
+
+    async def _pause(self, attempt: Attempt, opened: Opened, batch: Batch) -> StepReply:
+        """Leave the step open, and nobody at it: the run waits for what its calls wait for."""
+        await attempt.shown()
+        async with self._resources.database.read() as session:
+            await ledger.pause(session, opened.fence.chat_id, batch.message_id, self._pauses)
+        soonest = min(pause.patience for pause in self._pauses.values())
+        return StepReply(
+            Then.AWAIT_TOOLS,
+            opened.chat["snapshot_version"],
+            delay_seconds=soonest.total_seconds(),
+            note="; ".join(sorted({pause.why for pause in self._pauses.values()}))[:200],
+            outcome=steps.Outcome.PAUSED,
+        )
 
     async def run_quick(self, attempt: Attempt, chat: Row, asked: Sequence[Part], context_limit: int) -> list[StepRow]:
         """The results of calls that change nothing, before the message that asks for them is committed with them."""
@@ -124,9 +143,23 @@ class ToolsStep:
             self._answer(attempt, place, claim.result)
             return
         chat = batch.chat
-        context = ToolContext(chat["id"], batch.message_id, chat["owner_id"], call_id, self._resources.settings)
+        context = ToolContext(
+            chat["id"],
+            batch.message_id,
+            chat["owner_id"],
+            call_id,
+            self._resources.settings,
+            chat=chat,
+            workshop=self._resources.workshop,
+            show=lambda text: attempt.show("tool", tool_result_delta(ready.call, text)),
+            memory=claim.memory or {},
+        )
         with self._traced(attempt, ready) as mark:
-            outcome = await calls.pursued(ready, context, claim.course, batch.most)
+            try:
+                outcome = await calls.pursued(ready, context, claim.course, batch.most)
+            except Paused as paused:
+                self._pauses[call_id] = paused.pause
+                return
             if outcome.standing is not Standing.SUCCEEDED:
                 mark.fail(outcome.standing)
         self._resources.failpoints.hit("worker.after_effect")

@@ -14,6 +14,7 @@ from temporalio.worker import (
     WorkerDeploymentConfig,
 )
 
+from activities.attend import Attendance
 from activities.compact import Compaction
 from activities.deliver import Delivering
 from activities.drive import Generation
@@ -53,6 +54,7 @@ def performers(resources: Resources) -> list[Callable[..., Any]]:
     return [
         generation.generate,
         Tools(resources).use_tools,
+        Attendance(resources).attend,
         Compaction(resources).compact,
         Interruption(resources).interrupt,
         Sweeping(resources).sweep,

@@ -13,6 +13,7 @@ from starlette.requests import HTTPConnection
 
 from api.live.guests import Guests
 from api.live.hub import Hub
+from api.live.mailroom import Mailroom
 from api.meters import Meters
 from api.price_list import PriceList
 from api.principals import Principals
@@ -68,6 +69,7 @@ class Resources:
     temporal: Temporal
     live: Hub
     guests: Guests
+    mailroom: Mailroom
     failpoints: Failpoints
     rate_limit: RateLimit
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
@@ -121,6 +123,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         live = Hub(database, settings, guests)
         await live.start()
         stack.push_async_callback(live.close)
+        mailroom = Mailroom(database)
+        stack.push_async_callback(mailroom.close)
         resources = Resources(
             settings=settings,
             database=database,
@@ -129,6 +133,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             temporal=temporal,
             live=live,
             guests=guests,
+            mailroom=mailroom,
             failpoints=Failpoints(settings.failpoints),
             rate_limit=RateLimit(settings.rate_limit_per_minute),
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),

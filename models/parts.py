@@ -158,6 +158,16 @@ def tool_result(call: Mapping[str, Any], result: Any, *, is_error: bool = False,
     return made
 
 
+def tool_result_delta(call: Mapping[str, Any], text: str) -> Part:
+    """A piece of what a call says while it runs; watchers see it, and it is not kept."""
+    return {
+        "type": "tool-result",
+        "tool_call_id": call.get("tool_call_id", ""),
+        "tool_name": call.get("tool_name", ""),
+        "result_delta": text,
+    }
+
+
 def wire(parts: Iterable[Part]) -> list[Part]:
     """The parts as a client sees them: decoded, without internal keys."""
     return [{key: from_rest(value) for key, value in part.items() if key not in INTERNAL_KEYS} for part in parts]

@@ -13,6 +13,7 @@ class Then(StrEnum):
     USE_TOOLS = "use_tools"  # the last assistant message has open calls of ours
     INTERRUPT = "interrupt"  # stop was asked for: commit the partial
     COMPACT = "compact"  # the context is too full, or its owner asked for it
+    AWAIT_TOOLS = "await_tools"  # open calls of ours wait for something that nobody needs to hold a slot for
     AWAIT_CLIENT = "await_client"  # the open calls are the client's to answer
     BACK_OFF = "back_off"  # wait `delay` seconds, then generate again
     NEXT_TURN = "next_turn"  # this turn has ended and a queued message was promoted
@@ -28,6 +29,7 @@ class Outcome(StrEnum):
     REQUIRES_ACTION = "requires_action"
     COMMITTED = "committed"
     RETRY = "retry"
+    PAUSED = "paused"
 
 
 ENDS = frozenset({Outcome.FINISHED, Outcome.FAILED, Outcome.INTERRUPTED})

@@ -29,6 +29,11 @@ async def use_tools(request: StepRequest) -> StepReply:
     """Run the open tool calls of the last assistant message side by side and commit their results together."""
 
 
+@effect(timeout=timedelta(minutes=1), heartbeat=HEARTBEAT, queue=Queue.CONTROL)
+async def attend(request: StepRequest) -> StepReply:
+    """See whether what the chat's paused tool calls wait for has happened, and say what the chat needs next."""
+
+
 @effect(timeout=timedelta(hours=1), heartbeat=HEARTBEAT)
 async def compact(request: StepRequest) -> StepReply:
     """Summarise the history that the model sees, and commit the summary; if there is no need, only say what is next."""
@@ -73,6 +78,7 @@ EFFECTS: tuple[
 ] = (
     generate,
     use_tools,
+    attend,
     compact,
     interrupt,
     sweep,

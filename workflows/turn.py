@@ -1,5 +1,6 @@
 """One turn of one chat: ask for an effect, do what its reply says is next, until the chat rests."""
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +12,8 @@ from temporalio.exceptions import ActivityError, CancelledError
 from models.steps import StepReply, StepRequest, Then, TurnInput
 from workflows import effects
 from workflows.effect import Effect
+
+LOOK_SECONDS = 30.0  # between two looks at what tools wait for, should nobody say that it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ class ChatTurn:
                 case Then.USE_TOOLS:
                     self._rotate_if_long()
                     reply = await self._do(effects.use_tools, "tools")
+                case Then.AWAIT_TOOLS:
+                    self._rotate_if_long()
+                    reply = await self._await_tools(reply)
                 case Then.INTERRUPT:
                     reply = await self._do(effects.interrupt, "interrupt")
                 case Then.BACK_OFF:
@@ -140,6 +146,14 @@ class ChatTurn:
         except TimeoutError:
             return await self._do(effects.generate, "model")
         return await self._do(effects.interrupt, "look")
+
+    async def _await_tools(self, reply: StepReply) -> StepReply:
+        """Wait without a slot: whoever ends what is waited for says so, and should that be lost, it is looked again."""
+        pause = timedelta(seconds=min(max(reply.delay_seconds, 0.001), LOOK_SECONDS))
+        self._say(f"waits: {reply.note}")
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(lambda: self._heard > self._known, timeout=pause, timeout_summary=self._doing)
+        return await self._do(effects.attend, "look")
 
     def _say(self, doing: str) -> None:
         self._doing = doing

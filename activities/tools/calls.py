@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 from activities import client_tools
 from activities.draft import MALFORMED, clock
 from activities.tools import results
+from activities.tools.endings import Paused, ToolFailed, ToolUnknown
 from activities.tools.registry import Toolbox, active
-from activities.tools.tool import Done, NotDone, Tool, ToolContext, ToolFailed, Unsure
+from activities.tools.tool import Done, NotDone, Tool, ToolContext, Unsure
 from models.parts import Part
 from models.rules import tool_results
 from models.rules.executions import Course, Policy, Standing
@@ -91,7 +92,7 @@ def _no_tool_of_ours(chat: Mapping[str, Any], call: Part) -> str:
 async def pursued(ready: Ready, context: ToolContext, course: Course, most: int) -> Outcome:
     """Run the call, or find out what became of it; a failing tool is an outcome, never an exception.
 
-    Cancelled only from outside; `most` bounds the result.
+    Cancelled only from outside; `most` bounds the result. Raises Paused.
     """
     call, tool = ready.call, ready.tool
     if course is Course.GIVE_UP:
@@ -118,6 +119,12 @@ async def _run(ready: Ready, context: ToolContext, most: int) -> Outcome:
         return _succeeded(call, outcome, most)
     except ToolFailed as refused:
         return _failed(call, str(refused), most)
+    except ToolUnknown as unclear:
+        return _unknown(call, str(unclear))
+    except Paused:
+        if tool.policy is not Policy.IDEMPOTENT:
+            raise TypeError(f"{tool.name}: only what can be run again with the same key may pause") from None
+        raise
     except asyncio.CancelledError:
         current = asyncio.current_task()
         if current is None or current.cancelling():

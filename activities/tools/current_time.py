@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, Field
 
-from activities.tools.tool import ToolContext, ToolFailed, tool
+from activities.tools.endings import ToolFailed
+from activities.tools.tool import ToolContext, tool
 from models.rules.executions import Policy
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from activities.tools.tool import ToolFailed
+from activities.tools.endings import ToolFailed
 
 MOST_HOPS = 5
 MOST_BYTES = 4 * 1024 * 1024  # of a body, unpacked

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from activities.tools import egress, readable
-from activities.tools.tool import ToolContext, ToolFailed, tool
+from activities.tools.endings import ToolFailed
+from activities.tools.tool import ToolContext, tool
 from models.rules.executions import Policy
 
 TEXT = re.compile(r"text/|application/(json|xml|javascript|x-ndjson|yaml|x-yaml|toml)|[^;]*\+(json|xml)")

@@ -1,21 +1,18 @@
 """What a tool is: a model of its arguments, whose words the model reads, and one async function."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, get_type_hints
 from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
+from activities.workshop import Workshop
 from models.rules.executions import Policy
 from models.settings import Settings
 
 TIMEOUT = timedelta(minutes=1)
-
-
-class ToolFailed(Exception):
-    """The tool could not do it; the model reads why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +44,29 @@ Probed = Done | NotDone | Unsure
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """For whom a tool runs, and under which name the world may remember the call."""
+    """For whom a tool runs, and under which name the world may remember the call.
+
+    `show` lets watchers see what the call says while it runs. `memory` is what the call left when it paused.
+    """
 
     chat_id: UUID
     message_id: int
     owner_id: UUID
     tool_call_id: str
     settings: Settings
+    chat: Mapping[str, Any] = field(default_factory=dict)
+    workshop: Workshop | None = None
+    show: Callable[[str], None] = lambda _: None
+    memory: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def idempotency_key(self) -> str:
         """The same for every run of one call, and of no other call."""
-        return str(uuid5(self.chat_id, f"{self.message_id}:{self.tool_call_id}"))
+        return str(self.job_id())
+
+    def job_id(self, part: str = "") -> UUID:
+        """The key of one thing that the call asks for, the same for every run; `part` tells several apart."""
+        return uuid5(self.chat_id, f"{self.message_id}:{self.tool_call_id}{part}")
 
 
 Run = Callable[[Any, ToolContext], Awaitable[Any]]

@@ -2,6 +2,7 @@
 
 from api.requests import Router
 from api.routes import (
+    agent_door,
     chats,
     compact,
     cost,
@@ -88,6 +89,7 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/organizations", webhooks.in_organization),
     ("/api/v2/groups", groups.router),
     ("/api/v2/webhooks", webhooks.router),
+    ("/api/v2/workspaceagents", agent_door.router),
     ("/api/v2/ai/providers", providers.router),
     ("/api/v2/notifications", notifications.router),
     *((prefix, router) for prefix in CHATS for router in _CHAT_ROUTERS),

@@ -64,14 +64,21 @@ class StoredFile:
 
 
 async def save(
-    session: Session, *, owner_id: UUID, organization_id: UUID, name: str, media_type: str, data: bytes
+    session: Session,
+    *,
+    owner_id: UUID,
+    organization_id: UUID,
+    name: str,
+    media_type: str,
+    data: bytes,
+    file_id: UUID | None = None,
 ) -> UUID:
-    """Keep a new file; it is linked to no chat yet."""
-    file_id = uuid7()
+    """Keep a new file; it is linked to no chat yet. What is kept under a `file_id` that is given stays as it is."""
+    file_id = file_id or uuid7()
     await fetch(
         session,
         "INSERT INTO chat_files (id, owner_id, organization_id, name, mimetype, size, data) VALUES "
-        "(%(id)s, %(owner)s, %(organization)s, %(name)s, %(type)s, %(size)s, %(data)b)",
+        "(%(id)s, %(owner)s, %(organization)s, %(name)s, %(type)s, %(size)s, %(data)b) ON CONFLICT (id) DO NOTHING",
         {
             "id": file_id,
             "owner": owner_id,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import orjson
@@ -36,6 +36,22 @@ class Claim:
     attempt: int
     course: Course
     result: Part | None
+    memory: dict[str, Any] | None = None
+
+
+class Pausing(Protocol):
+    """What a paused call waits for, and what it remembers."""
+
+    @property
+    def why(self) -> str: ...
+    @property
+    def event(self) -> str: ...
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def patience(self) -> timedelta: ...
+    @property
+    def memory(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +77,7 @@ ON CONFLICT (chat_id, message_id, tool_call_id) DO UPDATE SET
     state = CASE WHEN t.state = 'planned' THEN 'claimed' ELSE t.state END,
     attempt = CASE WHEN t.state IN ('planned', 'claimed') THEN t.attempt + 1 ELSE t.attempt END,
     claimed_at = CASE WHEN t.state IN ('planned', 'claimed') THEN clock_timestamp() ELSE t.claimed_at END
-RETURNING tool_call_id, policy, state, attempt, result"""
+RETURNING tool_call_id, policy, state, attempt, result, progress"""
 
 
 async def claim(
@@ -107,6 +123,57 @@ async def finish(session: Session, chat_id: UUID, message_id: int, endings: Sequ
         for ending in endings
     ]
     await fetch(session, _FINISH, {"chat": chat_id, "message": message_id, "endings": _encode(records)})
+
+
+async def pause(session: Session, chat_id: UUID, message_id: int, pauses: Mapping[str, Pausing]) -> None:
+    """Note what claimed calls wait for, by their ids: `waiting` says when that is over."""
+    records = [
+        {
+            "id": to_rest(call_id),
+            "progress": {
+                "why": each.why,
+                "event": each.event,
+                "id": str(each.id),
+                "memory": to_rest(dict(each.memory)),
+            },
+            "seconds": each.patience.total_seconds(),
+        }
+        for call_id, each in pauses.items()
+    ]
+    await fetch(
+        session,
+        """
+        UPDATE tool_executions t SET progress = r.progress || jsonb_build_object(
+            'until', clock_timestamp() + make_interval(secs => r.seconds))
+        FROM jsonb_to_recordset(%(pauses)s::jsonb) AS r(id text, progress jsonb, seconds float)
+        WHERE t.chat_id = %(chat)s AND t.message_id = %(message)s AND t.tool_call_id = r.id AND t.state = 'claimed'""",
+        {"chat": chat_id, "message": message_id, "pauses": _encode(records)},
+    )
+
+
+_WAITING = """
+SELECT t.progress->>'why' AS why,
+    greatest(extract(epoch FROM (t.progress->>'until')::timestamptz - clock_timestamp()), 0)::float AS seconds,
+    CASE t.progress->>'event'
+        WHEN 'build_over' THEN NOT EXISTS (SELECT FROM workspace_builds b WHERE b.id = (t.progress->>'id')::uuid
+            AND b.status IN ('pending', 'running', 'canceling'))
+        WHEN 'agent_connected' THEN EXISTS (SELECT FROM workspace_agents a WHERE a.id = (t.progress->>'id')::uuid
+            AND a.last_seen_at > now() - interval '15 seconds' AND a.disconnected_at IS NULL)
+        WHEN 'agent_ready' THEN NOT EXISTS (SELECT FROM workspace_agents a WHERE a.id = (t.progress->>'id')::uuid
+            AND a.lifecycle IN ('created', 'starting'))
+        WHEN 'job_over' THEN NOT EXISTS (SELECT FROM agent_jobs j WHERE j.id = (t.progress->>'id')::uuid
+            AND j.state IN ('queued', 'delivered'))
+        ELSE true END AS over
+FROM tool_executions t JOIN chat_messages m ON m.id = t.message_id AND NOT m.deleted
+WHERE t.chat_id = %(chat)s AND t.state = 'claimed' AND t.progress IS NOT NULL"""
+
+
+async def waiting(session: Session, chat_id: UUID) -> tuple[float, str] | None:
+    """How many seconds the chat's paused calls may still wait, and for what; None once one of them can go on."""
+    rows = await fetch(session, _WAITING, {"chat": chat_id})
+    if not rows or any(row["over"] or row["seconds"] <= 0 for row in rows):
+        return None
+    return min(row["seconds"] for row in rows), "; ".join(sorted({row["why"] for row in rows}))
 
 
 async def stop(session: Session, chat_id: UUID, message_id: int, calls: Iterable[Part]) -> dict[str, Part]:
@@ -173,7 +240,8 @@ async def purge(session: Session, older_than: timedelta) -> int:
 def _claim(row: Mapping[str, Any]) -> Claim:
     standing = Standing(row["state"])
     result = from_rest(row["result"]) if row["result"] else None
-    return Claim(row["attempt"], executions.course(Policy(row["policy"]), standing, row["attempt"]), result)
+    memory = from_rest(row["progress"]["memory"]) if row["progress"] else None
+    return Claim(row["attempt"], executions.course(Policy(row["policy"]), standing, row["attempt"]), result, memory)
 
 
 def _encode(value: object) -> str:

@@ -16,6 +16,8 @@ ACCESS = "turnstone_access"  # who may see a chat changed: look who follows it
 PEOPLE = "turnstone_people"  # users, tokens, roles: drop cached principals
 CATALOG = "turnstone_catalog"  # providers, keys, models: drop cached configurations
 SWITCHES = "turnstone_switches"  # who has debug logging on: look again
+AGENTS = "turnstone_agents"  # a workspace agent has something to do: whoever holds its connection looks
+JOBS = "turnstone_jobs"  # what an agent was asked to do is done, or has said something
 WORKERS = "turnstone_workers"  # a worker is there, and has room for head starts or not
 
 
@@ -86,6 +88,23 @@ class WorkerNotice:
     def decode(cls, payload: str) -> "WorkerNotice":
         worker, room, gone, waits = orjson.loads(payload)
         return cls(UUID(worker), room, gone, UUID(waits) if waits else None)
+
+
+@dataclass(frozen=True, slots=True)
+class JobNotice:
+    """A job said `text` at this offset of its output; without text, it has ended."""
+
+    job_id: UUID
+    offset: int = 0
+    text: str | None = None
+
+    def encode(self) -> str:
+        return orjson.dumps([str(self.job_id), self.offset, self.text]).decode()
+
+    @classmethod
+    def decode(cls, payload: str) -> "JobNotice":
+        job_id, offset, text = orjson.loads(payload)
+        return cls(UUID(job_id), offset, text)
 
 
 async def tell(session: Session, channel: str, payload: str) -> None:

@@ -11,8 +11,9 @@ from uuid import UUID
 import pytest
 
 from activities.tools import egress, readable
+from activities.tools.endings import ToolFailed
 from activities.tools.fetch_url import fetch_url
-from activities.tools.tool import ToolContext, ToolFailed
+from activities.tools.tool import ToolContext
 from models.settings import Settings
 
 Answer = Callable[[str], bytes]

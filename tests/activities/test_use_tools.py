@@ -11,9 +11,10 @@ import pytest
 from pydantic import BaseModel
 
 from activities.tools.current_time import current_time
+from activities.tools.endings import ToolFailed
 from activities.tools.fetch_url import fetch_url
 from activities.tools.registry import TOOLS, Toolbox, configured
-from activities.tools.tool import Media, Tool, ToolContext, ToolFailed
+from activities.tools.tool import Media, Tool, ToolContext
 from models.parts import from_rest
 from models.rules import tool_results
 from models.rules.executions import Policy

@@ -239,6 +239,9 @@ RULES: dict[str, Rule] = {
     "PUT {chats}/config/template-allowlist": deployment("W", 400, 404),
     "GET {chats}/cost/users": deployment("W", 200),
     "GET {chats}/insights/pull-requests": deployment("R", 200),
+    # workspace agents, by tokens of their own
+    "WEBSOCKET /api/v2/workspaceagents/me/connect": anybody(401),
+    "POST /api/v2/workspaceagents/me/files": anybody(401),
     # one's own
     "GET {chats}/config/user-debug-logging": signed_in(),
     "PUT {chats}/config/user-debug-logging": deployment("A", 400),

@@ -1,0 +1,177 @@
+"""A chat's workspace, from a tool's side: find the agent that is there now, ask it, and say honestly what happened."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from activities.mailbox import Mailbox
+from activities.tools.endings import ToolFailed, ToolUnknown
+from models.rules.agents import Ambiguous, chosen
+from models.store import bindings
+from models.store.bindings import Place
+from models.store.database import Database
+from models.store.mailbox import Job
+
+VALIDATION = 5.0  # seconds after which it is looked whether the agent is still the one
+DIAL = 30.0  # seconds that an agent has to take a job up
+LOST = 45.0  # seconds that an agent which has a job may be away
+
+NO_WORKSPACE = "The chat has no workspace yet. Use the create_workspace tool first."
+DELETED = "The chat's workspace was deleted. Use the create_workspace tool to make another."
+NO_AGENT = "The workspace has no running agent; it is likely stopped. Use the start_workspace tool to start it."
+DISCONNECTED = (
+    "The workspace agent is disconnected, and the connection timed out. "
+    "Use the stop_workspace tool, then the start_workspace tool, to recover the workspace."
+)
+TIMED_OUT = (
+    "The connection to the workspace agent timed out. Retry once; if it fails again, tell the user that the workspace "
+    "cannot be reached."
+)
+EXTERNAL = (
+    "The workspace agent runs on the user's own host and is not connected. Tell the user that it must be started or "
+    "reconnected there; it cannot be restarted from here."
+)
+UNSENT = "The command was never sent to the workspace, so it did not run."
+AWAY = (
+    "The workspace agent was lost while it may have been doing this, and it did not come back in time. "
+    "It may have taken effect: find out before you repeat it."
+)
+REBUILT = (
+    "The workspace was stopped or rebuilt while this was being done. It may have taken effect: find out before you "
+    "repeat it."
+)
+
+log = logging.getLogger(__name__)
+
+
+class Refused(ToolFailed):
+    """The agent could not, or would not: `kind` is its word for why."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """The workspaces of chats, as the worker reaches them."""
+
+    database: Database
+    mailbox: Mailbox
+
+    async def ask(
+        self,
+        chat_id: UUID,
+        job_id: UUID,
+        kind: str,
+        request: Mapping[str, Any],
+        *,
+        patience: float,
+        said: Callable[[str], None] | None = None,
+    ) -> dict[str, Any]:
+        """What the chat's agent answers within so many seconds after it took the job up.
+
+        Raises ToolFailed when it certainly did not happen or failed (Refused: the agent says so), ToolUnknown when
+        nobody knows.
+        """
+        place = await self._place(chat_id)
+        agent = _agent(place)
+        await self._bind(chat_id, place, agent["id"])
+        job = await self.mailbox.post(job_id, agent["id"], kind, request, chat_id)
+        if not job.over:
+            job = await self.mailbox.wait(job, VALIDATION, said)
+        if job.state == "queued":
+            job = await self._dial(chat_id, job, said)
+        if not job.over:
+            job = await self._attend(chat_id, job, patience, said)
+        return _answer(job)
+
+    async def _dial(self, chat_id: UUID, job: Job, said: Callable[[str], None] | None) -> Job:
+        """Wait until an agent has taken the job up; the workspace may have another agent by now, and get the job."""
+        left = DIAL - VALIDATION
+        while job.state == "queued" and left > 0:
+            place = await self._place(chat_id)
+            agent = _agent(place)
+            if agent["id"] != job.agent_id:
+                await self._bind(chat_id, place, agent["id"])
+                job = await self.mailbox.post(job.id, agent["id"], job.kind, job.request, chat_id)
+            job = await self.mailbox.wait(job, min(VALIDATION, left), said)
+            left -= VALIDATION
+        if job.state != "queued":
+            return job
+        job = await self.mailbox.withdraw(job)
+        if job.state == "canceled":
+            raise ToolFailed(f"{await self._diagnosis(chat_id)} {UNSENT}")
+        return job
+
+    async def _attend(self, chat_id: UUID, job: Job, patience: float, said: Callable[[str], None] | None) -> Job:
+        """Wait for a job that its agent has, as long as the agent is there or may come back."""
+        loop = asyncio.get_running_loop()
+        until, away_since = loop.time() + patience, None
+        while not job.over and loop.time() < until:
+            job = await self.mailbox.wait(job, min(VALIDATION, until - loop.time()), said)
+            if job.over:
+                return job
+            place = await self._place(chat_id)
+            known = next((agent for agent in place.agents if agent["id"] == job.agent_id), None)
+            if known is None:
+                raise ToolUnknown(REBUILT)
+            if known["status"] == "connected":
+                away_since = None
+            elif away_since is None:
+                away_since = loop.time()
+            elif loop.time() - away_since > LOST:
+                raise ToolUnknown(AWAY)
+        return job
+
+    async def _diagnosis(self, chat_id: UUID) -> str:
+        """Why an agent did not answer in time: two signals, and only then the advice to restart (runtime.md 11.3)."""
+        agent = _agent(await self._place(chat_id))
+        if agent["external"]:
+            return EXTERNAL
+        return DISCONNECTED if agent["status"] in ("disconnected", "timeout") else TIMED_OUT
+
+    async def _place(self, chat_id: UUID) -> Place:
+        async with self.database.read() as session:
+            place = await bindings.of(session, chat_id)
+        if place is None:
+            raise ToolFailed(NO_WORKSPACE)
+        if place.deleted:
+            raise ToolFailed(DELETED)
+        return place
+
+    async def _bind(self, chat_id: UUID, place: Place, agent_id: UUID) -> None:
+        if place.build_id is not None and (place.bound_build, place.bound_agent) != (place.build_id, agent_id):
+            async with self.database.begin() as session:
+                await bindings.bind(session, chat_id, build_id=place.build_id, agent_id=agent_id)
+
+
+def _agent(place: Place) -> Mapping[str, Any]:
+    """The agent of the chat's workspace; raises ToolFailed when there is none."""
+    if place.transition != "start":
+        raise ToolFailed(NO_AGENT)
+    try:
+        agent = chosen(place.agents)
+    except Ambiguous as several:
+        raise ToolFailed(str(several)) from several
+    if agent is None:
+        raise ToolFailed(NO_AGENT)
+    return agent
+
+
+def _answer(job: Job) -> dict[str, Any]:
+    if job.state == "canceled":
+        raise ToolFailed(UNSENT)
+    if job.state == "lost":
+        raise ToolUnknown(REBUILT)
+    if job.state != "done":
+        raise ToolUnknown("The workspace agent did not answer in time. It may have taken effect: find out first.")
+    if job.error is not None:
+        message, kind = str(job.error.get("message", "The agent failed.")), str(job.error.get("kind", "internal"))
+        if kind == "lost":
+            raise ToolUnknown(message)
+        raise Refused(message, kind)
+    return job.result or {}

@@ -1,0 +1,92 @@
+"""Where workspace agents knock: their connection, and files that they bring for a chat."""
+
+from typing import Annotated, Any
+from uuid import UUID, uuid5
+
+from fastapi import Query, Request, WebSocket
+from pydantic import BaseModel, WithJsonSchema
+from starlette.responses import Response
+
+from api.answers import answer
+from api.caller import credentials
+from api.errors import raises
+from api.live import agents
+from api.requests import Router
+from api.resources import Opened
+from api.routes.files import read
+from models.errors import Invalid, NotFound, TooLarge, Unauthenticated
+from models.rules import file_types
+from models.store import files, presence
+
+router = Router(tags=["agents"])
+
+_UUID = WithJsonSchema({"type": "string", "format": "uuid"})
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": f"The file itself, at most {file_types.MAX_BYTES} bytes.",
+        "content": {file_types.UNKNOWN: {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class BroughtFile(BaseModel):
+    """A file that an agent has brought to a chat."""
+
+    file_id: UUID
+    name: str
+    media_type: str
+    size: int
+
+
+@router.websocket("/me/connect")
+async def connect_agent(socket: WebSocket, resources: Opened) -> None:
+    """A workspace agent's connection (docs/agent.md): jobs go out, results come in."""
+    await agents.serve(socket, resources, await agents.require_agent(resources, credentials(socket.scope).digest))
+
+
+@router.post(
+    "/me/files",
+    status_code=201,
+    response_model=BroughtFile,
+    responses=raises(Invalid, Unauthenticated, NotFound, TooLarge),
+    openapi_extra=_BODY,
+    summary="Bring a file from a workspace",
+)
+async def bring_file(
+    request: Request,
+    resources: Opened,
+    job: Annotated[str, Query(description="The job that asked for the file; required."), _UUID] = "",
+    name: Annotated[str, Query(description="What the file is called.")] = "",
+) -> Response:
+    """For workspace agents, with their own token. A file belongs to the owner of the chat that asked for it.
+
+    Brought twice for the same job, it is one file.
+    """
+    digest = await agents.require_agent(resources, credentials(request.scope).digest)
+    try:
+        job_id = UUID(job)
+    except ValueError as wrong:
+        raise Invalid("Invalid job ID.", str(wrong)) from None
+    async with resources.database.read() as session:
+        asked = await presence.asked_by(session, digest, job_id)
+    if asked is None:
+        raise NotFound
+    too_large = ("File too large.", f"Maximum file size is {file_types.MAX_BYTES} bytes.")
+    data = await read(request, file_types.MAX_BYTES, too_large)
+    if not data:
+        raise Invalid("File is empty.")
+    shown = file_types.named(name)
+    media_type = file_types.stored(data, shown, file_types.UNKNOWN)
+    file_id = uuid5(job_id, "file")
+    async with resources.database.begin() as session:
+        await files.save(
+            session,
+            file_id=file_id,
+            owner_id=asked["owner_id"],
+            organization_id=asked["organization_id"],
+            name=shown,
+            media_type=media_type,
+            data=data,
+        )
+    return answer({"file_id": file_id, "name": shown, "media_type": media_type, "size": len(data)}, 201)

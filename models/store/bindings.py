@@ -1,0 +1,66 @@
+"""Where a chat works: its workspace, the newest build of that, and the agent it talks to (runtime.md 11.3)."""
+
+from dataclasses import dataclass
+from typing import Any, LiteralString
+from uuid import UUID
+
+from models.store.database import Row, fetch
+from models.store.presence import STATUS
+from models.store.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A chat's workspace as it stands. `agents` are those of the newest build, each with its `status`."""
+
+    workspace_id: UUID
+    name: str
+    deleted: bool
+    build_id: UUID | None
+    transition: str
+    build_status: str
+    build_error: str
+    agents: list[dict[str, Any]]
+    bound_build: UUID | None
+    bound_agent: UUID | None
+
+    @property
+    def external(self) -> bool:
+        """Do people run its agents on their own hosts?"""
+        return any(agent["external"] for agent in self.agents)
+
+
+_PLACE: LiteralString = f"""
+SELECT w.id AS workspace_id, w.name, w.deleted, b.id AS build_id, coalesce(b.transition, '') AS transition,
+    coalesce(b.status, '') AS build_status, coalesce(b.error, '') AS build_error,
+    c.build_id AS bound_build, c.agent_id AS bound_agent,
+    coalesce((SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'parent_id', a.parent_id,
+        'display_order', a.display_order, 'status', {STATUS}, 'lifecycle', a.lifecycle, 'external', a.external,
+        'connection_timeout_seconds', a.connection_timeout_seconds) ORDER BY a.id)
+        FROM workspace_agents a WHERE a.build_id = b.id), '[]') AS agents
+FROM chats c JOIN workspaces w ON w.id = c.workspace_id
+LEFT JOIN LATERAL (
+    SELECT * FROM workspace_builds n WHERE n.workspace_id = w.id ORDER BY n.build_number DESC LIMIT 1) AS b ON true
+WHERE c.id = %(chat)s
+"""  # noqa: S608 - fixed text
+
+
+async def of(session: Session, chat_id: UUID) -> Place | None:
+    """Where the chat works; None if it has no workspace."""
+    rows = await fetch(session, _PLACE, {"chat": chat_id})
+    return _place(rows[0]) if rows else None
+
+
+async def bind(session: Session, chat_id: UUID, *, build_id: UUID, agent_id: UUID | None) -> None:
+    """Note with which build and agent the chat works from now on."""
+    await fetch(
+        session,
+        "UPDATE chats SET build_id = %(build)s, agent_id = %(agent)s WHERE id = %(chat)s"
+        " AND (build_id, agent_id) IS DISTINCT FROM (%(build)s, %(agent)s)",
+        {"chat": chat_id, "build": build_id, "agent": agent_id},
+    )
+
+
+def _place(row: Row) -> Place:
+    agents = [{**agent, "id": UUID(agent["id"])} for agent in row["agents"]]
+    return Place(**{**row, "agents": agents})

@@ -1,0 +1,210 @@
+"""The mailbox of workspace agents: what each is asked to do, once, and what came of it.
+
+A job is `queued` until the process that holds its agent's connection marks it `delivered`, and only then sends it. So
+what is still queued surely never ran, and can be sent elsewhere or taken back; what is delivered may have happened.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, LiteralString
+from uuid import UUID
+
+import orjson
+
+from models.parts import from_rest, to_rest
+from models.store.database import Row, fetch
+from models.store.notices import AGENTS, JOBS, JobNotice
+from models.store.session import Session
+
+PURGE_BATCH = 5_000
+AT_ONCE = 100  # jobs sent to an agent before it is looked again
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something that an agent is asked to do. `error` has `message` and `kind`; it and `result` come with `done`."""
+
+    id: UUID
+    agent_id: UUID
+    chat_id: UUID | None
+    kind: str
+    request: dict[str, Any]
+    state: str
+    cancel: bool
+    result: dict[str, Any] | None
+    error: dict[str, Any] | None
+
+    @property
+    def over(self) -> bool:
+        """Is there nothing to wait for any more?"""
+        return self.state in ("done", "canceled", "lost")
+
+
+_COLUMNS: LiteralString = "j.id, j.agent_id, j.chat_id, j.kind, j.request, j.state, j.cancel, j.result, j.error"
+
+# A job that its agent has not been sent goes to the agent that the chat has now.
+_POST: LiteralString = f"""
+INSERT INTO agent_jobs AS j (id, agent_id, chat_id, kind, request)
+VALUES (%(id)s, %(agent)s, %(chat)s, %(kind)s, %(request)s::jsonb)
+ON CONFLICT (id) DO UPDATE SET agent_id = CASE WHEN j.state = 'queued' THEN excluded.agent_id ELSE j.agent_id END
+RETURNING {_COLUMNS}"""  # noqa: S608 - fixed text
+
+
+async def post(
+    session: Session, job_id: UUID, agent_id: UUID, kind: str, request: Mapping[str, Any], *, chat_id: UUID | None
+) -> Job:
+    """Ask the agent; a job of that id that there is already is the one, whatever has become of it.
+
+    The transaction is over with it, as it is with `take` and `finish`.
+    """
+    session.tell(AGENTS, str(agent_id))
+    given = {"id": job_id, "agent": agent_id, "chat": chat_id, "kind": kind, "request": _encode(request)}
+    [row] = await fetch(session, _POST, given, last=True)
+    return _job(row)
+
+
+async def find(session: Session, job_ids: Collection[UUID]) -> dict[UUID, Job]:
+    """How the jobs stand; those that are gone are missing."""
+    rows = await fetch(
+        session,
+        f"SELECT {_COLUMNS} FROM agent_jobs j WHERE j.id = ANY(%(ids)s)",  # noqa: S608 - fixed text
+        {"ids": list(job_ids)},
+    )
+    return {row["id"]: _job(row) for row in rows}
+
+
+_DUE: LiteralString = f"""
+WITH ours AS MATERIALIZED (
+    SELECT id FROM workspace_agents WHERE id = %(agent)s AND connection_id = %(connection)s FOR SHARE),
+due AS MATERIALIZED (
+    SELECT j.id FROM agent_jobs j JOIN ours ON j.agent_id = ours.id
+    WHERE j.state IN ('queued', 'delivered') AND (j.state = 'queued' OR %(again)s)
+    ORDER BY j.number LIMIT %(most)s FOR UPDATE OF j)
+UPDATE agent_jobs j SET state = 'delivered', delivered_at = coalesce(j.delivered_at, clock_timestamp())
+FROM due WHERE j.id = due.id
+RETURNING {_COLUMNS}, j.number"""  # noqa: S608 - fixed text
+
+
+async def take(session: Session, agent_id: UUID, connection_id: UUID, *, again: bool) -> list[Job]:
+    """Mark what waits for the agent as delivered, and return it in order, to be sent after the commit.
+
+    `again`: with all that was delivered before and is not done, for an agent that has just connected. A connection that
+    is not the agent's newest gets nothing.
+    """
+    most = None if again else AT_ONCE
+    given = {"agent": agent_id, "connection": connection_id, "again": again, "most": most}
+    rows = await fetch(session, _DUE, given, last=True)
+    return [_job(row) for row in sorted(rows, key=lambda row: row["number"])]
+
+
+async def given_up(session: Session, agent_id: UUID) -> set[UUID]:
+    """The jobs that the agent has and that nobody waits for any more."""
+    rows = await fetch(
+        session,
+        "SELECT id FROM agent_jobs WHERE agent_id = %(agent)s AND state = 'delivered' AND cancel",
+        {"agent": agent_id},
+    )
+    return {row["id"] for row in rows}
+
+
+_FINISH = """
+UPDATE agent_jobs SET state = 'done', result = %(result)s::jsonb, error = %(error)s::jsonb,
+    finished_at = clock_timestamp()
+WHERE id = %(id)s AND agent_id = %(agent)s AND state IN ('delivered', 'lost')"""
+
+
+async def finish(
+    session: Session,
+    agent_id: UUID,
+    job_id: UUID,
+    *,
+    result: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+) -> None:
+    """Write down what came of a job, and tell who waits for it. The first word counts; bears being said twice."""
+    given = {"result": _encode(result) if error is None else None, "error": None if error is None else _encode(error)}
+    session.tell(JOBS, JobNotice(job_id).encode())
+    await fetch(session, _FINISH, {"id": job_id, "agent": agent_id, **given}, last=True)
+
+
+async def withdraw(session: Session, job_id: UUID) -> Job | None:
+    """Take a job back if it was not sent; if it was, the agent is told that nobody waits. Returns how it stands now."""
+    rows = await fetch(
+        session,
+        f"""
+        UPDATE agent_jobs j SET cancel = true, state = CASE WHEN j.state = 'queued' THEN 'canceled' ELSE j.state END,
+            finished_at = CASE WHEN j.state = 'queued' THEN clock_timestamp() ELSE j.finished_at END
+        WHERE j.id = %(id)s AND j.state IN ('queued', 'delivered') RETURNING {_COLUMNS}""",  # noqa: S608 - fixed text
+        {"id": job_id},
+    )
+    if not rows:
+        return (await find(session, [job_id])).get(job_id)
+    job = _job(rows[0])
+    if job.state == "delivered":
+        session.tell(AGENTS, str(job.agent_id))
+    return job
+
+
+async def stop(session: Session, chat_id: UUID) -> None:
+    """A chat is stopped: take back what its agents were not sent, and have them stop what they do for it."""
+    rows = await fetch(
+        session,
+        """
+        UPDATE agent_jobs SET cancel = true, state = CASE WHEN state = 'queued' THEN 'canceled' ELSE state END,
+            finished_at = CASE WHEN state = 'queued' THEN clock_timestamp() ELSE finished_at END
+        WHERE chat_id = %(chat)s AND state IN ('queued', 'delivered') RETURNING agent_id, state""",
+        {"chat": chat_id},
+    )
+    for agent_id in {row["agent_id"] for row in rows if row["state"] == "delivered"}:
+        session.tell(AGENTS, str(agent_id))
+
+
+async def lose(session: Session, workspace_id: UUID, but_build: UUID) -> None:
+    """The workspace has another build: what its former agents were sent will not be told, and the rest not be sent."""
+    rows = await fetch(
+        session,
+        """
+        UPDATE agent_jobs j SET state = CASE WHEN j.state = 'queued' THEN 'canceled' ELSE 'lost' END,
+            finished_at = clock_timestamp()
+        FROM workspace_agents a
+        WHERE a.workspace_id = %(workspace)s AND a.build_id <> %(build)s AND j.agent_id = a.id
+            AND j.state IN ('queued', 'delivered')
+        RETURNING j.id""",
+        {"workspace": workspace_id, "build": but_build},
+    )
+    for row in rows:
+        session.tell(JOBS, JobNotice(row["id"]).encode())
+
+
+async def purge(session: Session, older_than: timedelta) -> int:
+    """Forget jobs that ended that long ago; returns how many, at most PURGE_BATCH."""
+    [row] = await fetch(
+        session,
+        """
+        WITH old AS (
+            SELECT id FROM agent_jobs WHERE created_at < now() - %(age)s AND finished_at < now() - %(age)s
+            ORDER BY created_at LIMIT %(most)s),
+        gone AS (DELETE FROM agent_jobs j USING old WHERE j.id = old.id RETURNING 1)
+        SELECT count(*) AS purged FROM gone""",
+        {"age": older_than, "most": PURGE_BATCH},
+    )
+    return int(row["purged"])
+
+
+def _job(row: Row) -> Job:
+    return Job(
+        row["id"],
+        row["agent_id"],
+        row["chat_id"],
+        row["kind"],
+        from_rest(row["request"]),
+        row["state"],
+        row["cancel"],
+        from_rest(row["result"]),
+        from_rest(row["error"]),
+    )
+
+
+def _encode(value: object) -> str:
+    return orjson.dumps(to_rest(value)).decode()
