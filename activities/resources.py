@@ -19,6 +19,7 @@ from activities.tools.registry import Toolbox, configured
 from activities.tracing import Tracing
 from models.failpoints import Failpoints
 from models.settings import Settings
+from models.store.courier import Courier
 from models.store.database import Database
 from models.store.secrets import Cipher
 from workflows.client import Temporal
@@ -44,6 +45,7 @@ class Resources:
     recorder: Recorder
     aside: Aside
     ahead: HeadStarts
+    courier: Courier
 
 
 @asynccontextmanager
@@ -79,6 +81,9 @@ async def open_resources(
         aside = Aside(settings, database, temporal)
         stack.push_async_callback(aside.close)
         stack.push_async_callback(ahead.close)
+        courier = Courier(database, temporal.deliver)
+        stack.push_async_callback(courier.close)
+        database.bell = courier.ring
         yield Resources(
             settings=settings,
             database=database,
@@ -94,6 +99,7 @@ async def open_resources(
             recorder=recorder,
             aside=aside,
             ahead=ahead,
+            courier=courier,
         )
 
 
