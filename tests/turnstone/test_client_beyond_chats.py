@@ -218,5 +218,5 @@ async def test_a_group_that_is_not_there_has_no_limit(client: AsyncTurnstone) ->
     group = "01a204a5-1320-76f5-8fe1-f9199ca9a0fd"
     with pytest.raises(NotFound):
         await client.limits.set_group(group, 1)
-    with pytest.raises(NotFound):
+    with pytest.raises(BadRequest):
         await client.limits.clear_group(group)
