@@ -60,6 +60,9 @@ async def open_resources(
         cipher = Cipher(settings.secret_keys.get_secret_value())
         database = Database(settings.database_url, settings.database_pool_size)
         stack.push_async_callback(database.close)
+        courier = Courier(database, temporal.deliver)
+        stack.push_async_callback(courier.close)
+        database.bell = courier.ring
         catalog = Catalog(database, cipher, own_keys=settings.allow_byok)
         meters, tracing = Meters(), Tracing(settings)
         stack.callback(tracing.close)
@@ -81,9 +84,6 @@ async def open_resources(
         aside = Aside(settings, database, temporal)
         stack.push_async_callback(aside.close)
         stack.push_async_callback(ahead.close)
-        courier = Courier(database, temporal.deliver)
-        stack.push_async_callback(courier.close)
-        database.bell = courier.ring
         yield Resources(
             settings=settings,
             database=database,

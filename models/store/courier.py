@@ -27,12 +27,13 @@ class Courier:
         self._database = database
         self._begin = begin
         self._rung = False
+        self._is_closed = False
         self._round: asyncio.Task[None] | None = None
         self._rests_until = 0.0
 
     def ring(self) -> None:
         """Events were committed. Where nothing was taken a moment ago they are left to the sweep."""
-        if asyncio.get_running_loop().time() < self._rests_until:
+        if self._is_closed or asyncio.get_running_loop().time() < self._rests_until:
             return
         self._rung = True
         if self._round is None or self._round.done():
@@ -56,7 +57,8 @@ class Courier:
         return begun
 
     async def close(self) -> None:
-        """Finish what is going on, with patience, then without."""
+        """Finish what is going on, with patience, then without; what is committed later is the sweep's."""
+        self._is_closed = True
         if self._round is None:
             return
         _, late = await asyncio.wait({self._round}, timeout=DRAIN)

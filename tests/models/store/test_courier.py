@@ -13,6 +13,7 @@ from models.store.courier import Courier
 from models.store.database import Database, fetch
 from models.store.moves import StepRow
 from models.store.webhooks import Holder
+from tests.api.trips import trips
 from tests.models.store.chats import born, opened, send
 from tests.seeds import World
 
@@ -88,6 +89,21 @@ async def test_every_way_to_write_an_event_rings_where_somebody_hears_of_it(
     assert len(rung) == 3
 
 
+async def test_to_be_heard_costs_a_turn_no_round_trip(database: Database, seed: World) -> None:
+    async def turn() -> int:
+        with trips(database) as counted:
+            chat_id = await born(database, seed)
+            fence = (await opened(database, chat_id)).fence
+            async with database.begin() as session:
+                await moves.commit_step(session, fence, [StepRow("assistant", SAID)])
+        return counted.count
+
+    unheard = await turn()
+    endpoint_id = await endpoint(database, seed)
+    assert await turn() == unheard
+    assert "chat.turn_finished" in await log(database, endpoint_id)
+
+
 async def test_what_is_committed_is_begun_without_a_sweep(database: Database, seed: World) -> None:
     temporal = Temporal()
     courier = Courier(database, temporal.begin)
@@ -100,6 +116,8 @@ async def test_what_is_committed_is_begun_without_a_sweep(database: Database, se
     await courier.close()
     assert {each.endpoint_id for each in temporal.asked} == {endpoint_id}
     assert await due(database) == 0
+    await born(database, seed)
+    assert (len(temporal.asked), await due(database)) == (3, 1), "after its end it leaves all to the sweep"
 
 
 async def test_several_processes_begin_each_event_once(database: Database, seed: World, settings: Settings) -> None:
