@@ -23,9 +23,12 @@ class Courier:
     Many rings are one claim. An event whose claimer dies is due again after a while (`webhooks.GRACE`).
     """
 
-    def __init__(self, database: Database, begin: Callable[[DeliveryRequest], Awaitable[bool]]) -> None:
+    def __init__(
+        self, database: Database, begin: Callable[[DeliveryRequest], Awaitable[bool]], *, pause: float = PAUSE
+    ) -> None:
         self._database = database
         self._begin = begin
+        self._pause = pause
         self._rung = False
         self._is_closed = False
         self._round: asyncio.Task[None] | None = None
@@ -49,7 +52,7 @@ class Courier:
             begun += sum(taken)
             left = [request for request, is_taken in zip(due, taken, strict=True) if not is_taken]
             if left:
-                self._rests_until = asyncio.get_running_loop().time() + PAUSE
+                self._rests_until = asyncio.get_running_loop().time() + self._pause
                 async with self._database.begin() as session:
                     await webhooks.unclaim(session, left)
             if left or len(due) < TOGETHER:

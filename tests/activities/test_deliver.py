@@ -124,7 +124,7 @@ async def test_what_is_refused_is_sent_again_under_the_same_id_until_it_is_taken
 
 
 async def test_with_two_workers_and_two_api_processes_each_event_goes_to_each_endpoint_once(open_stack: Stack) -> None:
-    stack, chats = open_stack, 6
+    stack, chats = open_stack, 4
     async with AsyncExitStack() as opened:
         receivers = [await opened.enter_async_context(Receiver()) for _ in range(2)]
         for _ in range(2):

@@ -139,7 +139,7 @@ async def test_several_processes_begin_each_event_once(database: Database, seed:
 
 async def test_what_is_not_taken_is_due_for_the_sweep_and_nobody_insists(database: Database, seed: World) -> None:
     temporal = Temporal()
-    courier = Courier(database, temporal.begin)
+    courier = Courier(database, temporal.begin, pause=3600)
     await endpoint(database, seed)
     for _ in range(couriers.TOGETHER + 5):
         await born(database, seed)
