@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # What configures tools and is read by nobody at run time.
 NOT_READ = {"workflows/ruff.toml"}
+LEFTOVERS = ("__pycache__", ".*")  # of tools
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
 USE = """
 import sys
@@ -36,7 +38,7 @@ def wheel(packages: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     """Built from a copy: a build leaves its traces where it is made."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for each in packages:
-        shutil.copytree(ROOT / each, source / each, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / each, source / each, ignore=shutil.ignore_patterns(*LEFTOVERS))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     (source / "tests").mkdir()
@@ -47,12 +49,16 @@ def wheel(packages: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path
     return made
 
 
+def _is_left_over(path: Path) -> bool:
+    return any(fnmatch(part, each) for part in path.relative_to(ROOT).parts for each in LEFTOVERS)
+
+
 def test_it_holds_every_file_of_the_program_and_nothing_else(wheel: Path, packages: list[str]) -> None:
     ours = {
         str(path.relative_to(ROOT))
         for each in packages
         for path in (ROOT / each).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not _is_left_over(path)
     }
     with zipfile.ZipFile(wheel) as packed:
         held = {name for name in packed.namelist() if ".dist-info/" not in name}
