@@ -1,7 +1,7 @@
 """A transaction one can see, and the pool of connections it takes one from when it first asks something."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Final, Self
@@ -94,10 +94,12 @@ class Session:
     It takes its connection with its first statement; BEGIN and savepoints travel with the statement that follows.
     """
 
-    __slots__ = ("_before", "_connection", "_ended", "_notices", "_pool", "_transaction")
+    __slots__ = ("_before", "_bell", "_connection", "_ended", "_notices", "_pool", "_rings", "_transaction")
 
-    def __init__(self, pool: Pool, *, transaction: bool) -> None:
+    def __init__(self, pool: Pool, *, transaction: bool, bell: Callable[[], None] | None = None) -> None:
         self._pool = pool
+        self._bell = bell
+        self._rings = False
         self._transaction = transaction
         self._before: list[Statement] = [_BEGIN] if transaction else []
         self._connection: Connection | None = None
@@ -109,6 +111,12 @@ class Session:
         if not self._transaction or self._ended:
             raise RuntimeError("there is no transaction to follow")
         self._notices.append((channel, payload))
+
+    def ring(self) -> None:
+        """Once the transaction is committed, say in this process that it wrote something for the courier."""
+        self._rings = True
+        if self._ended:
+            self._committed()
 
     async def run(self, statements: Sequence[Statement], *, last: bool = False) -> list[list[Row]]:
         """Run these in one round trip. With `last` the transaction is committed in the same one: nothing may follow."""
@@ -122,6 +130,8 @@ class Session:
         self._before = []
         found = await self._connection.run(batch)
         self._ended = ends
+        if ends:
+            self._committed()
         return found[skipped : skipped + len(statements)]
 
     @asynccontextmanager
@@ -166,12 +176,18 @@ class Session:
         told = {"channels": list(channels), "payloads": list(payloads)}
         return [_COMMIT, Statement(_TELL, told, prepare=True, forgiven=True)]
 
+    def _committed(self) -> None:
+        if self._rings and self._bell is not None:
+            self._bell()
+        self._rings = False
+
     async def _end(self, connection: Connection, *, commit: bool) -> None:
         if commit:
             if connection.has_failed:
                 await connection.run([_ROLLBACK])
                 raise psycopg.errors.InFailedSqlTransaction("a statement failed: nothing was committed")
             await connection.run(self._commit())
+            self._committed()
         elif connection.between_trips and connection.in_transaction:
             # One that is gone has rolled back by itself; what raised is what matters.
             with suppress(psycopg.OperationalError):

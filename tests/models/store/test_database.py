@@ -134,6 +134,34 @@ async def test_a_trip_whose_statements_fail_and_are_prepared_leaves_its_connecti
         assert await fetch(session, "SELECT 2 AS found") == [{"found": 2}]
 
 
+async def test_the_bell_rings_once_after_each_commit_that_asked_for_it(database: Database) -> None:
+    rung: list[int] = []
+    database.bell = lambda: rung.append(1)
+    async with database.begin() as session:
+        await fetch(session, "SELECT 1")
+        session.ring()
+        session.ring()
+        assert rung == []
+    assert len(rung) == 1
+    async with database.begin() as session:
+        await fetch(session, "SELECT 1", last=True)
+        assert len(rung) == 1
+        session.ring()
+        assert len(rung) == 2
+    async with database.begin() as session:
+        session.ring()
+        await fetch(session, "SELECT 1", last=True)
+        assert len(rung) == 3
+    async with database.begin() as session:
+        await fetch(session, "SELECT 1")
+    with contextlib.suppress(ArithmeticError):
+        async with database.begin() as session:
+            await fetch(session, "SELECT 1")
+            session.ring()
+            raise ArithmeticError
+    assert len(rung) == 3
+
+
 async def test_what_is_told_follows_the_commit_and_nothing_else(database: Database) -> None:
     heard: list[str] = []
     async with contextlib.aclosing(database.listen(["news"])) as notices:
