@@ -1,10 +1,10 @@
 """A transaction one can see, and the pool of connections it takes one from when it first asks something."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, LiteralString, Self
 
 import psycopg
 
@@ -94,13 +94,14 @@ class Session:
     It takes its connection with its first statement; BEGIN and savepoints travel with the statement that follows.
     """
 
-    __slots__ = ("_before", "_connection", "_ended", "_notices", "_pool", "_transaction")
+    __slots__ = ("_before", "_connection", "_ended", "_last", "_notices", "_pool", "_transaction")
 
     def __init__(self, pool: Pool, *, transaction: bool) -> None:
         self._pool = pool
         self._transaction = transaction
         self._before: list[Statement] = [_BEGIN] if transaction else []
         self._connection: Connection | None = None
+        self._last: list[Statement] = []
         self._notices: list[tuple[str, str]] = []
         self._ended = False
 
@@ -109,6 +110,12 @@ class Session:
         if not self._transaction or self._ended:
             raise RuntimeError("there is no transaction to follow")
         self._notices.append((channel, payload))
+
+    def finish_with(self, statement: LiteralString, params: Mapping[str, Any]) -> None:
+        """Run this as the last thing of the transaction, in the commit's round trip. If it fails, nothing is done."""
+        if not self._transaction or self._ended or self._connection is None:
+            raise RuntimeError("there is no transaction to finish")
+        self._last.append(Statement(statement, params))
 
     async def run(self, statements: Sequence[Statement], *, last: bool = False) -> list[list[Row]]:
         """Run these in one round trip. With `last` the transaction is committed in the same one: nothing may follow."""
@@ -128,11 +135,11 @@ class Session:
     async def begin_nested(self) -> AsyncIterator[None]:
         """A savepoint, one at a time: what the block did is undone when it raises, and the transaction goes on."""
         self._before.append(_SAVE)
-        told = len(self._notices)
+        told, last = len(self._notices), len(self._last)
         try:
             yield
         except BaseException:
-            del self._notices[told:]
+            del self._notices[told:], self._last[last:]
             if _SAVE in self._before:
                 self._before.remove(_SAVE)  # nothing was asked in the block
             elif self._connection is not None and self._connection.between_trips:
@@ -161,10 +168,10 @@ class Session:
 
     def _commit(self) -> list[Statement]:
         if not self._notices:
-            return [_COMMIT]
+            return [*self._last, _COMMIT]
         channels, payloads = zip(*self._notices, strict=True)
         told = {"channels": list(channels), "payloads": list(payloads)}
-        return [_COMMIT, Statement(_TELL, told, prepare=True, forgiven=True)]
+        return [*self._last, _COMMIT, Statement(_TELL, told, prepare=True, forgiven=True)]
 
     async def _end(self, connection: Connection, *, commit: bool) -> None:
         if commit:

@@ -94,7 +94,7 @@ async def put(
         {"user": user_id, "provider": row["id"], "key": cipher.encrypt(secret)},
     )
     action = "create" if kept["is_new"] else "write"
-    await _record(session, action, user_id, row["id"], row["name"], by, request_id)
+    _record(session, action, user_id, row["id"], row["name"], by, request_id)
     session.tell(CATALOG, "")
 
 
@@ -109,11 +109,11 @@ async def delete(session: Session, user_id: UUID, provider_id: UUID, *, by: UUID
         {"user": user_id, "provider": provider_id},
     )
     if rows:
-        await _record(session, "delete", user_id, provider_id, rows[0]["name"], by, request_id, status=204)
+        _record(session, "delete", user_id, provider_id, rows[0]["name"], by, request_id, status=204)
         session.tell(CATALOG, "")
 
 
-async def _record(
+def _record(
     session: Session,
     action: str,
     user_id: UUID,
@@ -123,7 +123,7 @@ async def _record(
     request_id: str,
     status: int = 200,
 ) -> None:
-    await audit.record(
+    audit.record(
         session,
         action=action,
         resource_type=KIND,
