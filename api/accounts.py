@@ -36,6 +36,14 @@ def reads_members(caller: Principal, organization_id: UUID) -> bool:
     return auditor or caller.may_administer_organization(organization_id)
 
 
+def audited(caller: Principal) -> list[UUID] | None:
+    """The organizations whose entries of the audit log the caller may read; None is all of the log."""
+    if caller.may_read_deployment():
+        return None
+    roles = (OrgRole.ADMIN, OrgRole.AUDITOR) if caller.has_scope(Scope.ALL) else ()
+    return [each for each in caller.organizations if any(caller.has_org_role(each, role) for role in roles)]
+
+
 def may_see_organization(caller: Principal, organization_id: UUID) -> bool:
     return caller.is_member(organization_id) or reads_members(caller, organization_id)
 

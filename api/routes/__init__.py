@@ -2,6 +2,7 @@
 
 from api.requests import Router
 from api.routes import (
+    audit,
     chats,
     compact,
     cost,
@@ -90,5 +91,6 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/webhooks", webhooks.router),
     ("/api/v2/ai/providers", providers.router),
     ("/api/v2/notifications", notifications.router),
+    ("/api/v2/audit", audit.router),
     *((prefix, router) for prefix in CHATS for router in _CHAT_ROUTERS),
 )

@@ -12,7 +12,8 @@ from models.parts import to_rest
 from models.store.session import Session
 
 ACTOR = "turnstone"
-CHAT = "chat"
+CHAT, PROVIDER, OWN_KEY = "chat", "ai_provider", "user_ai_provider_key"
+"""Types of resources. That of one's own key is its provider."""
 
 # What a chat's entries show, and what stands there for nothing (admin.md 5): a new chat has changed from that.
 _TRACKED: Mapping[str, Any] = {
@@ -28,7 +29,7 @@ _TRACKED: Mapping[str, Any] = {
 }
 # That it changed is told, what it was and is are not: people paste secrets, and titles are made of what they say.
 _SECRET = ("title",)
-_MASKED = {"old": "", "new": "", "secret": True}
+MASKED = {"old": "", "new": "", "secret": True}
 
 _INSERT: LiteralString = """
     INSERT INTO audit_logs (id, action, resource_type, resource_id, resource_target, organization_id, user_id,
@@ -45,7 +46,8 @@ _COMPARED: LiteralString = f"""{_INSERT}
         SELECT jsonb_object_agg(was.key, CASE WHEN was.key = ANY(%(secret)s::text[]) THEN %(masked)s::jsonb
             ELSE jsonb_build_object('old', was.value, 'new', now.value, 'secret', false) END) AS diff
         FROM jsonb_each(%(before)s::jsonb) AS was
-        JOIN (SELECT key, coalesce(nullif(value, 'null'), '""') AS value FROM jsonb_each(to_jsonb(c))) AS now USING (key)
+        JOIN (SELECT key, coalesce(nullif(value, 'null'), '""') AS value FROM jsonb_each(to_jsonb(c))) AS now
+            USING (key)
         WHERE was.value <> now.value) AS compared
     WHERE c.id = %(chat)s AND compared.diff IS NOT NULL
 """  # noqa: S608 - fixed text
@@ -104,7 +106,7 @@ def chat_created(session: Session, chat: Mapping[str, Any], by: Author) -> None:
         organization_id=chat["organization_id"],
         user_id=by.user_id,
         diff=changed(**{name: (nothing, shown[name]) for name, nothing in _TRACKED.items() if shown[name] != nothing})
-        | dict.fromkeys(_SECRET, _MASKED),
+        | dict.fromkeys(_SECRET, MASKED),
         status_code=201,
         request_id=by.request_id,
     )
@@ -120,7 +122,7 @@ def chat_changed(session: Session, before: Mapping[str, Any], by: Author) -> Non
             "chat": before["id"],
             "before": encoded(was),
             "secret": list(_SECRET),
-            "masked": encoded(_MASKED),
+            "masked": encoded(MASKED),
             "user_id": by.user_id,
             "status_code": 204,
             "request_id": by.request_id,

@@ -11,9 +11,6 @@ from models.store.notices import CATALOG
 from models.store.secrets import Cipher
 from models.store.session import Session
 
-KIND = "user_ai_provider_key"
-"""What the audit log calls such a key; its resource is the provider."""
-
 # Takes `keyless`, `own_keys` and `owner`, of a provider `p`.
 HAS_KEY: LiteralString = """
     (p.type = ANY(%(keyless)s) OR EXISTS (SELECT FROM ai_provider_keys k WHERE k.provider_id = p.id)
@@ -126,11 +123,11 @@ def _record(
     audit.record(
         session,
         action=action,
-        resource_type=KIND,
+        resource_type=audit.OWN_KEY,
         resource_id=provider_id,
         target=name,
         user_id=by,
-        diff={"api_key": {"old": "", "new": "", "secret": True}},
+        diff={"api_key": audit.MASKED},
         details={"user_id": str(user_id)},
         status_code=status,
         request_id=request_id,

@@ -64,7 +64,7 @@ async def audited(api: Api, chat: UUID) -> list[Row]:
     async with api.resources.database.read() as session:
         return await fetch(
             session,
-            "SELECT * FROM audit_logs WHERE resource_id = %(id)s ORDER BY id",
+            "SELECT * FROM audit_logs WHERE resource_id = %(id)s AND action = 'write' ORDER BY id",
             {"id": chat},
         )
 

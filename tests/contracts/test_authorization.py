@@ -19,7 +19,8 @@ from tests.contracts.test_routes import ask, filled, routes
 
 __all__ = ["api", "settings"]
 
-# deployment:   A whole account, r reads chats, R reads the settings, W writes them, U administers users
+# deployment:   A whole account, r reads chats, R reads the settings, W writes them, U administers users,
+#               T reads the audit log, or an organization's part of it
 # organization: c creates chats there, v sees it, l lists members, g manages membership, m administers it
 # chat:         r reads, u changes, d drives (sends, edits, promotes, answers, has titles made), s shares, f forks
 # out:          a token that is nobody's, or none
@@ -27,12 +28,12 @@ __all__ = ["api", "settings"]
 #                                | of the deployment | organization  | a chat that is…
 # caller                         |                   | own     other | own     by user  by group  same org  other org
 CALLERS = """
-  site owner                     | ArRWU             | cvlgm   vlgm  | rudsf   rusf     rusf      rusf      rus
-  organization admin             | Ar                | cvlgm   -     | rudsf   rusf     rusf      rusf      -
+  site owner                     | ArRWUT            | cvlgm   vlgm  | rudsf   rusf     rusf      rusf      rus
+  organization admin             | ArT               | cvlgm   -     | rudsf   rusf     rusf      rusf      -
   member with agents-access      | Ar                | cv      -     | rudsf   rf       rf        -         -
   member without it              | Ar                | v       -     | -       r        r         -         -
-  organization auditor           | Ar                | vl      -     | -       r        r         -         -
-  auditor                        | ArR               | vl      vl    | -       r        r         -         -
+  organization auditor           | ArT               | vl      -     | -       r        r         -         -
+  auditor                        | ArRT              | vl      vl    | -       r        r         -         -
   user admin                     | ArU               | vlg     vlg   | -       r        r         -         -
   template admin                 | Ar                | v       -     | -       r        r         -         -
   not in the organization        | Ar                | -       cv    | -       -        -         -         -
@@ -239,6 +240,7 @@ RULES: dict[str, Rule] = {
     "PUT {chats}/config/template-allowlist": deployment("W", 400, 404),
     "GET {chats}/cost/users": deployment("W", 200),
     "GET {chats}/insights/pull-requests": deployment("R", 200),
+    "GET /api/v2/audit": deployment("T", 200),
     # one's own
     "GET {chats}/config/user-debug-logging": signed_in(),
     "PUT {chats}/config/user-debug-logging": deployment("A", 400),
