@@ -38,6 +38,6 @@ async def compact_chat(chat: UUID, caller: Caller, once: OnlyOnce, resources: Op
         locked = await moves.lock(session, chat)
         require_owner(caller, locked, "compact a chat", "Cannot compact an archived chat.")
         moved = await moves.request_compaction(session, locked)
-        response = await once.keep(session, answer(chats.view(moved.chat)))
+        response = await once.keep(session, answer(chats.as_seen(caller, chats.view(moved.chat))))
     nudge(resources, moved, "woken")
     return response

@@ -43,7 +43,7 @@ class GroupView(BaseModel):
     organization_id: UUID
     organization_name: str
     organization_display_name: str
-    members: list[GroupMemberView]
+    members: list[GroupMemberView] = Field(description="Empty for those who may only share with the group.")
     total_member_count: int
     avatar_url: str
     quota_allowance: int = Field(description="always 0: there are no workspace quotas")
@@ -64,6 +64,11 @@ class UpdateGroup(Body):
     avatar_url: Line | None = None
     add_users: list[UUID] = Field(default_factory=list, max_length=1000)
     remove_users: list[UUID] = Field(default_factory=list, max_length=1000)
+
+
+def counted(row: Row) -> dict[str, Any]:
+    """GroupView of a row of `groups.get`, without telling who its members are."""
+    return view(row) | {"members": []}
 
 
 def view(row: Row) -> dict[str, Any]:

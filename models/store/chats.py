@@ -154,7 +154,15 @@ async def get(session: Session, caller: Principal, chat_id: UUID) -> dict[str, A
         shown["files"] = [_file(each) for each in used]
     if diff:
         shown["diff_status"] = diffs.view(chat_id, diff[0])
-    return view(row, **shown)
+    return as_seen(caller, view(row, **shown))
+
+
+def as_seen(caller: Principal, chat: dict[str, Any]) -> dict[str, Any]:
+    """The Chat; where sharing is switched off it is not shared, nor are its children, whatever they were before."""
+    if not caller.shares:
+        for each in (chat, *chat["children"]):
+            each["shared"] = False
+    return chat
 
 
 def view(row: Row, **more: Any) -> dict[str, Any]:

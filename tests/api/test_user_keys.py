@@ -10,7 +10,8 @@ import pytest
 from models.store.database import Row, fetch
 from models.store.people import delete as delete_person
 from tests.api.conftest import Api, Person
-from tests.api.talk import CHATS, said
+from tests.api.talk import CHATS
+from tests.api.talk import said as words
 from tests.api.test_providers import OPENAI, PROVIDERS
 
 KEYS = "/api/experimental/users/me/ai-provider-keys"
@@ -199,7 +200,7 @@ async def test_a_model_for_which_one_has_no_key_can_be_chosen_for_a_chat_and_not
 
     no_key = "Invalid model_config_id: provider credentials unavailable for this model."
     assert await choose() == (400, {"message": no_key})
-    asked = {"organization_id": str(api.organization_id), "content": said("hello"), "model_config_id": model}
+    asked = {"organization_id": str(api.organization_id), "content": words("hello"), "model_config_id": model}
     assert (await member.client.post(CHATS, json=asked)).status_code == 201
     await put(member, provider)
     assert await choose() == (204, None)
