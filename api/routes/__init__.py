@@ -41,6 +41,7 @@ from api.routes import (
     user_keys,
     users,
     webhooks,
+    workspace_streams,
 )
 
 EXPERIMENTAL = "/api/experimental"
@@ -61,6 +62,7 @@ _CHAT_ROUTERS: tuple[Router, ...] = (
     personal_models.router,
     features.router,
     stream.router,
+    workspace_streams.router,
     files.router,
     chats.router,
     patch_chat.router,

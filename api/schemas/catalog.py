@@ -148,7 +148,7 @@ class CatalogProvider(BaseModel):
     available: bool
     unavailable_reason: str | None = Field(
         default=None,
-        description="`user_api_key_required`: the caller can bring a key; `missing_api_key`: only an administrator can.",
+        description="`user_api_key_required`: the caller can bring one; `missing_api_key`: only administrators can.",
         examples=["user_api_key_required"],
     )
     models: list[CatalogModel]

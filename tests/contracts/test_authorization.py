@@ -285,6 +285,11 @@ RULES: dict[str, Rule] = {
     "GET {chats}/{chat}/prompts": reads(),
     "GET {chats}/{chat}/stream": reads(426),
     "WEBSOCKET {chats}/{chat}/stream": reads(101),
+    **{
+        f"{method} {{chats}}/{{chat}}/stream/{what}": reads(400)
+        for method in ("GET", "WEBSOCKET")
+        for what in ("git", "desktop")
+    },
     "PATCH {chats}/{chat}": changes_what_it_reads(400),
     "POST {chats}/{chat}/interrupt": changes(200),
     "DELETE {chats}/{chat}/queue/{queued_message}": changes(400),
