@@ -126,6 +126,15 @@ async def load_with(session: Session, caller: Principal, chat_id: UUID, *more: S
     return [rows[0], *others]
 
 
+async def inherit(session: Session, row: Row) -> Row:
+    """A chat's own row with the ACL that counts: a child has its root's."""
+    root = row["root_chat_id"] or row["parent_chat_id"]
+    if root is None:
+        return row
+    found = await fetch(session, "SELECT user_acl, group_acl FROM chats WHERE id = %(id)s", {"id": root})
+    return {**row, **found[0]} if found else row
+
+
 async def children(
     session: Session, parents: Iterable[UUID], *, archived: bool | None
 ) -> Mapping[UUID, list[dict[str, Any]]]:

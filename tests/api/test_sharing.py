@@ -364,3 +364,12 @@ async def test_who_has_chats_to_share_finds_people_and_groups_by_name_and_no_mor
     for nobody in (outsider, await talk.api.sign_in(talk.person.id, "member", scopes=("chat:read",))):
         for path in ("members", "groups"):
             assert (await nobody.client.get(f"{here}/{path}")).status_code == 403
+
+
+async def test_a_child_is_shared_as_its_root_is_also_when_it_is_stopped(talk: Talk, outsider: Person) -> None:
+    chat = await talk.start()
+    child = await child_of(talk.api, chat)
+    for shared in (False, True):
+        stopped = (await talk.client.post(f"{CHATS}/{child}/interrupt")).json()
+        assert (stopped["id"], stopped["shared"], (await talk.get(child))["shared"]) == (str(child), shared, shared)
+        await talk.share(chat, outsider)

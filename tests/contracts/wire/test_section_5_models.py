@@ -203,6 +203,7 @@ async def test_5_4_a_provider_shows_no_key_and_is_found_by_id_and_name(world: Wo
     ("change", "field"),
     [
         ({"type": "nonsense"}, "type"),
+        ({"type": "copilot"}, "type"),
         ({"name": "Not A Name"}, "name"),
         ({"base_url": "ftp://x"}, "base_url"),
         ({"base_url": ""}, "base_url"),
