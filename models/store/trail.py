@@ -27,21 +27,24 @@ _WHICH: LiteralString = """
         AND (%(since)s::timestamptz IS NULL OR a.time >= %(since)s)
         AND (%(until)s::timestamptz IS NULL OR a.time < %(until)s)
 """
+# What became of the resources is looked up for the page alone, not hashed for all that there are.
 _PAGE: LiteralString = f"""
-    SELECT a.id, a.time, a.request_id, a.organization_id, a.user_id, a.action, a.resource_type, a.resource_id,
-        a.resource_target, a.status_code, a.diff, a.details, u.username, u.name AS user_name, u.email, u.avatar_url,
-        o.name AS organization_name, o.display_name AS organization_display_name, o.icon AS organization_icon,
-        CASE a.resource_type
-            WHEN '{CHAT}' THEN NOT EXISTS (SELECT FROM chats c WHERE c.id = a.resource_id)
-            WHEN '{PROVIDER}' THEN NOT EXISTS (SELECT FROM ai_providers p WHERE p.id = a.resource_id AND NOT p.deleted)
-            WHEN '{OWN_KEY}' THEN NOT EXISTS (
-                SELECT FROM user_ai_provider_keys k
-                WHERE k.ai_provider_id = a.resource_id AND k.user_id::text = a.details ->> 'user_id')
-            ELSE false END AS is_deleted
-    {_WHICH}
-        AND (%(after_id)s::uuid IS NULL
-             OR (a.time, a.id) < (SELECT l.time, l.id FROM audit_logs l WHERE l.id = %(after_id)s))
-    ORDER BY a.time DESC, a.id DESC LIMIT %(limit)s OFFSET %(offset)s
+    WITH page AS MATERIALIZED (
+        SELECT a.id, a.time, a.request_id, a.organization_id, a.user_id, a.action, a.resource_type, a.resource_id,
+            a.resource_target, a.status_code, a.diff, a.details, u.username, u.name AS user_name, u.email, u.avatar_url,
+            o.name AS organization_name, o.display_name AS organization_display_name, o.icon AS organization_icon
+        {_WHICH}
+            AND (%(after_id)s::uuid IS NULL
+                 OR (a.time, a.id) < (SELECT l.time, l.id FROM audit_logs l WHERE l.id = %(after_id)s))
+        ORDER BY a.time DESC, a.id DESC LIMIT %(limit)s OFFSET %(offset)s)
+    SELECT page.*, CASE resource_type
+        WHEN '{CHAT}' THEN NOT EXISTS (SELECT FROM chats c WHERE c.id = resource_id)
+        WHEN '{PROVIDER}' THEN NOT EXISTS (SELECT FROM ai_providers p WHERE p.id = resource_id AND NOT p.deleted)
+        WHEN '{OWN_KEY}' THEN NOT EXISTS (
+            SELECT FROM user_ai_provider_keys k
+            WHERE k.ai_provider_id = resource_id AND k.user_id::text = details ->> 'user_id')
+        ELSE false END AS is_deleted
+    FROM page ORDER BY time DESC, id DESC
 """  # noqa: S608 - fixed text
 _COUNT: LiteralString = f"SELECT count(*) AS found FROM (SELECT {_WHICH} LIMIT {MOST_COUNTED}) AS counted"  # noqa: S608 - fixed text
 
