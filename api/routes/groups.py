@@ -35,8 +35,9 @@ async def list_groups(organization: str, caller: Caller, resources: Opened) -> R
         row = _seen(caller, await organizations.get(session, organization))
         if not accounts.finds_members(caller, row["id"]):
             raise Forbidden
-        found = await groups.of_organization(session, row["id"])
-    return answer([_shown(caller, each) for each in found])
+        if not accounts.reads_members(caller, row["id"]):
+            return answer([counted(each) for each in await groups.counted(session, row["id"])])
+        return answer([view(each) for each in await groups.of_organization(session, row["id"])])
 
 
 @in_organization.post(

@@ -67,8 +67,9 @@ class UpdateGroup(Body):
 
 
 def counted(row: Row) -> dict[str, Any]:
-    """GroupView of a row of `groups.get`, without telling who its members are."""
-    return view(row) | {"members": []}
+    """GroupView that does not tell who the members are, of a row of `groups.counted` or `groups.get`."""
+    count = row["total_member_count"] if "total_member_count" in row else len(row["members"])
+    return {**row, "members": [], "total_member_count": count, "quota_allowance": 0}
 
 
 def view(row: Row) -> dict[str, Any]:
