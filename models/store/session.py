@@ -111,12 +111,6 @@ class Session:
             raise RuntimeError("there is no transaction to follow")
         self._notices.append((channel, payload))
 
-    def finish_with(self, statement: LiteralString, params: Mapping[str, Any]) -> None:
-        """Run this as the last thing of the transaction, in the commit's round trip. If it fails, nothing is done."""
-        if not self._transaction or self._ended or self._connection is None:
-            raise RuntimeError("there is no transaction to finish")
-        self._last.append(Statement(statement, params))
-
     async def run(self, statements: Sequence[Statement], *, last: bool = False) -> list[list[Row]]:
         """Run these in one round trip. With `last` the transaction is committed in the same one: nothing may follow."""
         if self._ended:
@@ -147,6 +141,12 @@ class Session:
                 await self._connection.run([_BACK, _RELEASE])
             raise
         self._before.append(_RELEASE)
+
+    def finish_with(self, statement: LiteralString, params: Mapping[str, Any]) -> None:
+        """Run this as the last thing of the transaction, in the commit's round trip. If it fails, nothing is done."""
+        if not self._transaction or self._ended or self._connection is None:
+            raise RuntimeError("there is no transaction to finish")
+        self._last.append(Statement(statement, params))
 
     async def __aenter__(self) -> Self:
         return self

@@ -197,6 +197,7 @@ RULES: dict[str, Rule] = {
     "PATCH /api/v2/groups/{group}": organization("m", 200, sees="p", body={}),
     "DELETE /api/v2/groups/{group}": organization("m", 400, sees="p"),  # Everyone stays
     # the deployment
+    "GET /api/v2/audit": deployment("T", 200),
     "GET /api/v2/ai/providers": deployment("R", 200),
     "POST /api/v2/ai/providers": deployment("W", 400),
     "GET /api/v2/ai/providers/{id_or_name}": deployment("R", 404, known=GONE),
@@ -241,7 +242,6 @@ RULES: dict[str, Rule] = {
     "PUT {chats}/config/template-allowlist": deployment("W", 400, 404),
     "GET {chats}/cost/users": deployment("W", 200),
     "GET {chats}/insights/pull-requests": deployment("R", 200),
-    "GET /api/v2/audit": deployment("T", 200),
     # one's own
     "GET {chats}/config/user-debug-logging": signed_in(),
     "PUT {chats}/config/user-debug-logging": deployment("A", 400),
