@@ -3,6 +3,7 @@
 from api.requests import Router
 from api.routes import (
     agent_door,
+    audit,
     chats,
     compact,
     cost,
@@ -41,6 +42,7 @@ from api.routes import (
     user_keys,
     users,
     webhooks,
+    workspace_streams,
 )
 
 EXPERIMENTAL = "/api/experimental"
@@ -61,6 +63,7 @@ _CHAT_ROUTERS: tuple[Router, ...] = (
     personal_models.router,
     features.router,
     stream.router,
+    workspace_streams.router,
     files.router,
     chats.router,
     patch_chat.router,
@@ -92,5 +95,6 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/workspaceagents", agent_door.router),
     ("/api/v2/ai/providers", providers.router),
     ("/api/v2/notifications", notifications.router),
+    ("/api/v2/audit", audit.router),
     *((prefix, router) for prefix in CHATS for router in _CHAT_ROUTERS),
 )

@@ -7,6 +7,7 @@ from fastapi import Query
 from starlette.responses import Response
 
 from api.answers import answer, nothing
+from api.author import By
 from api.bodies import REQUIRED, Unread, body
 from api.caller import Caller
 from api.errors import raises
@@ -18,7 +19,7 @@ from api.resources import Opened
 from api.routes.chats import require_no_workspace, require_plan_mode
 from api.schemas.patch_chat import Prompts, UpdateChat
 from models.errors import Conflict, Invalid, NotFound, Unprocessable
-from models.store import chats, metadata, moves, pins, prompts
+from models.store import audit, chats, metadata, moves, pins, prompts
 from models.store.moves import Moved
 
 router = Router(tags=["chats"])
@@ -35,6 +36,7 @@ async def patch_chat(
     chat: UUID,
     body: Annotated[Unread[UpdateChat], body(UpdateChat)],
     caller: Caller,
+    by: By,
     once: OnlyOnce,
     resources: Opened,
 ) -> Response:
@@ -53,6 +55,7 @@ async def patch_chat(
         if asked.archived is not None:
             await moves.hold_family(session, chat)
         locked = await moves.lock(session, chat)
+        audit.chat_changed(session, dict(locked.chat), by)
         if asked.title is not None:
             await metadata.rename(session, locked, asked.title)
         if asked.labels is not None:
