@@ -7,7 +7,6 @@ chats by their number or address, or for those that others share, begins at an i
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, LiteralString
-from uuid import UUID
 
 import orjson
 
@@ -156,12 +155,12 @@ def statement(asked: Filter, page: ChatPage, labelled: bool) -> LiteralString:
 
 def ranking(asked: Filter, page: ChatPage, labelled: bool, *, walk: bool) -> LiteralString:
     """What tells with `parameters` which chats a search finds for the page: by a walk along the list, or for sure."""
-    after = page.after_id is not None
     if walk:
-        first, rest = (_chosen(asked, labelled, walk=True, beyond=each) for each in (None, "edge"))
-        return ranks.walked(first, rest, after=after)
+        return ranks.walked(
+            _chosen(asked, labelled, walk=True), _chosen(asked, labelled, walk=True, beyond="edge"), page
+        )
     found: LiteralString = ") UNION ALL (".join(_branches(asked, (*_conditions(asked, labelled), _HIT)))
-    return ranks.gathered(words.hits(everybody=SHARED in asked.sources), f"({found})", after=after)
+    return ranks.gathered(words.hits(everybody=SHARED in asked.sources), f"({found})", page)
 
 
 def _chosen(asked: Filter, labelled: bool, *, walk: bool = False, beyond: LiteralString | None = None) -> LiteralString:

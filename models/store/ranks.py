@@ -7,14 +7,21 @@ chat after which one begins is sought where it would stand.
 
 from typing import LiteralString
 
+from models.rules.pages import ChatPage
 from models.store import words
 from models.store.chats import VISIBLE
 
 RANKED = 50
 """How many chats are ranked: the first of the list that say what is sought."""
 
-WALK = 100
-"""Chats, the first of the list, that are asked one by one whether they say what is sought: often that is enough."""
+PROBED = 32
+"""Chats, the first of the list, that are asked one by one whether they say what is sought, to see how common it is."""
+
+COMMON = 8
+"""Of these so many say what is common. It is sought on along the list: the index would gather all who say it."""
+
+WALK = 256
+"""Chats that are asked in all; where that was not enough, the index is."""
 
 # A root is its own root, so nothing is joined to find it.
 ROOT: LiteralString = "CROSS JOIN LATERAL (SELECT c.user_acl, c.group_acl) AS r"
@@ -38,13 +45,21 @@ _AFTER: LiteralString = f"""
         FROM (SELECT {PLACE}, c.title FROM chats c {ROOT} WHERE c.id = %(after_id)s AND {VISIBLE}) AS c
         LEFT JOIN LATERAL (SELECT says.* FROM (SELECT) AS one {words.SAYS}) AS says ON true)
 """  # noqa: S608 - fixed text
+_SAYING: LiteralString = "SELECT c.*, says.match_id, says.amount"
+_GATHERED: LiteralString = f"""
+    saying AS NOT MATERIALIZED ({_SAYING} FROM (SELECT * FROM first ORDER BY {PLACED} OFFSET 0) AS c {words.SAYS})
+"""  # noqa: S608 - fixed text
+_WALKED: LiteralString = f"""
+    probed AS MATERIALIZED ({_SAYING} FROM (SELECT * FROM first ORDER BY {PLACED} LIMIT {PROBED}) AS c {words.SAYS}),
+    saying AS NOT MATERIALIZED (
+        SELECT * FROM probed UNION ALL
+        ({_SAYING} FROM (SELECT * FROM first ORDER BY {PLACED} OFFSET {PROBED}) AS c {words.SAYS}
+        WHERE (SELECT count(*) FROM probed) >= {COMMON}))
+"""  # noqa: S608 - fixed text
 _HEAD: LiteralString = f"""
     head AS MATERIALIZED (
         SELECT found.*, {words.SCORE} AS score
-        FROM (
-            SELECT c.*, says.match_id, says.amount FROM (SELECT * FROM first ORDER BY {PLACED} OFFSET 0) AS c
-            {words.SAYS} LIMIT {RANKED}) AS found
-        JOIN chats c ON c.id = found.id),
+        FROM (SELECT * FROM saying LIMIT {RANKED}) AS found JOIN chats c ON c.id = found.id),
     ranked AS MATERIALIZED (SELECT count(*) AS count, count(*) = {RANKED} AS more FROM head)
 """  # noqa: S608 - fixed text
 # A chat behind those that are ranked is followed as the list is; any other by those that answer less well than it.
@@ -76,46 +91,54 @@ _TAIL: LiteralString = f"""
         SELECT id, match_id, n FROM taken
         UNION ALL SELECT id, match_id, {RANKED} + row_number() OVER (ORDER BY {PLACED}) FROM tail)
 """  # noqa: S608 - fixed text
-_KNOWN: LiteralString = f"""
-    ((SELECT count(*) FROM first) < {WALK} OR (SELECT more FROM ranked))
-    AND (NOT EXISTS (SELECT FROM edge) OR (SELECT count(*) FROM rest) < {WALK}
-        OR (SELECT count(*) FROM tail) = (SELECT count FROM wanted))
+_HEAD_KNOWN: LiteralString = f"""
+    ((SELECT more FROM ranked) OR (SELECT count(*) FROM first) <= {PROBED}
+        OR ((SELECT count(*) FROM probed) >= {COMMON} AND (SELECT count(*) FROM first) < {WALK}))
 """  # noqa: S608 - fixed text
-_PAGE: LiteralString = """
-    ARRAY(SELECT id FROM page ORDER BY n) AS ids, ARRAY(SELECT match_id FROM page ORDER BY n) AS matches
-"""
+_TAIL_KNOWN: LiteralString = f"""
+    (NOT EXISTS (SELECT FROM edge) OR (SELECT count(*) FROM tail) = (SELECT count FROM wanted)
+        OR (SELECT count(*) FROM rest) < {WALK})
+"""  # noqa: S608 - fixed text
 
 
-def walked(first: LiteralString, rest: LiteralString, *, after: bool) -> LiteralString:
+def deep(page: ChatPage) -> bool:
+    """May there be chats on the page that are not ranked?"""
+    return page.after_id is not None or page.offset + page.limit > RANKED
+
+
+def walked(first: LiteralString, rest: LiteralString, page: ChatPage) -> LiteralString:
     """What tells the `ids` of a page, where each says it (`matches`), and whether these are `known`.
 
     `first` are the first WALK chats of the list, `rest` the first WALK of those beyond the row of `edge`.
     """
-    return _statement((), first, rest, after, _KNOWN)
+    known: LiteralString = f"{_HEAD_KNOWN} AND {_TAIL_KNOWN}" if deep(page) else _HEAD_KNOWN
+    return _statement((f"first AS MATERIALIZED ({first})", _WALKED), rest, page, known)
 
 
-def gathered(hits: LiteralString, found: LiteralString, *, after: bool) -> LiteralString:
+def gathered(hits: LiteralString, found: LiteralString, page: ChatPage) -> LiteralString:
     """As `walked`, always known: `found` are all chats that may say it, by the common tables that end in `hits`."""
     rest: LiteralString = f"SELECT * FROM first c WHERE {beyond('edge', own='c.pinned, c.place')}"  # noqa: S608 - fixed text
-    return _statement((hits,), found, rest, after, "true")
+    return _statement((hits, f"first AS MATERIALIZED ({found})", _GATHERED), rest, page, "true")
 
 
 def _statement(
-    hits: tuple[LiteralString, ...], first: LiteralString, rest: LiteralString, after: bool, known: LiteralString
+    sources: tuple[LiteralString, ...], rest: LiteralString, page: ChatPage, known: LiteralString
 ) -> LiteralString:
-    edges: LiteralString = f"{_EDGES} UNION ALL SELECT {_PLACES} FROM after" if after else _EDGES
-    tables: tuple[LiteralString, ...] = (
-        *hits,
-        *((_AFTER,) if after else ()),
-        f"first AS MATERIALIZED ({first})",
-        _HEAD,
-        _BEGUN if after else _WITHOUT,
-        _TAKEN,
-        f"edge AS MATERIALIZED (SELECT e.* FROM ({edges}) AS e, wanted WHERE count > 0 ORDER BY {_PLACES} LIMIT 1)",
+    after = page.after_id is not None
+    edges: LiteralString = f"{_EDGES} UNION ALL SELECT {_PLACES} FROM after" if after else _EDGES  # noqa: S608 - fixed text
+    beyond_head: tuple[LiteralString, ...] = (
+        f"edge AS MATERIALIZED (SELECT e.* FROM ({edges}) AS e, wanted WHERE count > 0 ORDER BY {_PLACES} LIMIT 1)",  # noqa: S608 - fixed text
         f"rest AS MATERIALIZED ({rest})",
         _TAIL,
     )
+    tables: tuple[LiteralString, ...] = (
+        *((_AFTER, *sources, _HEAD, _BEGUN) if after else (*sources, _HEAD, _WITHOUT)),
+        _TAKEN,
+        *(beyond_head if deep(page) else ()),
+    )
+    shown: LiteralString = "page" if deep(page) else "taken"
     return f"""
         WITH {words.ASKED}, {words.FRESH}, {", ".join(tables)}
-        SELECT {known} AS known, {_PAGE}
+        SELECT {known} AS known, ARRAY(SELECT id FROM {shown} ORDER BY n) AS ids,
+            ARRAY(SELECT match_id FROM {shown} ORDER BY n) AS matches
     """  # noqa: S608 - fixed text

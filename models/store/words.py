@@ -148,8 +148,10 @@ def hits(everybody: bool) -> LiteralString:
     """
     return f"""
         recent AS MATERIALIZED (
-            SELECT m.chat_id, m.content FROM chat_messages m JOIN chats c ON c.id = m.chat_id
-            WHERE m.id > (SELECT after_id FROM fresh) AND {FINDABLE} AND {_EVERYBODYS if everybody else _OWN}),
+            SELECT m.chat_id, m.content FROM (
+                SELECT m.* FROM chat_messages m WHERE m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
+                ORDER BY m.id LIMIT {UNREAD}
+            ) AS m JOIN chats c ON c.id = m.chat_id WHERE {_EVERYBODYS if everybody else _OWN}),
         hits AS MATERIALIZED (
             SELECT w.chat_id FROM chat_message_words w
             WHERE numnode({_GIVEN}) > 0 AND w.words @@ ({_GIVEN}{"" if everybody else f" && {OWNER_WORD}"})
