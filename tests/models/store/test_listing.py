@@ -72,7 +72,10 @@ async def test_each_filter_begins_at_its_index_and_stops_when_the_page_is_full(c
     page = pages.chats(10, 0, None)
     for q, index, most in PLANS:
         asked = search.parse(q.replace("'", '"'))
-        text = f"EXPLAIN (ANALYZE, FORMAT JSON) {listing.statement(asked, page, False)}"
+        statement = listing.statement(asked, page, False)
+        if asked.search:
+            statement = listing.ranking(asked, page, False, walk=False)
+        text = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
         async with crowded.read() as session:
             [row] = await fetch(session, text, listing.parameters(caller, asked, page), prepare=False)
         nodes = list(_nodes(row["QUERY PLAN"][0]["Plan"]))
