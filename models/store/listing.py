@@ -6,7 +6,7 @@ chats by their number or address, or for those that others share, begins at an i
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, LiteralString
+from typing import Any, Literal, LiteralString, get_args
 
 import orjson
 
@@ -16,7 +16,7 @@ from models.rules.pages import ChatPage
 from models.rules.search import MINE, SHARED, Filter
 from models.store import chats, diffs, ranks, words
 from models.store.chats import SHOWN, UNREAD, VISIBLE
-from models.store.database import fetch, fetch_together
+from models.store.database import Row, fetch, fetch_together
 from models.store.ranks import PLACE, PLACED, ROOT, WALK
 from models.store.session import Session
 
@@ -51,7 +51,15 @@ _HAS_CHILDREN: LiteralString = """
                 AND (%(archived)s::boolean IS NULL OR k.archived = %(archived)s)) AS has_children
 """
 _NAMED: LiteralString = "u.username AS owner_username, u.name AS owner_name, c.user_acl, c.group_acl"
-_HIT: LiteralString = "c.id IN (SELECT chat_id FROM hits)"
+Way = Literal["walk", "first", "all"]
+WAYS: tuple[Way, ...] = get_args(Way)
+"""How chats that say something are found: along the list, by the index, or by it without end, for the oddest lists."""
+
+# A few chats are looked up; among many, the list is walked until the page is full.
+_HITS: tuple[LiteralString, ...] = (
+    "(SELECT count(*) FROM hits) <= 1000 AND c.id IN (SELECT chat_id FROM hits)",
+    "(SELECT count(*) FROM hits) > 1000 AND (c.id IN (SELECT chat_id FROM hits)) IS TRUE",
+)
 # One by one: these are few, and a join would read what is known of all branches.
 _FOUND: LiteralString = f"""
     WITH {words.ASKED}
@@ -90,9 +98,10 @@ async def _search(
 ) -> list[dict[str, Any]]:
     """The chats that say what is sought, the best first. What is said in many is found at once by a walk along the
     list; to ask the index would first gather all who say it."""
-    [found] = await fetch(session, ranking(asked, page, labelled, walk=True), params, prepare=False)
-    if not found["known"]:
-        [found] = await fetch(session, ranking(asked, page, labelled, walk=False), params, prepare=False)
+    found: Row = {"known": False}
+    for way in WAYS:
+        if not found["known"]:
+            [found] = await fetch(session, ranking(asked, page, labelled, way), params, prepare=False)
     if not found["ids"]:
         return []
     rows, below = await fetch_together(
@@ -153,14 +162,17 @@ def statement(asked: Filter, page: ChatPage, labelled: bool) -> LiteralString:
     """  # noqa: S608 - fixed text
 
 
-def ranking(asked: Filter, page: ChatPage, labelled: bool, *, walk: bool) -> LiteralString:
-    """What tells with `parameters` which chats a search finds for the page: by a walk along the list, or for sure."""
-    if walk:
-        return ranks.walked(
-            _chosen(asked, labelled, walk=True), _chosen(asked, labelled, walk=True, beyond="edge"), page
-        )
-    found: LiteralString = ") UNION ALL (".join(_branches(asked, (*_conditions(asked, labelled), _HIT)))
-    return ranks.gathered(words.hits(everybody=SHARED in asked.sources), f"({found})", page)
+def ranking(asked: Filter, page: ChatPage, labelled: bool, way: Way) -> LiteralString:
+    """What tells with `parameters` which chats a search finds for the page, and whether this way is enough to know."""
+    if way == "walk":
+        first, rest = (_chosen(asked, labelled, walk=True, beyond=each) for each in (None, "edge"))
+        return ranks.walked(first, rest, page)
+    # Where the end is near, the planner reads the list in its order, and no further than the page needs.
+    cut: LiteralString = f"LIMIT {ranks.GATHERED}" if way == "first" else ""
+    branches = [each for hit in _HITS for each in _branches(asked, (hit, *_conditions(asked, labelled)))]
+    together: LiteralString = f" {cut}) UNION ALL (".join(branches)
+    found: LiteralString = f"SELECT * FROM (({together} {cut})) AS c ORDER BY {PLACED} {cut}"  # noqa: S608 - fixed text
+    return ranks.gathered(words.hits(everybody=SHARED in asked.sources), found, page, all_of_them=way == "all")
 
 
 def _chosen(asked: Filter, labelled: bool, *, walk: bool = False, beyond: LiteralString | None = None) -> LiteralString:

@@ -17,11 +17,14 @@ RANKED = 50
 PROBED = 32
 """Chats, the first of the list, that are asked one by one whether they say what is sought, to see how common it is."""
 
-COMMON = 8
+COMMON = 6
 """Of these so many say what is common. It is sought on along the list: the index would gather all who say it."""
 
-WALK = 256
+WALK = 400
 """Chats that are asked in all; where that was not enough, the index is."""
+
+GATHERED = 10_000
+"""Chats of the index, the first of the list, that are enough for almost every page."""
 
 # A root is its own root, so nothing is joined to find it.
 ROOT: LiteralString = "CROSS JOIN LATERAL (SELECT c.user_acl, c.group_acl) AS r"
@@ -101,6 +104,9 @@ _TAIL_KNOWN: LiteralString = f"""
 """  # noqa: S608 - fixed text
 
 
+_ENOUGH: LiteralString = f"(cardinality(ids) = %(limit)s OR (SELECT count(*) FROM first) < {GATHERED})"  # noqa: S608 - fixed text
+
+
 def deep(page: ChatPage) -> bool:
     """May there be chats on the page that are not ranked?"""
     return page.after_id is not None or page.offset + page.limit > RANKED
@@ -115,10 +121,11 @@ def walked(first: LiteralString, rest: LiteralString, page: ChatPage) -> Literal
     return _statement((f"first AS MATERIALIZED ({first})", _WALKED), rest, page, known)
 
 
-def gathered(hits: LiteralString, found: LiteralString, page: ChatPage) -> LiteralString:
-    """As `walked`, always known: `found` are all chats that may say it, by the common tables that end in `hits`."""
+def gathered(hits: LiteralString, found: LiteralString, page: ChatPage, *, all_of_them: bool) -> LiteralString:
+    """As `walked`; `found` are the chats that may say it, all or the first, by the common tables that end in `hits`."""
     rest: LiteralString = f"SELECT * FROM first c WHERE {beyond('edge', own='c.pinned, c.place')}"  # noqa: S608 - fixed text
-    return _statement((hits, f"first AS MATERIALIZED ({found})", _GATHERED), rest, page, "true")
+    known: LiteralString = "true" if all_of_them else _ENOUGH
+    return _statement((hits, f"first AS MATERIALIZED ({found})", _GATHERED), rest, page, known)
 
 
 def _statement(
@@ -139,6 +146,7 @@ def _statement(
     shown: LiteralString = "page" if deep(page) else "taken"
     return f"""
         WITH {words.ASKED}, {words.FRESH}, {", ".join(tables)}
-        SELECT {known} AS known, ARRAY(SELECT id FROM {shown} ORDER BY n) AS ids,
-            ARRAY(SELECT match_id FROM {shown} ORDER BY n) AS matches
+        SELECT {known} AS known, ids, matches
+        FROM (SELECT ARRAY(SELECT id FROM {shown} ORDER BY n) AS ids,
+            ARRAY(SELECT match_id FROM {shown} ORDER BY n) AS matches) AS p
     """  # noqa: S608 - fixed text

@@ -74,7 +74,7 @@ async def test_each_filter_begins_at_its_index_and_stops_when_the_page_is_full(c
         asked = search.parse(q.replace("'", '"'))
         statement = listing.statement(asked, page, False)
         if asked.search:
-            statement = listing.ranking(asked, page, False, walk=False)
+            statement = listing.ranking(asked, page, False, "first")
         text = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
         async with crowded.read() as session:
             [row] = await fetch(session, text, listing.parameters(caller, asked, page), prepare=False)

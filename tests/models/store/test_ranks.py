@@ -72,12 +72,12 @@ class Lists:
     async def titles(self, q: str, **page: Any) -> list[str]:
         return [row["title"] for row in await self.rows(q, **page)]
 
-    async def by(self, q: str, page: pages.ChatPage, *, walk: bool) -> dict[str, Any]:
+    async def by(self, q: str, page: pages.ChatPage, way: listing.Way) -> dict[str, Any]:
         """What one of the two ways finds for the page."""
         asked = search.parse(q)
         params = listing.parameters(self.caller, asked, page)
         async with self.database.read() as session:
-            [found] = await fetch(session, listing.ranking(asked, page, False, walk=walk), params, prepare=False)
+            [found] = await fetch(session, listing.ranking(asked, page, False, way), params, prepare=False)
         return found
 
     async def change(self, title: str, columns: str) -> UUID:
@@ -192,16 +192,16 @@ async def test_a_walk_along_the_list_and_the_index_find_the_same(lists: Lists) -
         pages.ChatPage(20, 5, first[47]["id"]),
         pages.ChatPage(20, 0, first[55]["id"]),
     ):
-        walked, gathered = [await lists.by("search:hay", page, walk=walk) for walk in (True, False)]
+        walked, *gathered = [await lists.by("search:hay", page, way) for way in listing.WAYS]
         assert walked["known"]
         assert len(walked["ids"]) == page.limit
-        assert walked == gathered, page
+        assert gathered == [walked, walked], page
 
 
 async def test_what_few_say_is_not_sought_along_the_list(lists: Lists) -> None:
     await lists.told([Told(f"t{n}", ("needle" if n in (3, 99) else "hay",)) for n in range(100)])
     await lists.read()
-    walked = await lists.by("search:needle", pages.ChatPage(50), walk=True)
+    walked = await lists.by("search:needle", pages.ChatPage(50), "walk")
     assert not walked["known"]
     with trips(lists.database) as made:
         assert await lists.titles("search:needle") == ["t3", "t99"]
