@@ -12,6 +12,7 @@ import orjson
 
 from models.parts import to_rest
 from models.principal import Principal
+from models.rules import pages
 from models.rules.pages import ChatPage
 from models.rules.search import MINE, SHARED, Filter
 from models.store import chats, diffs, ranks, words
@@ -48,25 +49,36 @@ _REPO: LiteralString = "(d.git_remote_origin ILIKE %(repo)s ESCAPE '' OR d.url I
 
 _HAS_CHILDREN: LiteralString = """
     EXISTS (SELECT FROM chats k WHERE k.parent_chat_id = c.id
-                AND (%(archived)s::boolean IS NULL OR k.archived = %(archived)s)) AS has_children
+                AND (%(archived)s::boolean IS NULL OR k.archived = %(archived)s) OFFSET 0) AS has_children
 """
 _NAMED: LiteralString = "u.username AS owner_username, u.name AS owner_name, c.user_acl, c.group_acl"
 Way = Literal["walk", "first", "all"]
 WAYS: tuple[Way, ...] = get_args(Way)
 """How chats that say something are found: along the list, by the index, or by it without end, for the oddest lists."""
 
+# To plan the list takes as long as to read it, and one plan would do; but it would sort all chats of an owner, who on
+# average has few. Told not to sort, it walks the index. Until the end of the transaction, here the round trip.
+_USUAL: LiteralString = f"LIMIT {pages.DEFAULT_LIMIT}"
+_WALK: LiteralString = f"LIMIT {WALK}"
+_IN_ORDER: LiteralString = """
+    SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_sort', 'off', true)
+"""
+
 # A few chats are looked up; among many, the list is walked until the page is full.
 _HITS: tuple[LiteralString, ...] = (
     "(SELECT count(*) FROM hits) <= 1000 AND c.id IN (SELECT chat_id FROM hits)",
     "(SELECT count(*) FROM hits) > 1000 AND (c.id IN (SELECT chat_id FROM hits)) IS TRUE",
 )
-# One by one: these are few, and a join would read what is known of all branches.
+# One by one: these are few, and to join them would read all there is, as long as that is not much.
+_SHOWN: LiteralString = """
+    CROSS JOIN LATERAL (SELECT * FROM chats WHERE chats.id = p.id OFFSET 0) AS c JOIN users u ON u.id = c.owner_id
+    LEFT JOIN LATERAL (SELECT * FROM chat_diff_statuses s WHERE s.chat_id = c.id OFFSET 0) AS d ON true
+"""
 _FOUND: LiteralString = f"""
     WITH {words.ASKED}
     SELECT {SHOWN}, {_NAMED}, {UNREAD}, {diffs.COLUMN}, {words.SNIPPET}
     FROM unnest(%(ids)s::uuid[], %(matches)s::bigint[]) WITH ORDINALITY AS p(id, match_id, place)
-    JOIN chats c ON c.id = p.id JOIN users u ON u.id = c.owner_id
-    LEFT JOIN LATERAL (SELECT * FROM chat_diff_statuses s WHERE s.chat_id = c.id OFFSET 0) AS d ON true {words.MATCH}
+    {_SHOWN} {words.MATCH}
     ORDER BY p.place
 """  # noqa: S608 - fixed text
 
@@ -86,8 +98,11 @@ async def list_for(
     params = parameters(caller, asked, page, wanted)
     if asked.search:
         return await _search(session, asked, page, bool(labels), params)
-    # A plan for any parameters would sort all chats of the owner; to make one anew takes a tenth of that.
-    rows = await fetch(session, statement(asked, page, bool(labels)), params, prepare=False)
+    text = statement(asked, page, bool(labels))
+    if is_usual(asked, page) and not labels:
+        _, rows = await fetch_together(session, [(_IN_ORDER, None), (text, params)])
+    else:
+        rows = await fetch(session, text, params, prepare=False)
     parents = [row["id"] for row in rows if row["has_children"]]
     families = await chats.children(session, parents, archived=asked.archived)
     return [chats.listed(row, families.get(row["id"], [])) for row in rows]
@@ -150,14 +165,21 @@ def _pattern(text: str) -> str:
     return f"%{to_rest(text)}%"
 
 
+def is_usual(asked: Filter, page: ChatPage) -> bool:
+    """Is it a page of the usual size, of one's own chats, of which nothing is asked?"""
+    return asked == Filter(archived=asked.archived) and (page.limit, page.offset) == (pages.DEFAULT_LIMIT, 0)
+
+
 def statement(asked: Filter, page: ChatPage, labelled: bool) -> LiteralString:
     """What reads the rows of the page with `parameters`, where nothing is searched for."""
     tables: LiteralString = f"{_AFTER}, " if page.after_id is not None else ""
-    chosen = _chosen(asked, labelled, beyond="after" if page.after_id is not None else None)
+    cut: LiteralString = _USUAL if is_usual(asked, page) else "LIMIT %(limit)s OFFSET %(offset)s"
+    reach: LiteralString = _USUAL if is_usual(asked, page) else "LIMIT %(reach)s"
+    chosen = _chosen(asked, labelled, cut, reach, beyond="after" if page.after_id is not None else None)
     return f"""
         WITH {tables}page AS MATERIALIZED ({chosen})
         SELECT {SHOWN}, {_NAMED}, {UNREAD}, {_HAS_CHILDREN}, {diffs.COLUMN}
-        FROM page p JOIN chats c ON c.id = p.id JOIN users u ON u.id = c.owner_id {diffs.BESIDE}
+        FROM page p {_SHOWN}
         ORDER BY {_ORDER}
     """  # noqa: S608 - fixed text
 
@@ -165,7 +187,7 @@ def statement(asked: Filter, page: ChatPage, labelled: bool) -> LiteralString:
 def ranking(asked: Filter, page: ChatPage, labelled: bool, way: Way) -> LiteralString:
     """What tells with `parameters` which chats a search finds for the page, and whether this way is enough to know."""
     if way == "walk":
-        first, rest = (_chosen(asked, labelled, walk=True, beyond=each) for each in (None, "edge"))
+        first, rest = (_chosen(asked, labelled, _WALK, _WALK, beyond=each) for each in (None, "edge"))
         return ranks.walked(first, rest, page)
     # Where the end is near, the planner reads the list in its order, and no further than the page needs.
     cut: LiteralString = f"LIMIT {ranks.GATHERED}" if way == "first" else ""
@@ -175,16 +197,16 @@ def ranking(asked: Filter, page: ChatPage, labelled: bool, way: Way) -> LiteralS
     return ranks.gathered(words.hits(everybody=SHARED in asked.sources), found, page, all_of_them=way == "all")
 
 
-def _chosen(asked: Filter, labelled: bool, *, walk: bool = False, beyond: LiteralString | None = None) -> LiteralString:
-    """The places of the chats that are asked for, in order: those of the page, or the first of a walk.
+def _chosen(
+    asked: Filter, labelled: bool, cut: LiteralString, reach: LiteralString, *, beyond: LiteralString | None
+) -> LiteralString:
+    """The places of the chats that are asked for, in order: `cut` says how many, `reach` of how many these are a part.
 
     One branch for each stretch of an index that is in order: archived or not, one's own or others'.
     """
     branches = _branches(asked, ((ranks.beyond(beyond),) if beyond else ()) + _conditions(asked, labelled))
-    cut: LiteralString = f"LIMIT {WALK}" if walk else "LIMIT %(limit)s OFFSET %(offset)s"
     if len(branches) == 1:
         return f"{branches[0]} {cut}"
-    reach: LiteralString = f"LIMIT {WALK}" if walk else "LIMIT %(reach)s"
     together: LiteralString = f" {reach}) UNION ALL (".join(branches)
     return f"SELECT * FROM (({together} {reach})) AS c ORDER BY {PLACED} {cut}"  # noqa: S608 - fixed text
 
