@@ -164,7 +164,7 @@ async def test_pages_hold_every_chat_once_in_the_order_of_the_whole(lists: Lists
             for limit in limits:
                 followed: list[str] = []
                 last = None
-                while rows := await lists.rows(q, limit, after=last):
+                while len(followed) <= count and (rows := await lists.rows(q, limit, after=last)):
                     followed += [row["title"] for row in rows]
                     last = rows[-1]["id"]
                 assert followed == whole, (q, limit)
