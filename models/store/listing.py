@@ -91,7 +91,8 @@ async def list_for(
     *,
     labels: Sequence[Mapping[str, str]] = (),
 ) -> list[dict[str, Any]]:
-    """The root chats that the filter asks for, pinned first, then the newest; each as a Chat with its children."""
+    """The root chats that the filter asks for, each as a Chat with its children: pinned first, then the newest; those of
+    a search by how well they answer. Tells the rest of the caller's transaction, if it has one, not to sort."""
     wanted = _together(labels)
     if wanted is None:
         return []
