@@ -91,8 +91,8 @@ async def list_for(
     *,
     labels: Sequence[Mapping[str, str]] = (),
 ) -> list[dict[str, Any]]:
-    """The root chats that the filter asks for, each as a Chat with its children: pinned first, then the newest; those of
-    a search by how well they answer. Tells the rest of the caller's transaction, if it has one, not to sort."""
+    """The root chats that the filter asks for, as Chats with their children: pinned first, then the newest; of a search
+    the best first. The rest of the caller's transaction, if there is one, is planned not to sort."""
     wanted = _together(labels)
     if wanted is None:
         return []
