@@ -169,9 +169,9 @@ class Agent:
 
     async def _prune(self) -> None:
         while True:
+            self._processes.prune(lambda job: self._ledger.outcome(job) is not None)
             self._ledger.prune()
             await asyncio.sleep(_PRUNE_SECONDS)
-            self._processes.prune()
 
 
 def stop(state: Path, patience: float = 10.0) -> int:
