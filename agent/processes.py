@@ -46,7 +46,7 @@ class Processes:
         self._boot_id = boot_id
         self.limits = limits
         self.given: Mapping[str, str] = {}
-        self.scope = f"{folder.stat().st_ino:x}-{folder.stat().st_dev:x}"
+        self.scope = mark_of(folder)
         self._known: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = asyncio.Event()
@@ -235,6 +235,12 @@ class Processes:
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def mark_of(folder: Path) -> str:
+    """What the marks of all commands of a state directory begin with."""
+    status = folder.stat()
+    return f"{status.st_ino:x}-{status.st_dev:x}"
 
 
 async def _reaped(child: "subprocess.Popen[bytes]") -> None:

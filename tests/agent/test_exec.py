@@ -252,6 +252,22 @@ def test_an_agent_stops_on_request_and_its_commands_go_on_until_they_are_stopped
         time.sleep(0.02)
 
 
+def test_a_stop_reaches_commands_that_hide(fresh: Callable[..., Resident]) -> None:
+    resident = fresh()
+    resident.start()
+    told = resident.outside.exec("env -i sleep 61 & echo $!; setsid sleep 61 & echo $!; (sleep 61 & echo $!)")
+    resident.end()
+    for pid in told["output"].split():
+        assert not _alive(int(pid))
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def test_signal_names_are_the_systems(agent: Resident, outside: Outside) -> None:
     assert outside.exec("exit 200").get("signal") is None
     assert outside.exec("exit 130")["signal"] == signal.SIGINT.name

@@ -84,8 +84,10 @@ def test_a_command_of_an_earlier_boot_is_unknown_rather_than_run_again(fresh: Fr
     folder = resident.state / "processes" / job
     # The host stopped: no process of it is left, and of the files only those that were fsynced.
     os.killpg(int((folder / "claim").read_text()), signal.SIGKILL)
-    entry = resident.state / "ledger" / f"{job}.job"
-    entry.write_text(entry.read_text().replace('"boot_id": "', '"boot_id": "earlier-'))
+    (resident.state / "ledger" / f"{job}.job").unlink()
+    log = resident.state / "ledger" / "begun.log"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    log.write_bytes(log.read_bytes().replace(boot.encode(), str(uuid.uuid4()).encode()))
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
