@@ -21,6 +21,7 @@ from agent.process import Info, Process, read_info, write_info
 
 KILL_AFTER_SECONDS = 5.0
 KEPT_SECONDS = 24 * 3600
+KEPT = 2000
 _GUARD_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
@@ -136,17 +137,18 @@ class Processes:
         One whose end nobody was told is kept: it may be asked for again, and must not run again.
         """
         ended = []
-        for folder in self._folder.iterdir():
-            if answered(folder.name) and shim.observe(folder).state in {"exited", "lost"}:
+        for process in self._known.values():
+            if process.done.is_set() and answered(process.job):
                 with suppress(OSError):
-                    stat = (folder / "output").stat()
-                    ended.append((stat.st_mtime, stat.st_blocks * 512, folder))
+                    status = (process.folder / "output").stat()
+                    ended.append((status.st_mtime, status.st_blocks * 512, process))
         room = self.limits.output_total_bytes
-        for at, size, folder in sorted(ended, reverse=True):
+        ended.sort(key=lambda found: found[0], reverse=True)
+        for place, (at, size, process) in enumerate(ended):
             room -= size
-            if room < 0 or at < time.time() - KEPT_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-                self._known.pop(folder.name, None)
+            if room < 0 or place >= KEPT or at < time.time() - KEPT_SECONDS:
+                shutil.rmtree(process.folder, ignore_errors=True)
+                self._known.pop(process.job, None)
 
     async def guard(self) -> None:
         """For as long as commands run: bound their output on disk, and kill those that multiply without end."""

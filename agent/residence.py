@@ -1,6 +1,7 @@
 """The agent put together: one state directory, one connection, from start to stop."""
 
 import asyncio
+import ctypes
 import fcntl
 import logging
 import os
@@ -31,6 +32,7 @@ from agent.startup import Startup
 log = logging.getLogger(__name__)
 
 _PRUNE_SECONDS = 600.0
+_PR_SET_DUMPABLE = 4
 
 
 class Occupied(Exception):
@@ -78,6 +80,7 @@ class Agent:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        _close_up()
         confine(self._processes.scope, self._options.limits.processes_total)
         for job, outcome in self._journal.recover().items():
             if self._ledger.outcome(job) is None:
@@ -170,7 +173,7 @@ class Agent:
     async def _prune(self) -> None:
         while True:
             self._processes.prune(lambda job: self._ledger.outcome(job) is not None)
-            self._ledger.prune()
+            await asyncio.to_thread(self._ledger.prune)
             await asyncio.sleep(_PRUNE_SECONDS)
 
 
@@ -220,6 +223,13 @@ def _held(state: Path) -> bool:
         return False
     finally:
         os.close(lock)
+
+
+def _close_up() -> None:
+    """Keep commands of the same user from reading our memory and environment, where the token is. Not from root."""
+    call = getattr(ctypes.CDLL(None), "prctl", None)
+    if call is not None:
+        call(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _boot_id() -> str:
