@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from pathlib import Path
 from agent import census, shim
 from agent.connection import Connection
 from agent.environment import inherited
-from agent.frames import PROTOCOL, VERSION, Frame, strings, text
+from agent.frames import PROTOCOL, VERSION, Frame, strings
 from agent.git import Git
 from agent.jobs import Jobs, Place
 from agent.journal import Journal
@@ -90,9 +90,9 @@ class Agent:
         self._processes.find()
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._connection.run(self), name="connection"),
-            asyncio.create_task(self._processes.guard(), name="guard"),
-            asyncio.create_task(self._watch_git(), name="git"),
-            asyncio.create_task(self._prune(), name="prune"),
+            asyncio.create_task(_always(self._processes.guard), name="guard"),
+            asyncio.create_task(_always(self._watch_git), name="git"),
+            asyncio.create_task(_always(self._prune), name="prune"),
         ]
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -113,7 +113,7 @@ class Agent:
         """Take what the API says of the workspace; only the first time it settles where we work."""
         if not self._welcomed.is_set():
             if self._options.directory is None and frame.get("directory"):
-                directory = located(text(frame, "directory"), self._place.home, self._place.home)
+                directory = located(str(frame["directory"]), self._place.home, self._place.home)
                 with suppress(OSError):
                     directory.mkdir(parents=True, exist_ok=True)
                     self._place.directory = directory
@@ -139,7 +139,13 @@ class Agent:
         self._welcomed.set()
 
     def heard(self, frame: Frame) -> None:
-        """Do what the API asks."""
+        """Do what the API asks; what cannot be done must not cost the connection."""
+        try:
+            self._do(frame)
+        except Exception:
+            log.exception("a frame of type %s", frame.get("type"))
+
+    def _do(self, frame: Frame) -> None:
         kind, job = frame.get("type"), frame.get("job")
         if kind == "job":
             self._jobs.accept(frame)
@@ -175,6 +181,16 @@ class Agent:
             self._processes.prune(lambda job: self._ledger.outcome(job) is not None)
             await asyncio.to_thread(self._ledger.prune)
             await asyncio.sleep(_PRUNE_SECONDS)
+
+
+async def _always(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Keep something going that must not end, nor end us."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s", getattr(work, "__qualname__", work))
+        await asyncio.sleep(1.0)
 
 
 def stop(state: Path, patience: float = 10.0) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shlex
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -67,10 +68,9 @@ class Startup:
         path = self._folder / "startup.sh"
         write_whole(path, script.encode())
         path.chmod(0o700)
-        words = f"exec '{path}'" if script.startswith("#!") else f"exec /bin/sh '{path}'"
-        if "'" in str(path):
-            self.move("start_error")
-            return
+        words = (
+            f"exec {shlex.quote(str(path))}" if script.startswith("#!") else f"exec /bin/sh {shlex.quote(str(path))}"
+        )
         begun = asyncio.ensure_future(self._begin(job, {"startup": script}))
         try:
             process = await self._processes.start(job, Command(words, directory, {}, background=True), begun)

@@ -154,7 +154,7 @@ def test_at_random_moments_of_death_every_command_runs_at_most_once(fresh: Fresh
     dice = random.Random(6)
     jobs: dict[str, int] = {}
     unsure: set[str] = set()
-    for _ in range(8):
+    for _ in range(6):
         for number in range(4):
             job = str(uuid.uuid4())
             jobs[job] = number
