@@ -17,6 +17,7 @@ PEOPLE = "turnstone_people"  # users, tokens, roles: drop cached principals
 CATALOG = "turnstone_catalog"  # providers, keys, models: drop cached configurations
 SWITCHES = "turnstone_switches"  # who has debug logging on: look again
 WORKERS = "turnstone_workers"  # a worker is there, and has room for head starts or not
+WORKSPACES = "turnstone_workspaces"  # the workspace of this id changed, a build of it or that build's log
 
 
 @dataclass(frozen=True, slots=True)
