@@ -20,7 +20,7 @@ from activities.resources import Resources
 from models.errors import FenceLost, Unavailable
 from models.settings import Settings
 from models.steps import BuildReply, BuildRequest
-from models.store import agents, builds
+from models.store import agents, builds, prebuilds
 from models.store.database import Database, Row
 from models.store.secrets import Cipher, SecretUnreadable
 from workflows import effects
@@ -93,6 +93,16 @@ class Building:
                 return await self._build(request)
             except AWAY as away:
                 raise Unavailable(detail=str(away)) from away
+
+    async def revive(self) -> None:
+        """Agents of this machine that ended with it, or with a stack that was stopped, are started again."""
+        async with self._resources.database.read() as session:
+            running = await prebuilds.standing(session, "local")
+        for row in running:
+            try:
+                await self._provisioners["local"].start(await self._gathered(row), _unsaid)
+            except (ProvisionFailed, SecretUnreadable) as failed:
+                log.info("workspace %s was not revived: %s", row["workspace_id"], failed)
 
     async def _build(self, request: BuildRequest) -> BuildReply:
         async with self._resources.database.begin() as session:
@@ -210,6 +220,10 @@ class Building:
             waiting = await builds.waiting_chats(session, workspace_id)
         for chat in waiting:
             await self._resources.temporal.nudge(chat["id"], chat["owner_id"], chat["snapshot_version"])
+
+
+def _unsaid(output: str, *, stage: str = "", level: str = "info") -> None:
+    log.debug("%s: %s", stage, output)
 
 
 def configured(settings: Settings) -> dict[str, Provisioner]:

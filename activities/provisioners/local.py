@@ -110,10 +110,10 @@ class Local:
             for agent in build.agents:
                 own = self._own(place, build, agent)
                 (own / "state").mkdir(parents=True, exist_ok=True, mode=0o700)
-                token = own / "token"
-                token.unlink(missing_ok=True)
-                with os.fdopen(os.open(token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                draft = own / f"token.{uuid4()}"
+                with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
                     file.write(agent.token)
+                draft.replace(own / "token")
 
         try:
             await asyncio.to_thread(make)
@@ -160,7 +160,7 @@ class Local:
         if self._isolation == "none":
             return []
         if self._walls is None:
-            self._walls = await asyncio.to_thread(_works, self._wall(self._root / "probe"))
+            self._walls = await asyncio.to_thread(_works, self._wall(self._root / "probe"), self._root / "probe")
         if self._walls:
             return self._wall(place)
         if self._isolation == "bubblewrap":
@@ -173,8 +173,9 @@ class Local:
         ours = [Path(each) for each in (sys.prefix, sys.base_prefix, *program[-1:]) if each.startswith("/")]
         data = self._root.parent  # of an embedded stack: keys, tokens and the database
         hidden = self._root if any(each.is_relative_to(data) for each in ours) else data
+        bwrap = shutil.which("bwrap") or "bwrap"
         return [
-            *("bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--ro-bind", "/", "/", "--dev", "/dev"),
+            *(bwrap, "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--ro-bind", "/", "/", "--dev", "/dev"),
             *("--proc", "/proc", "--tmpfs", "/tmp", "--tmpfs", str(hidden), "--bind", str(place), str(place)),  # noqa: S108
             "--",
         ]
@@ -197,8 +198,7 @@ def access_url(settings: Settings) -> str:
     return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
-def _works(argv: Sequence[str]) -> bool:
-    place = Path(argv[-2])
+def _works(argv: Sequence[str], place: Path) -> bool:
     try:
         place.mkdir(parents=True, exist_ok=True)
         done = subprocess.run([*argv, "true"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)  # noqa: S603

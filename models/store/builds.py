@@ -298,7 +298,8 @@ async def finish(
     row = rows[0]
     if status == "succeeded":
         await _settle(session, row)
-    if row["reason"] == "prebuild" and row["preset_id"] is not None and status != "canceled":
+    ahead = row["reason"] == "prebuild" and row["transition"] == "start" and row["preset_id"] is not None
+    if ahead and status != "canceled":
         since = "NULL" if status == "succeeded" else "coalesce(failing_since, now())"
         await fetch(
             session,
