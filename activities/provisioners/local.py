@@ -36,7 +36,7 @@ class Local:
 
     def __init__(self, settings: Settings, program: Callable[[], Sequence[str]] = launch.program) -> None:
         self._root = Path(settings.workspaces_dir).absolute()
-        self._url = access_url(settings)
+        self._url = settings.agents_url
         self._isolation = settings.workspace_isolation
         self._program = program
         self._walls: bool | None = None
@@ -188,14 +188,6 @@ class Local:
         ended = await asyncio.to_thread(inhabitants.end, inhabitants.WORKSPACE, workspace, GRACE)
         if ended:
             log(f"{ended} processes were ended.", stage="agents")
-
-
-def access_url(settings: Settings) -> str:
-    """Where agents find the API."""
-    if settings.access_url or settings.public_url:
-        return (settings.access_url or settings.public_url).rstrip("/")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - to reach what listens
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
 
 
 def _works(argv: Sequence[str], place: Path) -> bool:

@@ -2,6 +2,8 @@
 
 from api.requests import Router
 from api.routes import (
+    agents,
+    builds,
     chats,
     compact,
     cost,
@@ -30,6 +32,7 @@ from api.routes import (
     sharing,
     stream,
     switches,
+    templates,
     thresholds,
     titles,
     tokens,
@@ -40,6 +43,7 @@ from api.routes import (
     user_keys,
     users,
     webhooks,
+    workspaces,
 )
 
 EXPERIMENTAL = "/api/experimental"
@@ -87,6 +91,15 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/organizations", groups.in_organization),
     ("/api/v2/organizations", webhooks.in_organization),
     ("/api/v2/groups", groups.router),
+    ("/api/v2/organizations", templates.in_organization),
+    ("/api/v2/templates", templates.router),
+    ("/api/v2/templateversions", templates.versions),
+    ("/api/v2/organizations", workspaces.in_organization),
+    ("/api/v2/users", workspaces.of_user),
+    ("/api/v2/workspaces", workspaces.router),
+    ("/api/v2/workspaces", builds.of_workspace),
+    ("/api/v2/workspacebuilds", builds.router),
+    ("/api/v2/workspaceagents", agents.router),
     ("/api/v2/webhooks", webhooks.router),
     ("/api/v2/ai/providers", providers.router),
     ("/api/v2/notifications", notifications.router),
