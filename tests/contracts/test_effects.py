@@ -10,6 +10,7 @@ import pytest
 from mypy import api as mypy
 
 import activities
+from activities.build import Building
 from activities.compact import Compaction
 from activities.deliver import Delivering
 from activities.drive import Generation
@@ -22,7 +23,7 @@ from activities.use_tools import Tools
 from workflows import effects
 from workflows.effect import Effect
 
-PERFORMERS = (Generation, Tools, Compaction, Interruption, Sweeping, Titling, Housekeeping, Delivering)
+PERFORMERS = (Generation, Tools, Compaction, Interruption, Sweeping, Titling, Housekeeping, Delivering, Building)
 HEAVY = ("litellm", "sqlalchemy", "sqlmodel", "psycopg", "fastapi", "httpx", "uvicorn")
 
 
