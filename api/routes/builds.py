@@ -21,7 +21,7 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, 
 from models.principal import Principal
 from models.rules import workspaces as rules
 from models.steps import BuildRequest
-from models.store import agents, builds, workspaces
+from models.store import agents, build_logs, builds, workspaces
 from models.store.database import Row
 from models.store.session import Session
 
@@ -137,7 +137,7 @@ async def get_workspace_build_logs(
     async with resources.database.read() as session:
         _seen(caller, await builds.view(session, build))
         if not (follow and sse.MEDIA_TYPE in request.headers.get("accept", "").lower()):
-            found = await builds.logs(session, build, after=after or 0, before=before or 0, limit=LINES)
+            found = await build_logs.read(session, build, after=after or 0, before=before or 0, limit=LINES)
             return answer([views.build_log(row) for row in found])
     return lines.LineStream(_follow(resources, build, after or 0))
 
@@ -158,7 +158,7 @@ async def _follow(resources: Resources, build_id: UUID, after: int) -> AsyncIter
     while True:
         async with resources.database.read() as session:
             row = await builds.view(session, build_id)
-            found = await builds.logs(session, build_id, after=after, limit=LINES)
+            found = await build_logs.read(session, build_id, after=after, limit=LINES)
         yield [views.build_log(each) for each in found]
         after = found[-1]["id"] if found else after
         if row["status"] not in rules.UNDER_WAY and len(found) < LINES:

@@ -142,7 +142,7 @@ async def update_workspace(workspace: UUID, body: UpdateWorkspace, caller: Calle
     responses=raises(Forbidden, NotFound),
     summary="Set when a workspace stops",
 )
-async def set_workspace_ttl(workspace: UUID, body: SetTtl, caller: Caller, resources: Opened) -> Response:
+async def update_workspace_ttl(workspace: UUID, body: SetTtl, caller: Caller, resources: Opened) -> Response:
     """So long after its start; one that runs has it counted from now. Use puts the end off."""
     async with resources.database.begin() as session:
         await _changeable(session, caller, workspace)

@@ -264,7 +264,7 @@ def agent(row: Row) -> dict[str, Any]:
 
 
 def build_log(row: Row) -> dict[str, Any]:
-    """BuildLog of a row of `builds.logs`."""
+    """BuildLog of a row of `build_logs.read`."""
     return {
         "id": row["id"],
         "created_at": row["created_at"],

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 
-from models.store import builds, organizations
+from models.store import build_logs, organizations
 from models.store.database import fetch
 from tests.api.conftest import Api, Person
 from tests.places import ended, here
@@ -243,7 +243,7 @@ async def test_a_log_is_read_and_followed_until_the_build_is_over(site: Site) ->
 
     async def say(*lines: str) -> None:
         async with site.api.resources.database.begin() as session:
-            await builds.write_log(session, build, [("info", "work", line) for line in lines])
+            await build_logs.write(session, build, [("info", "work", line) for line in lines])
 
     await say("one", "two")
     read = (await site.member.client.get(address)).json()
