@@ -223,3 +223,19 @@ def test_agents_reach_the_api_where_it_says_it_is() -> None:
     assert Settings(host="::1", port=81).agents_url == "http://[::1]:81"
     assert Settings(public_url="https://a.test/").agents_url == "https://a.test"
     assert Settings(public_url="https://a.test", access_url="http://b").agents_url == "http://b"
+
+
+async def test_an_agent_whose_api_has_moved_is_told_where_and_its_commands_go_on(local: Local, tmp_path: Path) -> None:
+    build = building()
+    await local.start(build, Said())
+    [first] = await lives(tmp_path, build)
+    root = tmp_path / "data" / "workspaces"
+    settings = Settings(workspaces_dir=str(root), workspace_isolation="none", access_url="http://elsewhere.test")
+    moved, said = Local(settings, lambda: (sys.executable, "-I", str(FAKE))), Said()
+    await moved.start(build, said)
+    await moved.start(build, said)
+    assert said == ["Agent main was started.", "Agent main is running."]
+    second = (await lives(tmp_path, build, 2))[1]
+    assert second["argv"][:2] == ["--url", "http://elsewhere.test"]
+    assert not alive(first["pid"])
+    assert alive(first["child"])
