@@ -59,13 +59,13 @@ class Mailbox:
         until = monotonic() + patience
         try:
             # It may have ended before we listened for it.
-            job = await self._find(job)
+            job = await self.find(job)
             while not job.over and (left := until - monotonic()) > 0:
                 waiter.news.clear()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, LOOK)):
                         await waiter.news.wait()
-                job = await self._find(job)
+                job = await self.find(job)
             return job
         finally:
             waiters = self._waiters[job.id]
@@ -78,7 +78,8 @@ class Mailbox:
         async with self._database.begin() as session:
             return await mailbox.withdraw(session, job.id) or job
 
-    async def _find(self, job: Job) -> Job:
+    async def find(self, job: Job) -> Job:
+        """The job as it stands."""
         async with self._database.read() as session:
             return (await mailbox.find(session, [job.id])).get(job.id, job)
 

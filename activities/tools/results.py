@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from activities.tools.tool import Media
+from activities.tools.tool import Attached, Media
 from models.parts import Part, tool_result
 from models.rules import tool_results
 
@@ -15,6 +15,9 @@ def succeeded(call: Mapping[str, Any], outcome: Any, at: str, most: int) -> Part
         data = base64.b64encode(outcome.data).decode()
         shown = {"data": data, "mime_type": outcome.mime_type, "text": tool_results.legible(outcome.text)}
         return tool_result(call, shown, created_at=at) | {"is_media": True}
+    if isinstance(outcome, Attached):
+        made = succeeded(call, outcome.outcome, at, most)
+        return made | {"provider_metadata": {tool_results.ATTACHED: list(outcome.files)}}
     return tool_result(call, tool_results.fitted(tool_results.normalised(outcome), most), created_at=at)
 
 

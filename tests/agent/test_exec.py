@@ -1,7 +1,6 @@
 """Commands end as they did, whatever they write, read, start or are."""
 
 import time
-from pathlib import Path
 
 from tests.agent.conftest import Resident
 from tests.agent.outside import Outside
