@@ -19,6 +19,7 @@ SWITCHES = "turnstone_switches"  # who has debug logging on: look again
 AGENTS = "turnstone_agents"  # a workspace agent has something to do: whoever holds its connection looks
 JOBS = "turnstone_jobs"  # what an agent was asked to do is done, or has said something
 WORKERS = "turnstone_workers"  # a worker is there, and has room for head starts or not
+WORKSPACES = "turnstone_workspaces"  # the workspace of this id changed, a build of it or that build's log
 
 
 @dataclass(frozen=True, slots=True)
