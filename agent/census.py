@@ -39,6 +39,13 @@ def members(mark: str, leader: int | None) -> list[int]:
     return sorted(carrying - {leader, os.getpid()})
 
 
+def residents(scope: str, leaders: set[int]) -> list[int]:
+    """The processes of all commands of an agent: those with its mark, and those in a session of one of its shells."""
+    carrying = set(marked(f"{scope}/"))
+    ours = {leader for leader in leaders if leader in carrying or not (_PROC / str(leader)).exists()}
+    return sorted((carrying | {pid for pid in _pids() if _session(pid) in ours}) - {os.getpid()})
+
+
 def tell(pids: list[int], number: int) -> int:
     """Send a signal to each; how many got it."""
     told = 0

@@ -31,7 +31,7 @@ def unified(before: str, after: str, path: str, *, created: bool = False) -> str
         lines = [
             f"--- {sources[0]}\n",
             f"+++ {sources[1]}\n",
-            f"@@ -1,{len(old)} +1,{len(new)} @@\n",
+            f"@@ -{min(1, len(old))},{len(old)} +{min(1, len(new))},{len(new)} @@\n",
             *("-" + line for line in old),
             *("+" + line for line in new),
         ]

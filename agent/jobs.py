@@ -24,8 +24,7 @@ from agent.writing import Writer
 
 log = logging.getLogger(__name__)
 
-# What must not happen twice is written down first. Files have their own moment of decision (agent.journal).
-EFFECTS = {"exec": True, "signal": True, "upload": True, "write_file": False, "edit_files": False}
+EFFECTS = {"exec", "signal", "upload", "write_file", "edit_files"}  # what must not happen twice is written down first
 _OUTPUT_BYTES = 32 * 1024
 _LONGEST_WAIT_MS = 24 * 3600 * 1000
 _SIGNALS = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}
@@ -69,6 +68,7 @@ class Jobs:
         self, place: Place, ledger: Ledger, journal: Journal, processes: Processes, git: Git, connection: Connection
     ) -> None:
         self._place = place
+        self._boot_id = ledger.boot_id
         self._ledger = ledger
         self._journal = journal
         self._writer = Writer(journal)
@@ -111,7 +111,7 @@ class Jobs:
                 self._connection.owe(job, refused.outcome())
                 return
             if kind in EFFECTS:
-                begin = asyncio.to_thread(self._ledger.begin, job, kind, request, durable=EFFECTS[kind])
+                begin = asyncio.to_thread(self._ledger.begin, job, kind, request)
                 begun = asyncio.ensure_future(begin)
             taken = Job(job, kind, request, begun, asyncio.Event())
             self._running[job] = taken, asyncio.create_task(self._perform(taken))
@@ -221,13 +221,19 @@ class Jobs:
         return await asyncio.to_thread(reading.read, path, offset, limit, most)
 
     async def _write(self, job: Job) -> Frame:
-        await job.entry()
+        await self._undecided(job)
         content = text(job.request, "content", "")
         strictly = flag(job.request, "must_resolve_to_itself")
         return await self._writer.write(job.id, self._place.path(job.request), content, strictly=strictly)
 
+    async def _undecided(self, job: Job) -> None:
+        """Go on with a change of files unless it may have been made: the journal answers for what an agent left."""
+        entry = await job.entry()
+        if not entry.fresh and entry.boot_id != self._boot_id:
+            raise Refused("lost", "the host stopped meanwhile: read the file again to see whether it was changed")
+
     async def _edit(self, job: Job) -> Frame:
-        await job.entry()
+        await self._undecided(job)
         files = [
             (
                 self._place.path(file),

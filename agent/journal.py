@@ -35,7 +35,7 @@ class _Step:
 
 
 class Journal:
-    """The moment of decision is one fsynced file that names what is to be put in place, and what the job answers.
+    """The moment of decision is one file that names what is to be put in place, and what the job answers.
 
     Before it nothing has changed. After it, recovery finishes; a name that is gone was put in place already.
     """
@@ -51,7 +51,8 @@ class Journal:
             for number, change in enumerate(changes):
                 steps.append(_prepare(change, f"turnstone-{job}-{number}"))
             _verify(changes)
-            self._write(job, steps, outcome, undo=False)
+            # One rename decides for itself; of several, the host must remember after a crash that they were to be made.
+            self._write(job, steps, outcome, undo=False, durable=len(steps) > 1)
         except OSError as error:
             _discard(steps)
             raise refusal(Path(error.filename or changes[len(steps) - 1].target), error) from error
@@ -106,10 +107,10 @@ class Journal:
         _discard(steps)
         self.forget(job)
 
-    def _write(self, job: str, steps: list[_Step], outcome: Frame, *, undo: bool) -> None:
+    def _write(self, job: str, steps: list[_Step], outcome: Frame, *, undo: bool, durable: bool = True) -> None:
         named = [[str(step.fresh), str(step.target), str(step.kept) if step.kept else None] for step in steps]
         content = json.dumps({"steps": named, "outcome": outcome, "undo": undo})
-        write_whole(self._folder / f"{job}.json", content.encode(), durable=True)
+        write_whole(self._folder / f"{job}.json", content.encode(), durable=durable)
 
 
 def _verify(changes: list[Change]) -> None:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.begun import BegunLog
 from agent.frames import Frame, Refused
 
 KEPT_SECONDS = 24 * 3600
@@ -51,30 +52,33 @@ def sync(folder: Path) -> None:
 
 
 class Ledger:
-    """One small file a job, fsynced before the effect; its outcome beside it until the API has stored it."""
+    """One small file a job, and its outcome beside it until the API has stored it.
+
+    These outlive the agent, but a crash of the host may take the newest: a log that is durable before the effect then
+    says that there was more (agent.begun).
+    """
 
     def __init__(self, folder: Path, boot_id: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._boot_id = boot_id
+        self.boot_id = boot_id
+        self._log = BegunLog(folder)
+        self._earlier = {job: boot for job, boot in self._log.read().items() if boot != boot_id}
 
-    def begin(self, job: str, kind: str, request: Frame, *, durable: bool = True) -> Entry:
-        """Write down that the job is begun; refused when the id belongs to another job."""
+    def begin(self, job: str, kind: str, request: Frame) -> Entry:
+        """Write down, durably, that the job is begun; refused when the id belongs to another job."""
         if not _ID.fullmatch(job):
             raise Refused("invalid", "the job has no usable id")
         path = self._folder / f"{job}.job"
         said = digest(kind, request)
         known = self._read(path)
+        if known is None and job in self._earlier:
+            return Entry(job, fresh=False, boot_id=self._earlier[job])
         if known is None:  # nothing, or half a record: no effect ever follows half a record
-            entry = {"kind": kind, "digest": said, "boot_id": self._boot_id, "at": time.time()}
-            with path.open("wb") as file:
-                file.write(json.dumps(entry).encode())
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            if durable:
-                sync(self._folder)
-            return Entry(job, fresh=True, boot_id=self._boot_id)
+            entry = {"kind": kind, "digest": said, "boot_id": self.boot_id, "at": time.time()}
+            path.write_bytes(json.dumps(entry).encode())
+            self._log.add(job, self.boot_id)
+            return Entry(job, fresh=True, boot_id=self.boot_id)
         if known.get("digest") != said:
             raise Refused("conflict", "another job has this id")
         return Entry(job, fresh=False, boot_id=str(known.get("boot_id")))

@@ -72,6 +72,22 @@ def confine(name: str, maximum: int) -> Path | None:
     return None
 
 
+def confined(name: str) -> list[int]:
+    """Who is in the cgroup of an agent: its commands, however well they hide, and itself."""
+    found = []
+    for parent, _ in _parents():
+        with suppress(OSError):
+            found += [int(line) for line in (parent / f"turnstone-agent-{name}" / "cgroup.procs").read_text().split()]
+    return [pid for pid in found if pid != os.getpid()]
+
+
+def release(name: str) -> None:
+    """Remove the cgroup of an agent that is gone with all its commands."""
+    for parent, _ in _parents():
+        with suppress(OSError):
+            (parent / f"turnstone-agent-{name}").rmdir()
+
+
 def _parents() -> list[tuple[Path, bool]]:
     """Where a pids cgroup may be made, and whether its controller must be granted there."""
     found = []

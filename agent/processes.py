@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,14 +46,13 @@ class Processes:
         self._boot_id = boot_id
         self.limits = limits
         self.given: Mapping[str, str] = {}
-        self.scope = f"{folder.stat().st_ino:x}-{folder.stat().st_dev:x}"
+        self.scope = mark_of(folder)
         self._known: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = asyncio.Event()
 
     def find(self) -> None:
         """Take up what earlier agents left: running commands are watched again."""
-        self.prune()
         for folder in sorted(self._folder.iterdir()):
             info = read_info(folder)
             if info is None:
@@ -77,11 +76,10 @@ class Processes:
     async def start(self, job: str, command: Command, begun: Awaitable[Entry]) -> Process:
         """Begin a command at most once, and only after it is written down; one begun earlier is found again."""
         known = self._known.get(job)
-        if known is not None and known.look().state != "pending":
+        if known is not None and await self._settled(known) != "pending":
             await begun
             return known
-        folder = self._folder / job
-        process = known or Process(job, folder, self._info(command), self.limits.output_bytes)
+        process = known or Process(job, self._folder / job, self._info(command), self.limits.output_bytes)
         started: shim.Started | None = None
         try:
             try:
@@ -89,22 +87,18 @@ class Processes:
                 started = self._spawn(process, command)
             finally:
                 entry = await begun
-            if (known is None and not entry.fresh) or entry.boot_id != self._boot_id:
-                # It was written down before, and what could say whether it ran is gone.
-                process.lose()
-                return process
-            if (folder / "canceled").exists():
+            if entry.boot_id != self._boot_id:
+                process.lose()  # the host stopped since: what could say whether it ran may be gone
+            elif (process.folder / "canceled").exists():
                 raise Refused("conflict", "the command was canceled before it began")
-            if started is not None:
+            else:
                 started.go()
                 self._watch(process, started.process)
                 started = None
-            else:
-                self._watch(process)
         finally:
             if started is not None:
                 started.withdraw()
-                self._reap(started.process)
+                self._keep(asyncio.create_task(_reaped(started.process)))
         self._known[job] = process
         return process
 
@@ -136,11 +130,14 @@ class Processes:
         (process.folder / "canceled").touch()
         self._keep(asyncio.create_task(self._end(process)))
 
-    def prune(self) -> None:
-        """Forget commands that ended long ago, and the oldest of those whose output takes too much room."""
+    def prune(self, answered: Callable[[str], bool]) -> None:
+        """Forget commands that ended long ago, and the oldest of those whose output takes too much room.
+
+        One whose end nobody was told is kept: it may be asked for again, and must not run again.
+        """
         ended = []
         for folder in self._folder.iterdir():
-            if shim.observe(folder).state in {"exited", "lost"}:
+            if answered(folder.name) and shim.observe(folder).state in {"exited", "lost"}:
                 with suppress(OSError):
                     stat = (folder / "output").stat()
                     ended.append((stat.st_mtime, stat.st_blocks * 512, folder))
@@ -184,7 +181,13 @@ class Processes:
     def _mark(self, job: str) -> str:
         return f"{self.scope}/{job}"
 
-    def _spawn(self, process: Process, command: Command) -> shim.Started | None:
+    async def _settled(self, process: Process) -> str:
+        """The state of a process once it is clear whether an earlier agent began it."""
+        while (state := process.look().state) == "starting":  # noqa: ASYNC110 (an earlier agent tells no event)
+            await asyncio.sleep(0.005)
+        return state
+
+    def _spawn(self, process: Process, command: Command) -> shim.Started:
         if not command.directory.is_dir():
             raise Refused("not_found", f"the working directory {command.directory} does not exist")
         try:
@@ -212,7 +215,9 @@ class Processes:
         pause = 0.01
         while process.look().state not in {"exited", "lost"}:
             if process.observed.state == "pending":
-                process.lose("The command was not begun: its shell was killed first.")
+                if child is not None:
+                    process.lose("The command was not begun: its shell was killed first.")
+                return  # an earlier agent died before it said the word: to be begun when it is asked for again
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, 0.25)
 
@@ -231,11 +236,15 @@ class Processes:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _reap(self, child: "subprocess.Popen[bytes]") -> None:
-        async def reap() -> None:
-            await _ended(child)
 
-        self._keep(asyncio.create_task(reap()))
+def mark_of(folder: Path) -> str:
+    """What the marks of all commands of a state directory begin with."""
+    status = folder.stat()
+    return f"{status.st_ino:x}-{status.st_dev:x}"
+
+
+async def _reaped(child: "subprocess.Popen[bytes]") -> None:
+    await _ended(child)
 
 
 async def _ended(child: "subprocess.Popen[bytes]") -> int:

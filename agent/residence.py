@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent import census
+from agent import census, shim
 from agent.connection import Connection
 from agent.environment import inherited
 from agent.frames import PROTOCOL, VERSION, Frame, strings, text
@@ -23,9 +23,9 @@ from agent.git import Git
 from agent.jobs import Jobs, Place
 from agent.journal import Journal
 from agent.ledger import Entry, Ledger
-from agent.limits import Limits, confine
+from agent.limits import Limits, confine, confined, release
 from agent.paths import located
-from agent.processes import Processes
+from agent.processes import Processes, mark_of
 from agent.startup import Startup
 
 log = logging.getLogger(__name__)
@@ -169,14 +169,13 @@ class Agent:
 
     async def _prune(self) -> None:
         while True:
+            self._processes.prune(lambda job: self._ledger.outcome(job) is not None)
             self._ledger.prune()
             await asyncio.sleep(_PRUNE_SECONDS)
-            self._processes.prune()
 
 
 def stop(state: Path, patience: float = 10.0) -> int:
     """End the agent of a state directory and every command it ever started; how many processes were killed."""
-    folder = state / "processes"
     with suppress(OSError, ValueError):
         pid = int((state / "agent.lock").read_text())
         end = time.monotonic() + patience
@@ -184,15 +183,17 @@ def stop(state: Path, patience: float = 10.0) -> int:
             number = signal.SIGTERM if time.monotonic() < end else signal.SIGKILL
             os.kill(pid, number)
             time.sleep(0.05)
-    if not folder.is_dir():
+    if not (state / "processes").is_dir():
         return 0
-    status = folder.stat()
+    scope = mark_of(state / "processes")
+    seen = [shim.observe(folder).leader for folder in (state / "processes").iterdir()]
+    leaders = {leader for leader in seen if leader is not None}
     killed = 0
-    scope = f"{status.st_ino:x}-{status.st_dev:x}/"
-    while found := [pid for pid in census.marked(scope) if pid != os.getpid()]:
-        census.tell(found, signal.SIGSTOP)
-        killed += census.tell(found, signal.SIGKILL)
+    while found := {*census.residents(scope, leaders), *confined(scope)}:
+        census.tell([*found], signal.SIGSTOP)
+        killed += census.tell([*found], signal.SIGKILL)
         time.sleep(0.01)
+    release(scope)
     return killed
 
 

@@ -51,14 +51,11 @@ class Started:
         os.close(self._gate)
 
 
-def start(folder: Path, command: str, directory: Path, environment: dict[str, str], limits: str) -> Started | None:
-    """Start the shell of a process; nothing when another still holds its lock. Raises OSError when it cannot."""
+def start(folder: Path, command: str, directory: Path, environment: dict[str, str], limits: str) -> Started:
+    """Start the shell of a process. Raises OSError when it cannot, BlockingIOError when another holds its lock."""
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         reading, gate = os.pipe()
         try:
