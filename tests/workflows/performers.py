@@ -36,6 +36,7 @@ class Script:
 
     generate: list[StepReply | Act] = field(default_factory=list)
     use_tools: list[StepReply | Act] = field(default_factory=list)
+    attend: list[StepReply | Act] = field(default_factory=list)
     compact: list[StepReply | Act] = field(default_factory=list)
     interrupt: list[StepReply | Act] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -58,6 +59,10 @@ class Script:
     @activity.defn(name="use_tools")
     async def on_use_tools(self, request: StepRequest) -> StepReply:
         return await self.play("use_tools", request)
+
+    @activity.defn(name="attend")
+    async def on_attend(self, request: StepRequest) -> StepReply:
+        return await self.play("attend", request)
 
     @activity.defn(name="compact")
     async def on_compact(self, request: StepRequest) -> StepReply:
@@ -125,6 +130,7 @@ async def worker(client: Client, task_queue: str, script: Script, *, tools: bool
     acts = [
         script.on_generate,
         script.on_use_tools,
+        script.on_attend,
         script.on_compact,
         script.on_interrupt,
         script.on_sweep,

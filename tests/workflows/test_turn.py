@@ -196,6 +196,55 @@ async def test_a_failing_performer_is_tried_again(temporal: Client, task_queue: 
     assert script.calls == ["generate"] * 3
 
 
+async def test_paused_tools_are_looked_after_when_somebody_says_so_and_then_go_on(
+    temporal: Client, task_queue: str
+) -> None:
+    paused = StepReply(Then.AWAIT_TOOLS, 3, delay_seconds=3600, note="the build")
+    script = Script(
+        generate=[StepReply(Then.USE_TOOLS, 3), rest(6)],
+        use_tools=[paused, StepReply(Then.GENERATE, 5)],
+        attend=[paused, StepReply(Then.USE_TOOLS, 3)],
+    )
+    async with worker(temporal, task_queue, script):
+        handle = await start(temporal, task_queue)
+        for looks in (1, 2):
+            while (await handle.query(ChatTurn.state)).doing != "waits: the build":
+                await asyncio.sleep(0.02)
+            await handle.signal(ChatTurn.woken, 0)
+            while script.calls.count("attend") < looks:
+                await asyncio.sleep(0.02)
+        assert await handle.result() == "turn finished"
+    assert script.calls == ["generate", "use_tools", "attend", "attend", "use_tools", "generate"]
+
+
+async def test_a_stop_ends_the_wait_for_paused_tools(temporal: Client, task_queue: str) -> None:
+    script = Script(
+        generate=[StepReply(Then.USE_TOOLS, 3)],
+        use_tools=[StepReply(Then.AWAIT_TOOLS, 3, delay_seconds=3600, note="the build")],
+        attend=[StepReply(Then.INTERRUPT, 4)],
+        interrupt=[rest(5, "interrupted")],
+    )
+    async with worker(temporal, task_queue, script):
+        handle = await start(temporal, task_queue)
+        while (await handle.query(ChatTurn.state)).doing != "waits: the build":
+            await asyncio.sleep(0.02)
+        await handle.signal(ChatTurn.interrupt_requested, 4)
+        assert await handle.result() == "interrupted"
+    assert script.calls == ["generate", "use_tools", "attend", "interrupt"]
+
+
+async def test_what_nobody_says_of_paused_tools_is_found_in_time(temporal: Client, task_queue: str) -> None:
+    script = Script(
+        generate=[StepReply(Then.USE_TOOLS, 3), rest(6)],
+        use_tools=[StepReply(Then.AWAIT_TOOLS, 3, delay_seconds=0.05), StepReply(Then.GENERATE, 5)],
+        attend=[StepReply(Then.AWAIT_TOOLS, 3, delay_seconds=0.05), StepReply(Then.USE_TOOLS, 3)],
+    )
+    async with worker(temporal, task_queue, script):
+        handle = await start(temporal, task_queue)
+        assert await handle.result() == "turn finished"
+    assert script.calls == ["generate", "use_tools", "attend", "attend", "use_tools", "generate"]
+
+
 async def test_a_summary_is_an_effect_of_its_own_and_may_back_off(temporal: Client, task_queue: str) -> None:
     script = Script(
         generate=[StepReply(Then.COMPACT, 3), StepReply(Then.COMPACT, 4), rest(8)],
