@@ -62,20 +62,15 @@ async def test_a_directory_is_listed_and_what_is_no_text_is_not_read(bench: Benc
         await bench.use(read_file, chat, path="d/b.bin")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
+async def test_a_read_that_cannot_be_done_says_why(bench: Bench, chat: UUID) -> None:
+    (bench.home / "a").write_text("x\n")
+    for arguments, why in (
         ({"path": " "}, "path is required"),
         ({"path": "nowhere"}, "does not exist"),
         ({"path": "a", "offset": 9}, "beyond the end of the file: it has 1 lines"),
-    ],
-)
-async def test_a_read_that_cannot_be_done_says_why(
-    bench: Bench, chat: UUID, arguments: dict[str, Any], why: str
-) -> None:
-    (bench.home / "a").write_text("x\n")
-    with pytest.raises(ToolFailed, match=why):
-        await bench.use(read_file, chat, **arguments)
+    ):
+        with pytest.raises(ToolFailed, match=why):
+            await bench.use(read_file, chat, **arguments)
 
 
 async def test_a_long_file_is_read_in_pieces_that_say_where_to_go_on(bench: Bench, chat: UUID) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from activities.mailbox import Mailbox
 from activities.tools.tool import Tool, ToolContext
 from activities.workshop import Workshop
+from agent import residence
 from models.settings import Settings
 from models.store.database import Database, fetch
 from tests.api.live_stage import Process
@@ -60,9 +61,7 @@ class Bench:
         }
         words = ("-m", "agent", "--url", f"http://{self.api.address}", "--state", str(self.state))
         log = (self.folder / "agent.log").open("ab")
-        agent = await asyncio.create_subprocess_exec(
-            sys.executable, *words, env=environment, cwd=self.home, stderr=log
-        )
+        agent = await asyncio.create_subprocess_exec(sys.executable, *words, env=environment, cwd=self.home, stderr=log)
         log.close()
         self.agents.append(agent)
         if wait:
@@ -105,11 +104,8 @@ class Bench:
             if agent.returncode is None:
                 agent.kill()
                 await agent.wait()
-        stop = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "agent", "--stop", "--state", str(self.state)),
-            env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
-        )
-        await stop.wait()
+        if (self.state / "processes").is_dir():
+            await asyncio.to_thread(residence.stop, self.state)
         await self.workshop.mailbox.close()
         if self.api is not None:
             await self.api.stop()
