@@ -15,10 +15,6 @@ from models.store.bindings import Place
 from models.store.database import Database
 from models.store.mailbox import Job
 
-VALIDATION = 5.0  # seconds after which it is looked whether the agent is still the one
-DIAL = 30.0  # seconds that an agent has to take a job up
-LOST = 45.0  # seconds that an agent which has a job may be away
-
 NO_WORKSPACE = "The chat has no workspace yet. Use the create_workspace tool first."
 DELETED = "The chat's workspace was deleted. Use the create_workspace tool to make another."
 NO_AGENT = "The workspace has no running agent; it is likely stopped. Use the start_workspace tool to start it."
@@ -55,6 +51,16 @@ REBUILT = (
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long is waited for agents, in seconds."""
+
+    validation: float = 5.0  # after which it is looked whether the agent is still the one
+    dial: float = 30.0  # that an agent has to take a job up
+    lost: float = 45.0  # that an agent which has a job may be away
+    attended: float = 50 * 60.0  # that a worker waits for a command before it lets nobody wait
+
+
 class Refused(ToolFailed):
     """The agent could not, or would not: `kind` is its word for why."""
 
@@ -69,6 +75,7 @@ class Workshop:
 
     database: Database
     mailbox: Mailbox
+    patience: Patience = Patience()
 
     async def ask(
         self,
@@ -123,7 +130,7 @@ class Workshop:
             await self._bind(chat_id, _there(place), agent["id"])
             job = await self.mailbox.post(job_id, agent["id"], kind, request, chat_id)
             if not job.over:
-                job = await self.mailbox.wait(job, VALIDATION, said)
+                job = await self.mailbox.wait(job, self.patience.validation, said)
         if job.state == "queued":
             job = await self._dial(chat_id, job, said)
         if not job.over:
@@ -146,15 +153,15 @@ class Workshop:
 
     async def _offered(self, chat_id: UUID, job: Job, said: Callable[[str], None] | None) -> Job:
         """Offer the job to the agent that the workspace has; it may have another one by now."""
-        left = DIAL - VALIDATION
+        left = self.patience.dial - self.patience.validation
         while job.state == "queued" and left > 0:
             place = await self._place(chat_id)
             agent = _agent(place)
             if agent["id"] != job.agent_id:
                 await self._bind(chat_id, place, agent["id"])
                 job = await self.mailbox.post(job.id, agent["id"], job.kind, job.request, chat_id)
-            job = await self.mailbox.wait(job, min(VALIDATION, left), said)
-            left -= VALIDATION
+            job = await self.mailbox.wait(job, min(self.patience.validation, left), said)
+            left -= self.patience.validation
         return job
 
     async def _attend(self, chat_id: UUID, job: Job, patience: float, said: Callable[[str], None] | None) -> Job:
@@ -162,7 +169,7 @@ class Workshop:
         loop = asyncio.get_running_loop()
         until, away_since = loop.time() + patience, None
         while not job.over and loop.time() < until:
-            job = await self.mailbox.wait(job, min(VALIDATION, until - loop.time()), said)
+            job = await self.mailbox.wait(job, min(self.patience.validation, until - loop.time()), said)
             if job.over:
                 return job
             async with self.database.read() as session:
@@ -177,7 +184,7 @@ class Workshop:
                 away_since = None
             elif away_since is None:
                 away_since = loop.time()
-            elif loop.time() - away_since > LOST:
+            elif loop.time() - away_since > self.patience.lost:
                 raise ToolUnknown(AWAY)
         return job
 

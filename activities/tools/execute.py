@@ -11,7 +11,6 @@ from activities.tools.endings import Event, Pause, Paused, ToolFailed
 from activities.tools.tool import EVERYWHERE, ToolContext, tool
 from models.rules.executions import Policy
 
-ATTENDED = timedelta(minutes=50)  # that a worker waits for a command before it lets nobody wait
 SLACK = timedelta(seconds=30)  # that the agent has to say that time is up
 OVERDUE = timedelta(seconds=30)
 
@@ -36,7 +35,7 @@ class Arguments(BaseModel):
     )
 
 
-@tool(policy=Policy.IDEMPOTENT, offered=EVERYWHERE, timeout=ATTENDED + timedelta(minutes=5))
+@tool(policy=Policy.IDEMPOTENT, offered=EVERYWHERE, timeout=timedelta(minutes=55))
 async def execute(arguments: Arguments, context: ToolContext) -> dict[str, Any]:
     command, ampersand = commands.backgrounded(arguments.command)
     if not command.strip():
@@ -72,10 +71,11 @@ async def _run(request: dict[str, Any], wait: timedelta, context: ToolContext) -
     patience += SLACK
     if until := context.memory.get("until"):
         patience = max(timedelta(seconds=float(until) - time.time()), OVERDUE)
-    if patience <= ATTENDED:
+    attended = timedelta(seconds=context.place.patience.attended)
+    if patience <= attended:
         return await context.ask("exec", request, patience=patience, aloud=True)
     until = time.time() + patience.total_seconds()
-    done = await context.ask_for("exec", request, patience=ATTENDED, aloud=True)
+    done = await context.ask_for("exec", request, patience=attended, aloud=True)
     if done is not None:
         return done
     left = timedelta(seconds=until - time.time())

@@ -1,7 +1,6 @@
 """The laws of the tools for commands: waited for, read on, listed, ended; run once whoever dies."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path

@@ -125,7 +125,7 @@ async def test_a_turn_that_plans_changes_its_plan_and_nothing_else(bench: Bench,
         await bench.use(write_file, chat, planning(), path=own, content="x" * 40_000)
         await bench.use(propose_plan, chat, planning())
     for wrong in ("/etc/passwd", "plan.md", "~/other.md"):
-        with pytest.raises(ToolFailed, match="path must|the plan is in"):
+        with pytest.raises(ToolFailed, match=r"path must|the plan is in"):
             await bench.use(propose_plan, chat, planning(), path=wrong)
 
 

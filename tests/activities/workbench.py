@@ -1,4 +1,4 @@
-"""A chat's workspace for tests: a real API process, a real agent behind its WebSocket, and tools as a worker runs them."""
+"""A chat's workspace for tests: a real API process, a real agent behind its WebSocket, and calls of tools."""
 
 import asyncio
 import os
