@@ -1,13 +1,19 @@
-"""Where a chat works: its workspace, the newest build of that, and the agent it talks to (runtime.md 11.3)."""
+"""Where a chat works: its workspace, the newest build of that, and the agent it talks to (runtime.md 11.3).
+
+A binding is metadata: it touches no version of the chat, and its watchers are told.
+"""
 
 from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import UUID
 
+from models.errors import Invalid
+from models.principal import Principal
 from models.rules.agents import Ambiguous, chosen
 from models.store import mailbox
 from models.store.database import Row, fetch, fetch_together
 from models.store.mailbox import Job
+from models.store.notices import CHATS, notice
 from models.store.presence import STATUS
 from models.store.session import Session
 
@@ -58,6 +64,18 @@ WHERE c.id = %(chat)s
 """  # noqa: S608 - fixed text
 
 
+_BIND: LiteralString = """
+UPDATE chats SET build_id = %(build)s, agent_id = %(agent)s
+WHERE id = %(chat)s AND (build_id, agent_id) IS DISTINCT FROM (%(build)s, %(agent)s)
+RETURNING *
+"""
+_ATTACH: LiteralString = """
+UPDATE chats SET workspace_id = %(workspace)s, build_id = %(build)s, agent_id = NULL
+WHERE id = %(chat)s AND (workspace_id, build_id) IS DISTINCT FROM (%(workspace)s, %(build)s)
+RETURNING *
+"""
+
+
 async def of(session: Session, chat_id: UUID) -> Place | None:
     """Where the chat works; None if it has no workspace."""
     rows = await fetch(session, _PLACE, {"chat": chat_id})
@@ -72,12 +90,40 @@ async def with_job(session: Session, chat_id: UUID, job_id: UUID) -> tuple[Place
 
 async def bind(session: Session, chat_id: UUID, *, build_id: UUID, agent_id: UUID | None) -> None:
     """Note with which build and agent the chat works from now on."""
-    await fetch(
+    rows = await fetch(session, _BIND, {"chat": chat_id, "build": build_id, "agent": agent_id})
+    _tell(session, rows)
+
+
+async def attach(session: Session, chat_id: UUID, workspace_id: UUID | None, build_id: UUID | None = None) -> None:
+    """The chat works in this workspace from now on (None: in none), and with this build of it; its agent is not known.
+
+    To say again what holds already changes nothing.
+    """
+    rows = await fetch(session, _ATTACH, {"chat": chat_id, "workspace": workspace_id, "build": build_id})
+    _tell(session, rows)
+
+
+async def require_entry(
+    session: Session, caller: Principal, workspace_id: UUID, organization_id: UUID, elsewhere: str
+) -> None:
+    """Raise Invalid unless the caller may work in this workspace, and it is of the organization, or `elsewhere`.
+
+    It stays there until the transaction is over.
+    """
+    rows = await fetch(
         session,
-        "UPDATE chats SET build_id = %(build)s, agent_id = %(agent)s WHERE id = %(chat)s"
-        " AND (build_id, agent_id) IS DISTINCT FROM (%(build)s, %(agent)s)",
-        {"chat": chat_id, "build": build_id, "agent": agent_id},
+        "SELECT owner_id, organization_id FROM workspaces WHERE id = %(id)s AND NOT deleted FOR KEY SHARE",
+        {"id": workspace_id},
     )
+    if not rows or not caller.may_enter_workspace(rows[0]["owner_id"], rows[0]["organization_id"]):
+        raise Invalid("Workspace not found or you do not have access to this resource")
+    if rows[0]["organization_id"] != organization_id:
+        raise Invalid(elsewhere)
+
+
+def _tell(session: Session, changed: list[Row]) -> None:
+    for chat in changed:
+        session.tell(CHATS, notice(chat, ("status_change",)))
 
 
 def _place(row: Row) -> Place:
