@@ -10,10 +10,13 @@ from uuid import UUID
 from activities.mailbox import Mailbox
 from activities.tools.endings import ToolFailed, ToolUnknown
 from models.rules.agents import Ambiguous, chosen
+from models.steps import BuildRequest
 from models.store import bindings
 from models.store.bindings import Place
 from models.store.database import Database
 from models.store.mailbox import Job
+from models.store.secrets import Cipher
+from workflows.client import Temporal
 
 NO_WORKSPACE = "The chat has no workspace yet. Use the create_workspace tool first."
 DELETED = "The chat's workspace was deleted. Use the create_workspace tool to make another."
@@ -41,6 +44,10 @@ SLOW = (
 )
 UNANSWERED = (
     "The workspace agent was lost before it answered, or did not answer in time. Nothing was changed: try again."
+)
+NEVER_CAME = (
+    "The workspace was built, but its agent has not connected. Use the stop_workspace tool, then the start_workspace "
+    "tool; if it happens again, tell the user."
 )
 NO_HOME = "The workspace agent has not connected yet, so that its home directory is not known. Try again in a moment."
 REBUILT = (
@@ -76,6 +83,23 @@ class Workshop:
     database: Database
     mailbox: Mailbox
     patience: Patience = Patience()
+    secrets: Cipher | None = None
+    temporal: Temporal | None = None
+
+    @property
+    def cipher(self) -> Cipher:
+        """What the tokens of agents are sealed with."""
+        assert self.secrets is not None
+        return self.secrets
+
+    async def begin_build(self, request: BuildRequest) -> None:
+        """Have a build performed that was committed; should that be lost, the sweep finds it."""
+        assert self.temporal is not None
+        await self.temporal.build(request)
+
+    def existing(self, place: Place | None) -> Place:
+        """The place, if the chat has one that is not deleted; raises ToolFailed."""
+        return _there(place)
 
     async def ask(
         self,

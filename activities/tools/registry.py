@@ -5,15 +5,20 @@ from typing import Any
 
 from activities.tools.ask_user_question import ask_user_question
 from activities.tools.attach_file import attach_file
+from activities.tools.create_workspace import create_workspace
 from activities.tools.current_time import current_time
 from activities.tools.edit_files import edit_files
 from activities.tools.execute import execute
 from activities.tools.fetch_url import fetch_url
+from activities.tools.list_templates import list_templates
 from activities.tools.process_list import process_list
 from activities.tools.process_output import process_output
 from activities.tools.process_signal import process_signal
 from activities.tools.propose_plan import propose_plan
 from activities.tools.read_file import read_file
+from activities.tools.read_template import read_template
+from activities.tools.start_workspace import start_workspace
+from activities.tools.stop_workspace import stop_workspace
 from activities.tools.tool import Tool, where
 from activities.tools.write_file import write_file
 from models.settings import Settings
@@ -27,6 +32,11 @@ TOOLS: tuple[Tool, ...] = (
     process_list,
     process_signal,
     attach_file,
+    list_templates,
+    read_template,
+    create_workspace,
+    start_workspace,
+    stop_workspace,
     ask_user_question,
     propose_plan,
     current_time,

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from activities.tools.tool import Attached, Media
@@ -21,7 +22,13 @@ def succeeded(call: Mapping[str, Any], outcome: Any, at: str, most: int) -> Part
     return tool_result(call, tool_results.fitted(tool_results.normalised(outcome), most), created_at=at)
 
 
-def failed(call: Mapping[str, Any], why: str, at: str, most: int = tool_results.FLOOR) -> Part:
+def failed(
+    call: Mapping[str, Any],
+    why: str,
+    at: str,
+    most: int = tool_results.FLOOR,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+) -> Part:
     """The result part of a call that did not."""
-    error = tool_results.fitted({"error": tool_results.legible(why)}, most)
+    error = tool_results.fitted({"error": tool_results.legible(why), **tool_results.legible(dict(facts))}, most)
     return tool_result(call, error, is_error=True, created_at=at)

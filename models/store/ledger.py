@@ -151,6 +151,24 @@ async def pause(session: Session, chat_id: UUID, message_id: int, pauses: Mappin
     )
 
 
+async def remember(
+    session: Session, chat_id: UUID, message_id: int, tool_call_id: str, memory: Mapping[str, Any]
+) -> None:
+    """Note, in the transaction that does it, what a claimed call has done; it waits for nothing yet."""
+    given = {
+        "chat": chat_id,
+        "message": message_id,
+        "call": to_rest(tool_call_id),
+        "progress": _encode({"memory": to_rest(dict(memory))}),
+    }
+    await fetch(
+        session,
+        "UPDATE tool_executions SET progress = %(progress)s::jsonb WHERE chat_id = %(chat)s"
+        " AND message_id = %(message)s AND tool_call_id = %(call)s AND state = 'claimed'",
+        given,
+    )
+
+
 _WAITING = """
 SELECT t.progress->>'why' AS why,
     greatest(extract(epoch FROM (t.progress->>'until')::timestamptz - clock_timestamp()), 0)::float AS seconds,
@@ -172,7 +190,7 @@ WHERE t.chat_id = %(chat)s AND t.state = 'claimed' AND t.progress IS NOT NULL"""
 async def waiting(session: Session, chat_id: UUID) -> tuple[float, str] | None:
     """How many seconds the chat's paused calls may still wait, and for what; None once one of them can go on."""
     rows = await fetch(session, _WAITING, {"chat": chat_id})
-    if not rows or any(row["over"] or row["seconds"] <= 0 for row in rows):
+    if not rows or any(row["over"] or not row["seconds"] for row in rows):
         return None
     return min(row["seconds"] for row in rows), "; ".join(sorted({row["why"] for row in rows}))
 

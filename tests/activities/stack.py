@@ -13,7 +13,7 @@ from activities.resources import Resources, open_resources
 from activities.tools.registry import TOOLS, Toolbox
 from activities.tools.tool import Tool
 from activities.worker import make_runtime, make_workers
-from activities.workshop import Patience, Workshop
+from activities.workshop import Patience
 from models.parts import Part, text
 from models.settings import Settings
 from models.store import moves
@@ -166,8 +166,7 @@ async def worker(stack: Stack, *tools: Tool, patience: Patience | None = None) -
             open_resources(stack.settings, temporal, Toolbox((*TOOLS, *tools)))
         )
         if patience is not None:
-            place = Workshop(resources.database, resources.workshop.mailbox, patience)
-            resources = replace(resources, workshop=place)
+            resources = replace(resources, workshop=replace(resources.workshop, patience=patience))
         stack.resources.append(resources)
         for each in make_workers(temporal.client, stack.settings, resources):
             await opened.enter_async_context(each)

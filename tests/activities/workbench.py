@@ -83,11 +83,11 @@ class Bench:
 
     async def rows(self, query: str) -> list[dict[str, Any]]:
         async with self.database.read() as session:
-            return await fetch(session, query)  # type: ignore[arg-type]
+            return await fetch(session, query)
 
     async def change(self, statement: str) -> None:
         async with self.database.begin() as session:
-            await fetch(session, statement)  # type: ignore[arg-type]
+            await fetch(session, statement)
 
     def context(self, chat_id: UUID, **more: Any) -> ToolContext:
         """A call of the chat's, one of its own each time."""
