@@ -22,7 +22,7 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable,
 from models.parts import Part, can_rest, to_rest
 from models.principal import Principal
 from models.rules import instructions, labels, titles
-from models.store import audit, catalog, chats, files, limits, moves
+from models.store import audit, bindings, catalog, chats, files, limits, moves
 from models.store.session import Session
 
 router = Router(tags=["chats"])
@@ -56,7 +56,10 @@ async def create_chat(
         if earlier is not None:
             return earlier
         content = await accept(session, caller, asked.content)
-        require_no_workspace(asked.workspace_id)
+        workspace_id = asked.workspace_id if asked.workspace_id != NO_ID else None
+        if workspace_id is not None:
+            elsewhere = "Workspace does not belong to the specified organization."
+            await bindings.require_entry(session, caller, workspace_id, asked.organization_id, elsewhere)
         if asked.model_config_id == NO_ID:
             raise Invalid("Invalid model config ID.")
         default, site = await catalog.for_new_chat(
@@ -92,6 +95,7 @@ async def create_chat(
             plan_mode=asked.plan_mode or None,
             client_type=client_type,
             dynamic_tools=tools,
+            workspace_id=workspace_id,
         )
         audit.chat_created(session, moved.chat, by)
         chat = chats.view(moved.chat) | await _linked(session, moved.chat["id"], content)
@@ -118,12 +122,6 @@ def require_no_servers(mcp_server_ids: list[UUID]) -> None:
     if mcp_server_ids:
         named = ", ".join(str(server) for server in dict.fromkeys(mcp_server_ids))
         raise Invalid("One or more MCP server IDs are invalid.", f"Invalid IDs: {named}")
-
-
-def require_no_workspace(workspace_id: UUID | None) -> None:
-    """Raise Invalid for any id: no workspace exists yet."""
-    if workspace_id is not None and workspace_id != NO_ID:
-        raise Invalid("Workspace not found or you do not have access to this resource")
 
 
 async def _linked(session: Session, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:

@@ -16,11 +16,14 @@ from api.nudges import nudge
 from api.parameters import Count
 from api.requests import Router
 from api.resources import Opened
-from api.routes.chats import require_no_workspace, require_plan_mode
+from api.routes.chats import require_plan_mode
+from api.schemas.parts import NO_ID
 from api.schemas.patch_chat import Prompts, UpdateChat
 from models.errors import Conflict, Invalid, NotFound, Unprocessable
-from models.store import audit, chats, metadata, moves, pins, prompts
-from models.store.moves import Moved
+from models.principal import Principal
+from models.store import audit, bindings, chats, metadata, moves, pins, prompts
+from models.store.moves import Locked, Moved
+from models.store.session import Session
 
 router = Router(tags=["chats"])
 
@@ -65,7 +68,8 @@ async def patch_chat(
             locked.chat |= moved[0].chat
         if asked.pin_order is not None:
             await pins.pin(session, locked, asked.pin_order)
-        require_no_workspace(asked.workspace_id)
+        if asked.workspace_id is not None:
+            await _bind(session, caller, locked, asked.workspace_id)
         if asked.plan_mode is not None:
             await metadata.set_plan_mode(session, locked, asked.plan_mode or None)
         response = await once.keep(session, nothing())
@@ -93,3 +97,13 @@ async def list_prompts(
             raise Invalid(f"Invalid limit parameter (0-{prompts.MAX_LIMIT}).")
         _, rows = await chats.load_with(session, caller, chat, prompts.asking(chat, limit or 0))
         return answer({"prompts": [prompts.view(row) for row in rows]})
+
+
+async def _bind(session: Session, caller: Principal, locked: Locked, workspace_id: UUID) -> None:
+    """Have the chat work in this workspace, or, for no id, in none; raises Invalid."""
+    if workspace_id == NO_ID:
+        await bindings.attach(session, locked.id, None)
+        return
+    elsewhere = "Workspace does not belong to this chat's organization."
+    await bindings.require_entry(session, caller, workspace_id, locked.chat["organization_id"], elsewhere)
+    await bindings.attach(session, locked.id, workspace_id)

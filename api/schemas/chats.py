@@ -112,6 +112,9 @@ class Chat(BaseModel):
     owner_id: UUID
     owner_username: str | None = None
     owner_name: str | None = None
+    workspace_id: UUID | None = Field(default=None, description="Where it works.")
+    build_id: UUID | None = Field(default=None, description="The build of the workspace that it worked with last.")
+    agent_id: UUID | None = Field(default=None, description="The agent in the workspace that it worked with last.")
     parent_chat_id: UUID | None = Field(default=None, description="Set on sub-agent chats.")
     root_chat_id: UUID
     last_model_config_id: UUID
@@ -175,7 +178,9 @@ class CreateChat(Body):
     organization_id: UUID = Field(default=NO_ID, description="The caller must be a member.")
     content: list[InputPart] = Field(default_factory=list, json_schema_extra={"minItems": 1})
     system_prompt: str = Field(default="", description="At most 10,000 bytes; kept hidden.")
-    workspace_id: UUID | None = Field(default=None, description="Not supported yet.")
+    workspace_id: UUID | None = Field(
+        default=None, description="Where it works: one of the caller's workspaces, in the organization."
+    )
     model_config_id: UUID | None = Field(default=None, description="Else the default model.")
     mcp_server_ids: list[UUID] = Field(default_factory=list)
     labels: dict[str, str] = Field(default_factory=dict, examples=[{"team": "storage"}])

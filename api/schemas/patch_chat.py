@@ -23,7 +23,10 @@ class UpdateChat(Body):
     pin_order: Int32 | None = Field(
         default=None, description="0 unpins; else pins at the end, or moves a pinned chat to this place."
     )
-    workspace_id: UUID | None = Field(default=None, description="Not supported yet; the zero UUID unbinds.")
+    workspace_id: UUID | None = Field(
+        default=None,
+        description="Where it works from now on: one of the caller's, in its organization. The zero UUID unbinds.",
+    )
     plan_mode: str | None = Field(default=None, json_schema_extra={"enum": ["plan", "", None]})
 
 

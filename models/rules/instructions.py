@@ -111,14 +111,14 @@ def stored(site: Mapping[str, str], chat_prompt: str = "") -> list[str]:
 
 
 def for_turn(
-    site: Mapping[str, str], own_prompt: str, *, plan_mode: str | None = None, child: bool = False
+    site: Mapping[str, str], own_prompt: str, *, plan_mode: str | None = None, child: bool = False, plan: str = ""
 ) -> list[str]:
-    """What follows the stored system messages in every step, in order."""
+    """What follows the stored system messages in every step, in order; `plan` says where a root's plan is kept."""
     said = []
     if custom := own_prompt.strip():
         said.append(f"<user-instructions>\n{custom}\n</user-instructions>")
     if plan_mode == PLAN:
         own = "" if child else site.get(PLAN_INSTRUCTIONS, "").strip()
         overlay = PLAN_CHILD_OVERLAY if child else PLAN_OVERLAY
-        said.append("\n\n".join(filter(None, (overlay, own))))
+        said.append("\n\n".join(filter(None, (overlay, "" if child else plan, own))))
     return said

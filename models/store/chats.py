@@ -4,7 +4,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -28,7 +28,7 @@ _ACL_AND_OWNER = """
 SHOWN: LiteralString = """
     c.id, c.organization_id, c.owner_id, c.parent_chat_id, c.root_chat_id, c.last_model_config_id, c.title, c.status,
     c.plan_mode, c.last_error, c.last_turn_summary, c.created_at, c.updated_at, c.archived, c.pin_order,
-    c.mcp_server_ids, c.labels, c.client_type
+    c.mcp_server_ids, c.labels, c.client_type, c.workspace_id, c.build_id, c.agent_id
 """
 
 UNREAD: LiteralString = """
@@ -68,6 +68,12 @@ _FAMILY = f"""
     WHERE c.parent_chat_id = %(chat)s AND c.archived = (SELECT p.archived FROM chats p WHERE p.id = %(chat)s)
     ORDER BY c.created_at DESC, c.id DESC
 """  # noqa: S608 - fixed text
+
+_BY_WORKSPACE: LiteralString = f"""
+    SELECT DISTINCT ON (c.workspace_id) c.workspace_id, c.id {_FROM}
+    WHERE c.workspace_id = ANY(%(workspaces)s::uuid[]) AND NOT c.archived AND {VISIBLE}
+    ORDER BY c.workspace_id, c.updated_at DESC, c.id DESC
+"""
 
 _FILES = """
     SELECT f.id, f.owner_id, f.organization_id, f.name, f.mimetype, f.created_at
@@ -135,6 +141,12 @@ async def inherit(session: Session, row: Row) -> Row:
     return {**row, **found[0]} if found else row
 
 
+async def of_workspaces(session: Session, caller: Principal, workspace_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """The chat of each workspace that was used last, of those that the caller sees and that are not archived."""
+    rows = await fetch(session, _BY_WORKSPACE, {"workspaces": list(workspace_ids), **visible(caller)})
+    return {row["workspace_id"]: row["id"] for row in rows}
+
+
 async def children(
     session: Session, parents: Iterable[UUID], *, archived: bool | None
 ) -> Mapping[UUID, list[dict[str, Any]]]:
@@ -188,7 +200,7 @@ def as_seen(caller: Principal, chat: dict[str, Any]) -> dict[str, Any]:
 def view(row: Row, **more: Any) -> dict[str, Any]:
     """The chat as a Chat, with `more` keys of the answer at hand (children, diff_status, files, has_unread)."""
     shown: dict[str, Any] = {"id": row["id"], "organization_id": row["organization_id"], "owner_id": row["owner_id"]}
-    for key in ("owner_username", "owner_name", "parent_chat_id"):
+    for key in ("owner_username", "owner_name", "workspace_id", "build_id", "agent_id", "parent_chat_id"):
         if row.get(key):
             shown[key] = row[key]
     shown["root_chat_id"] = row["root_chat_id"] or row["parent_chat_id"] or row["id"]

@@ -352,7 +352,7 @@ async def test_wrong_searches_are_refused_under_their_keys(talk: Talk) -> None:
     }
 
 
-async def test_no_chat_has_a_workspace_yet_and_wrong_ids_are_named(talk: Talk) -> None:
+async def test_workspaces_without_a_chat_are_left_out_and_wrong_ids_are_named(talk: Talk) -> None:
     async def asked(**query: str) -> tuple[int, Any]:
         response = await talk.client.get(f"{CHATS}/by-workspace", params=query)
         return response.status_code, response.json()

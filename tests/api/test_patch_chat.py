@@ -110,7 +110,7 @@ async def test_plan_mode_goes_on_and_off_without_counting_as_use(talk: Talk) -> 
     assert await changed(talk, chat, plan_mode="") == before
 
 
-async def test_there_are_no_workspaces_yet(talk: Talk) -> None:
+async def test_a_workspace_that_is_not_there_is_refused(talk: Talk) -> None:
     chat = await talk.start()
     refused = await patch(talk, chat, workspace_id=str(uuid4()))
     assert refused.status_code == 400

@@ -65,6 +65,8 @@ class Chat(Object):
     parent_chat_id: str | None = None
     root_chat_id: str = ""
     workspace_id: str | None = None
+    build_id: str | None = None
+    agent_id: str | None = None
     last_model_config_id: str = ""
     title: str = ""
     status: str = ""

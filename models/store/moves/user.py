@@ -37,9 +37,9 @@ _BACKLOG = frozenset({State.E1, State.W1})
 _CREATE = f"""
 WITH made AS (
     INSERT INTO chats (id, owner_id, organization_id, title, client_type, plan_mode, last_model_config_id,
-        mcp_server_ids, labels, dynamic_tools, status, snapshot_version, history_version)
+        mcp_server_ids, labels, dynamic_tools, workspace_id, status, snapshot_version, history_version)
     VALUES (%(id)s, %(owner_id)s, %(organization_id)s, %(title)s, %(client_type)s, %(plan_mode)s, %(model)s,
-        %(mcp_server_ids)s::uuid[], %(labels)s::jsonb, %(dynamic_tools)s::jsonb, 'pending', 1, 1)
+        %(mcp_server_ids)s::uuid[], %(labels)s::jsonb, %(dynamic_tools)s::jsonb, %(workspace)s, 'pending', 1, 1)
     RETURNING *),
 {outbox.MADE},
 {INSERT_ROWS}
@@ -63,6 +63,7 @@ async def create(
     plan_mode: str | None = None,
     client_type: str = "api",
     dynamic_tools: list[dict[str, Any]] | None = None,
+    workspace_id: UUID | None = None,
     chat_id: UUID | None = None,
 ) -> Moved:
     """Create a chat with its hidden system messages and its first user message; it is pending at once."""
@@ -93,6 +94,7 @@ async def create(
         "mcp_server_ids": list(mcp_server_ids),
         "labels": encode(dict(labels or {})),
         "dynamic_tools": None if dynamic_tools is None else encode(dynamic_tools),
+        "workspace": workspace_id,
         "rows": encode(records),
     }
     session.tell(CHATS, notice(fresh, ("created",)))
