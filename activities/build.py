@@ -219,7 +219,8 @@ class Building:
         async with self._resources.database.read() as session:
             waiting = await builds.waiting_chats(session, workspace_id)
         for chat in waiting:
-            await self._resources.temporal.nudge(chat["id"], chat["owner_id"], chat["snapshot_version"])
+            # No version of the chat tells of it: 0 has its run look in any case.
+            await self._resources.temporal.nudge(chat["id"], chat["owner_id"], 0)
 
 
 def _unsaid(output: str, *, stage: str = "", level: str = "info") -> None:
