@@ -6,6 +6,7 @@
 
 import itertools
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +23,21 @@ from tests.seeds import World, plant
 
 _numbers = itertools.count(1)
 _status = [0]
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30  # bytes; a run needs less than a quarter
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write in memory where there is room: a database is hundreds of files, and disks are slow."""
+    if hasattr(config, "workerinput") or not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM:
+        return  # a worker has the place of the process that started it
+    for left in MEMORY.glob("ts-tests-*"):
+        if not Path("/proc", left.name.rpartition("-")[2]).exists():  # who made it was killed
+            shutil.rmtree(left, ignore_errors=True)
+    place = MEMORY / f"ts-tests-{os.getpid()}"
+    place.mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+    config.add_cleanup(lambda: shutil.rmtree(place, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +51,7 @@ def postgres_url() -> Iterator[str]:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("ALTER SYSTEM SET full_page_writes = off")
+            connection.execute("ALTER SYSTEM SET max_wal_size = '64MB'")
             connection.execute("SELECT pg_reload_conf()")
             connection.execute("CREATE DATABASE turnstone_template")
         upgrade(_named(url, "turnstone_template"))
@@ -46,7 +63,7 @@ def postgres_url() -> Iterator[str]:
 def database_url(postgres_url: str) -> Iterator[str]:
     name = f"t{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template STRATEGY FILE_COPY")
     yield _named(postgres_url, name)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
