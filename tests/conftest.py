@@ -4,6 +4,7 @@
 `settings`      Settings for it                                      `seed`      a small world in it (tests.seeds.World)
 """
 
+import gc
 import itertools
 import os
 import shutil
@@ -33,6 +34,7 @@ ROOM = 4 << 30  # bytes; a run needs less than a quarter
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep what tests write in memory where there is room: a database is hundreds of files, and disks are slow."""
+    gc.disable()  # until all is collected
     if hasattr(config, "workerinput") or not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM:
         return  # a worker has the place of the process that started it
     for left in MEMORY.glob("ts-tests-*"):
@@ -42,6 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
     place.mkdir()
     os.environ["TMPDIR"] = tempfile.tempdir = str(place)
     _places.append(place)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: looking for garbage in it, meanwhile and ever after, would be wasted."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
