@@ -4,8 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
-# Three at a time: most tests wait for processes and servers. Those of a group share what is costly to start.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
+# Four at a time: most tests wait for processes and servers. tests/schedule.py says which go together, and which first.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help venv dev migrate test check fix bench bench-compare bench-costs lock clean

@@ -4,24 +4,62 @@
 `settings`      Settings for it                                      `seed`      a small world in it (tests.seeds.World)
 """
 
+import gc
 import itertools
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from xdist.remote import Producer
 
 from models.settings import Settings
 from models.store.database import Database
 from models.store.migrate import upgrade
+from tests.schedule import LongestFirst, rank_of
 from tests.seeds import World, plant
 
 _numbers = itertools.count(1)
 _status = [0]
+_places: list[Path] = []
+MEMORY = Path("/dev/shm")
+ROOM = 4 << 30  # bytes; a run needs less than a quarter
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what tests write in memory where there is room: a database is hundreds of files, and disks are slow."""
+    gc.disable()  # until all is collected
+    if hasattr(config, "workerinput") or not os.access(MEMORY, os.W_OK) or shutil.disk_usage(MEMORY).free < ROOM:
+        return  # a worker has the place of the process that started it
+    for left in MEMORY.glob("ts-tests-*"):
+        if not Path("/proc", left.name.rpartition("-")[2]).exists():  # who made it was killed
+            shutil.rmtree(left, ignore_errors=True)
+    place = MEMORY / f"ts-tests-{os.getpid()}"
+    place.mkdir()
+    os.environ["TMPDIR"] = tempfile.tempdir = str(place)
+    _places.append(place)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: looking for garbage in it, meanwhile and ever after, would be wasted."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: rank_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)  # without xdist there is none
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LongestFirst | None:
+    return LongestFirst(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +73,7 @@ def postgres_url() -> Iterator[str]:
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("ALTER SYSTEM SET full_page_writes = off")
+            connection.execute("ALTER SYSTEM SET max_wal_size = '64MB'")
             connection.execute("SELECT pg_reload_conf()")
             connection.execute("CREATE DATABASE turnstone_template")
         upgrade(_named(url, "turnstone_template"))
@@ -42,14 +81,19 @@ def postgres_url() -> Iterator[str]:
         server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def postgres(postgres_url: str) -> Iterator[psycopg.Connection[Any]]:
+    """Who makes databases and drops them."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        yield connection
+
+
 @pytest.fixture
-def database_url(postgres_url: str) -> Iterator[str]:
+def database_url(postgres_url: str, postgres: psycopg.Connection[Any]) -> Iterator[str]:
     name = f"t{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template")
+    postgres.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template STRATEGY FILE_COPY")
     yield _named(postgres_url, name)
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -82,6 +126,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End without the interpreter's finalisation: the Temporal SDK may abort in it after a green run."""
+    for place in _places:
+        shutil.rmtree(place, ignore_errors=True)
     if "temporalio" in sys.modules and not hasattr(config, "workerinput"):
         sys.stdout.flush()
         sys.stderr.flush()

@@ -25,7 +25,6 @@ CHAOS = [
     pytest.mark.chaos,
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(180),
-    pytest.mark.xdist_group("chaos"),  # they share one stack
 ]
 PATIENCE = 90.0  # of a loaded machine; how fast we are is measured by `make bench`
 ROLES = ("api", "worker", "temporal", "postgres")

@@ -44,7 +44,7 @@ async def supervisor(told: Told) -> AsyncIterator[Supervisor]:
 def service(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     name = f"client_{os.getpid()}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template STRATEGY FILE_COPY")
     settings = Settings(
         database_url=postgres_url.replace("/postgres?", f"/{name}?"),
         secret_keys=Fernet.generate_key().decode(),

@@ -28,7 +28,7 @@ def wire_settings(postgres_url: str) -> Iterator[Settings]:
     """Settings for a database of the module's own."""
     name = f"wire{os.getpid()}_{next(_numbers)}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE turnstone_template STRATEGY FILE_COPY")
     yield Settings(
         database_url=postgres_url.replace("/postgres?", f"/{name}?"),
         secret_keys=Fernet.generate_key().decode(),
