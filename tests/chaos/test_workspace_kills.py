@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.chaos.api import CHATS
 from tests.chaos.stack import CHAOS, Stack, ask, eventually
@@ -22,7 +23,7 @@ KILLS = int(os.environ.get("TURNSTONE_TEST_KILLS", "3"))
 STEPS, CALLS = 3, 3  # of a turn, and of a step
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def workplace(stack: Stack) -> str:
     """A chat whose workspace is there, made by its own tool."""
     async with stack.api() as api:
