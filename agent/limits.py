@@ -84,7 +84,7 @@ def confined(name: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def release(name: str, patience: float = 1.0) -> bool:
+def release(name: str, patience: float = 3.0) -> bool:
     """Remove the cgroup of an agent that is gone with all its commands, once somebody has reaped them."""
     end = time.monotonic() + patience
     for parent, _ in _parents():
