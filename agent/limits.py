@@ -1,6 +1,7 @@
 """How much a command may take: each limit with its default, and how it is imposed."""
 
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -83,11 +84,19 @@ def confined(name: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid()]
 
 
-def release(name: str) -> None:
-    """Remove the cgroup of an agent that is gone with all its commands."""
+def release(name: str, patience: float = 3.0) -> bool:
+    """Remove the cgroup of an agent that is gone with all its commands, once somebody has reaped them."""
+    end = time.monotonic() + patience
     for parent, _ in _parents():
-        with suppress(OSError):
-            (parent / f"turnstone-agent-{name}").rmdir()
+        folder = parent / f"turnstone-agent-{name}"
+        while folder.exists():
+            try:
+                folder.rmdir()
+            except OSError:
+                if time.monotonic() > end:
+                    return False
+                time.sleep(0.02)
+    return True
 
 
 def _parents() -> list[tuple[Path, bool]]:

@@ -56,7 +56,11 @@ class Process:
     @property
     def running(self) -> bool:
         """Whether it was begun and has not ended."""
-        return not self.done.is_set()
+        return not self.done.is_set() and self.observed.state != "pending"
+
+    def begun(self) -> None:
+        """Its shell has the word to begin."""
+        self.observed = Observed("starting")
 
     def remark(self, note: str) -> None:
         """Keep a sentence for whoever asks how it ended."""

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +22,10 @@ from agent.process import Info, Process, read_info, write_info
 
 KILL_AFTER_SECONDS = 5.0
 KEPT_SECONDS = 24 * 3600
-KEPT = 2000
+KEPT = 500
 LISTED = 100
-_GUARD_SECONDS = 0.1
+_GUARD_SECONDS, _IDLE_SECONDS = 0.1, 2.0
+_WATCHFUL_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ class Processes:
         self.scope = mark_of(folder)
         self._known: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._running = asyncio.Event()
+        self._began = asyncio.Event()
 
     def find(self) -> None:
         """Take up what earlier agents left: running commands are watched again."""
@@ -95,6 +97,8 @@ class Processes:
                 raise Refused("conflict", "the command was canceled before it began")
             else:
                 started.go()
+                process.begun()
+                self._began.set()
                 self._watch(process, started.process)
                 started = None
         finally:
@@ -155,31 +159,40 @@ class Processes:
                 self._known.pop(process.job, None)
 
     async def guard(self) -> None:
-        """For as long as commands run: bound their output on disk, and kill those that multiply without end."""
-        rest = 0.0
+        """For ever: bound the output of commands on disk, and kill those that multiply without end."""
+        counted = watchful = swept = 0.0
         while True:
-            await self._running.wait()
+            now = time.monotonic()
             running = [process for process in self._known.values() if process.running]
-            for process in running:
+            everything = now >= swept  # what an ended command has left behind may still write
+            swept = now + _IDLE_SECONDS if everything else swept
+            for process in list(self._known.values()) if everything else running:
                 process.cap.enforce()
-            begin = time.monotonic()
-            if rest <= 0 and self.limits.processes and census.total() > self.limits.processes:
-                await self._judge(running)
-                rest = 20 * (time.monotonic() - begin)  # at most a twentieth of the time goes into counting
-            if not running:
-                self._running.clear()
-            await asyncio.sleep(_GUARD_SECONDS)
-            rest -= _GUARD_SECONDS
+            if now >= counted and self.limits.processes and census.total() > self.limits.processes:
+                begin = time.monotonic()
+                counts = Counter((await asyncio.to_thread(census.marked, f"{self.scope}/")).values())
+                counted = now + 20 * (time.monotonic() - begin)  # at most a twentieth of the time goes into counting
+                await self._judge(counts)
+            if running or self._began.is_set():
+                self._began.clear()
+                watchful = now + _WATCHFUL_SECONDS
+            # What a command has left behind may multiply too, but a quiet workspace costs next to nothing.
+            if now < watchful:
+                await asyncio.sleep(_GUARD_SECONDS)
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._began.wait(), _IDLE_SECONDS)
 
-    async def _judge(self, running: list[Process]) -> None:
-        counts: dict[str, int] = {}
-        for job in (await asyncio.to_thread(census.marked, f"{self.scope}/")).values():
-            counts[job] = counts.get(job, 0) + 1
-        for process in running:
-            if counts.get(process.job, 0) > self.limits.processes:
-                process.remark(f"It was killed: it had more than {self.limits.processes} processes at once.")
-                killed = await asyncio.to_thread(census.wipe, self._mark(process.job), process.look().leader)
-                log.warning("killed %d processes of %s: too many at once", killed, process.job)
+    async def _judge(self, counts: Mapping[str, int]) -> None:
+        for job, count in counts.items():
+            if count > self.limits.processes:
+                process = self._known.get(job)
+                if process is not None:
+                    with suppress(OSError):
+                        process.remark(f"It was killed: it had more than {self.limits.processes} processes at once.")
+                leader = process.look().leader if process is not None else None
+                killed = await asyncio.to_thread(census.wipe, self._mark(job), leader)
+                log.warning("killed %d processes of %s: too many at once", killed, job)
 
     def _info(self, command: Command) -> Info:
         return Info(command.words, command.background, time.time(), self._boot_id)
@@ -210,7 +223,6 @@ class Processes:
 
     def _watch(self, process: Process, child: "subprocess.Popen[bytes] | None" = None) -> None:
         self._known[process.job] = process
-        self._running.set()
         self._keep(asyncio.create_task(self._await(process, child)))
 
     async def _await(self, process: Process, child: "subprocess.Popen[bytes] | None") -> None:

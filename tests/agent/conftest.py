@@ -65,9 +65,10 @@ class Resident:
 
     def end(self) -> None:
         """The agent and whatever it started."""
-        stop(self.state)
         if self.process is not None:
+            self.process.terminate()
             self.process.wait(10)
+        stop(self.state)
 
 
 @pytest.fixture(scope="module")

@@ -227,6 +227,10 @@ def test_a_fork_bomb_is_killed_and_the_agent_lives(fresh: Callable[..., Resident
     assert told["signal"] == "SIGKILL"
     assert "40 processes" in told["note"]
     assert outside.exec("echo alive")["output"] == "alive\n"
+    left = outside.exec("sh bomb 7 & echo left")
+    assert left["output"] == "left\n"
+    path = resident.state / "processes" / left["process_id"] / "note"
+    outside.until(lambda: path.exists() and "40 processes" in path.read_text())
 
 
 def test_limits_of_the_host_bind_commands(fresh: Callable[..., Resident]) -> None:
