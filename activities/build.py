@@ -139,10 +139,12 @@ class Building:
             log.exception("build %s failed unexpectedly", row["id"])
             error = "The provisioner failed unexpectedly."
         if state is not None:
+            await said.flush()  # who hears of the end may read what was said before it
             return await self._finish(row, "succeeded", state=state)
         said(error, stage="end", level="warn" if canceled else "error")
         if row["transition"] == "start" and building is not None:
             await self._take_down(doer, building, said)
+        await said.flush()
         return await self._finish(row, "canceled" if canceled else "failed", error=error, error_code=code)
 
     async def _gathered(self, row: Row) -> provisioner.Building:
