@@ -1,7 +1,9 @@
 """Workspaces over the API: made, found, built, followed; what is somebody else's is not there."""
 
 import asyncio
+import json
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import orjson
@@ -275,3 +277,44 @@ async def test_a_startup_scripts_words_are_read(site: Site) -> None:
     read = (await site.member.client.get(f"/api/v2/workspaceagents/{agent}/logs")).json()
     assert [each["output"] for each in read] == ["line 1", "line 2", "line 3"]
     assert (await site.member.client.get(f"/api/v2/workspaceagents/{agent}")).json()["name"] == "main"
+
+
+async def test_odd_values_are_answered_and_never_break_anything(site: Site, owner: Person) -> None:
+    made = await site.create()
+    organization = f"/api/v2/organizations/{site.api.organization_id}"
+    odd = ("\x00", "a\x00b", "\ud800", "ä" * 40, "x" * 300, "")
+    for value in odd:
+        quoted = quote(value.encode("utf-8", "surrogatepass")) or "%20"
+        for path in (
+            f"{organization}/templates/{quoted}",
+            f"/api/v2/users/me/workspace/{quoted}",
+            f"/api/v2/workspaces/{made['id']}/external-agent/{quoted}/credentials",
+        ):
+            assert (await owner.client.get(path)).status_code in (400, 404), path
+        assert (await owner.client.get("/api/v2/workspaces", params={"q": f"name:{quoted}"})).status_code == 200
+        body = {
+            "name": "odd",
+            "description": value,
+            "provisioner": "external",
+            "version": {
+                "readme": value,
+                "message": value,
+                "spec": {"agents": [{"environment": {"A": value}, "directory": value, "startup_script": value}]},
+                "rich_parameters": [{"name": "p", "default_value": value, "description": value}],
+                "presets": [{"name": value or "p", "parameters": [{"name": "p", "value": value}]}],
+            },
+        }
+        content = json.dumps(body).encode()  # with escapes where orjson would refuse
+        answered = await owner.client.post(f"{organization}/templates", content=content)
+        assert answered.status_code in (201, 400), answered.text
+        if answered.status_code == 201:
+            given = {"name": "odd", "template_id": answered.json()["id"]}
+            content = json.dumps({**given, "rich_parameter_values": [{"name": "p", "value": value}]}).encode()
+            built = await owner.client.post("/api/v2/users/me/workspaces", content=content)
+            assert built.status_code == 201, built.text
+            await site.end(built.json()["latest_build"])
+            deleted = await owner.client.post(
+                f"/api/v2/workspaces/{built.json()['id']}/builds", json={"transition": "delete"}
+            )
+            await site.end(deleted.json())
+            assert (await owner.client.delete(f"/api/v2/templates/{answered.json()['id']}")).status_code == 200
