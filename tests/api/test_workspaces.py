@@ -318,3 +318,56 @@ async def test_odd_values_are_answered_and_never_break_anything(site: Site, owne
             )
             await site.end(deleted.json())
             assert (await owner.client.delete(f"/api/v2/templates/{answered.json()['id']}")).status_code == 200
+
+
+async def test_a_socket_tells_each_line_as_a_message_and_closes_when_the_build_is_over(site: Site) -> None:
+    made = await site.create()
+    build = UUID(made["latest_build"]["id"])
+    scope = {
+        "type": "websocket",
+        "path": f"/api/v2/workspacebuilds/{build}/logs",
+        "raw_path": b"",
+        "query_string": b"",
+        "headers": [(b"host", b"turnstone.test"), (b"coder-session-token", site.member.token.encode())],
+        "subprotocols": [],
+        "scheme": "ws",
+        "server": ("turnstone.test", 80),
+    }
+    came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    came.put_nowait({"type": "websocket.connect"})
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    serving = asyncio.create_task(site.api(scope, came.get, said.put))
+    async with asyncio.timeout(20):
+        assert (await said.get())["type"] == "websocket.accept"
+        for line in ("one", "two"):
+            async with site.api.resources.database.begin() as session:
+                await build_logs.write(session, build, [("info", "work", line)])
+            assert orjson.loads((await said.get())["text"])["output"] == line
+        await site.end(made["latest_build"])
+        assert (await said.get())["type"] == "websocket.close"
+        await serving
+
+
+async def test_a_follower_who_leaves_is_not_told_any_more(site: Site) -> None:
+    made = await site.create()
+    path = f"/api/v2/workspacebuilds/{made['latest_build']['id']}/logs"
+    headers = [(b"accept", b"text/event-stream"), (b"coder-session-token", site.member.token.encode())]
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"follow=true",
+        "headers": headers,
+        "scheme": "http",
+        "http_version": "1.1",
+        "server": ("turnstone.test", 80),
+        "client": ("127.0.0.1", 40000),
+    }
+    came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    serving = asyncio.create_task(site.api(scope, came.get, said.put))
+    async with asyncio.timeout(20):
+        assert (await said.get())["status"] == 200
+        came.put_nowait({"type": "http.disconnect"})
+        await serving
