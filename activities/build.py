@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 LOOK = 1.0  # seconds between two looks whether the build is still ours, and wanted
 FLUSH = 0.2  # seconds that a line waits for others
 CLEAN_UP = 30.0  # seconds to take down what a failed start has left
+CLOSING = 3.0  # seconds that a provisioner has to let go when the worker stops
 CANCELED = "The build was canceled."
 
 
@@ -41,6 +42,7 @@ class Log:
         self._build_id = build_id
         self._lines: list[tuple[str, str, str]] = []
         self._written = 0
+        self._writing = asyncio.Lock()
 
     def __call__(self, output: str, *, stage: str = "", level: str = "info") -> None:
         self._lines += [(level, stage, line) for line in output.splitlines() or [""]]
@@ -59,18 +61,16 @@ class Log:
 
     async def flush(self) -> None:
         """Write down what waits; while the database is away it waits on."""
-        lines = self._lines[: max(0, build_logs.MOST_LINES - self._written)]
-        if not self._lines:
-            return
-        self._lines = []
-        if not lines:
-            return
-        try:
-            async with self._database.begin() as session:
-                await build_logs.write(session, self._build_id, lines)
-            self._written += len(lines)
-        except AWAY:
-            self._lines[:0] = lines
+        async with self._writing:  # what is on its way already is written, too, before this returns
+            lines, self._lines = self._lines[: max(0, build_logs.MOST_LINES - self._written)], []
+            if not lines:
+                return
+            try:
+                async with self._database.begin() as session:
+                    await build_logs.write(session, self._build_id, lines)
+                self._written += len(lines)
+            except AWAY:
+                self._lines[:0] = lines
 
     async def _follow(self) -> None:
         while True:
@@ -139,10 +139,12 @@ class Building:
             log.exception("build %s failed unexpectedly", row["id"])
             error = "The provisioner failed unexpectedly."
         if state is not None:
+            await said.flush()  # who hears of the end may read what was said before it
             return await self._finish(row, "succeeded", state=state)
         said(error, stage="end", level="warn" if canceled else "error")
         if row["transition"] == "start" and building is not None:
             await self._take_down(doer, building, said)
+        await said.flush()
         return await self._finish(row, "canceled" if canceled else "failed", error=error, error_code=code)
 
     async def _gathered(self, row: Row) -> provisioner.Building:
@@ -166,13 +168,14 @@ class Building:
         act = {"start": doer.start, "stop": doer.stop, "delete": doer.delete}[row["transition"]]
         work = asyncio.create_task(act(building, said))
         clock = asyncio.get_running_loop().time
-        deadline = clock() + left
+        deadline, patience = clock() + left, CLEAN_UP
         try:
             while not work.done():
                 try:
                     await asyncio.wait({work}, timeout=min(LOOK, max(0.0, deadline - clock())))
                 except asyncio.CancelledError:
                     if not for_the_chats_sake():  # the worker stops: another one goes on with the build
+                        patience = CLOSING
                         raise
                 if work.done():
                     break
@@ -184,7 +187,7 @@ class Building:
             return work.result()
         finally:
             work.cancel()
-            await asyncio.wait({work}, timeout=CLEAN_UP)
+            await asyncio.wait({work}, timeout=patience)
 
     async def _standing(self, row: Row) -> str:
         """The build's status; a database that is away says nothing."""

@@ -12,7 +12,6 @@ from activities.resources import Resources
 from models.errors import Conflict, Invalid, NotFound, Precondition
 from models.steps import BuildRequest
 from models.store import agents, build_logs, builds, prebuilds
-from models.store.prebuilds import Wanted
 from models.store.secrets import Cipher
 
 log = logging.getLogger(__name__)
@@ -81,27 +80,26 @@ class Tending:
             wanted = await prebuilds.missing(session, BUILDING_AT_ONCE)
             surplus = await prebuilds.surplus(session, MOST_BEGUN)
         for each in wanted[:MOST_BEGUN]:
-            begun += await self._fill(each.preset_id)
+            try:
+                begun += await self._fill(each.preset_id)
+            except Invalid as unfit:  # its template was deprecated just now
+                log.info("preset %s is not kept ready: %s", each.preset_id, unfit)
         for workspace_id in surplus:
             begun += await self._drop(workspace_id)
         return begun
 
     async def _fill(self, preset_id: UUID) -> int:
-        made: list[Wanted] = []
+        made = 0
         async with self._resources.database.begin() as session:
             if not await prebuilds.hold(session):
                 return 0
             for wanted in await prebuilds.missing(session, BUILDING_AT_ONCE):
                 if wanted.preset_id != preset_id:
                     continue
-                try:
-                    for _ in range(wanted.count):
-                        await prebuilds.make(session, self._cipher, wanted, f"prebuild-{secrets.token_hex(4)}")
-                        made.append(wanted)
-                except Invalid as unfit:
-                    log.warning("preset %s is not kept ready: %s", preset_id, unfit)
-                    await prebuilds.mark_failing(session, preset_id)
-        return len(made)
+                for _ in range(wanted.count):
+                    await prebuilds.make(session, self._cipher, wanted, f"prebuild-{secrets.token_hex(4)}")
+                    made += 1
+        return made
 
     async def _drop(self, workspace_id: UUID) -> int:
         try:

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-WORKSPACE, ROOT = "TURNSTONE_WORKSPACE_ID", "TURNSTONE_WORKSPACES"
+# Without the prefix of our settings, which agents keep from what they run.
+WORKSPACE, ROOT = "TS_WORKSPACE_ID", "TS_WORKSPACES_ROOT"
 ROUNDS = 50
 PAUSE = 0.02  # seconds
 _PROC = Path("/proc")

@@ -24,6 +24,7 @@ from models.settings import Settings
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 GRACE = 5.0  # seconds that processes have to end by themselves
+LONGEST_LOG = 16 * 1024 * 1024
 LIMITS: Mapping[str, int] = {
     "memory_bytes": resource.RLIMIT_AS,
     "processes": resource.RLIMIT_NPROC,
@@ -161,7 +162,7 @@ class Local:
             "LANG": "C.UTF-8",
             inhabitants.ROOT: str(self._root),
             inhabitants.WORKSPACE: str(build.workspace_id),
-            "TURNSTONE_AGENT": agent.name,
+            "TS_AGENT_NAME": agent.name,
         }
 
     async def _walled(self, place: Path) -> list[str]:
@@ -218,7 +219,10 @@ def _spawn(
     url: str,
 ) -> bool:
     """Begin the command in a session of its own; False when one holds the lock. It keeps it as long as it lives."""
-    with (own / "lock").open("w") as lock, (logs / f"agent-{own.name}.log").open("ab") as log:
+    said = logs / f"agent-{own.name}.log"
+    if said.exists() and said.stat().st_size > LONGEST_LOG:
+        said.unlink()
+    with (own / "lock").open("w") as lock, said.open("ab") as log:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

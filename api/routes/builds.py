@@ -99,7 +99,7 @@ async def get_workspace_build(build: UUID, caller: Caller, resources: Opened) ->
 @router.patch(
     "/{build}/cancel",
     response_model=Message,
-    responses=raises(Forbidden, NotFound, Unprocessable),
+    responses=raises(Forbidden, NotFound, Conflict, Unprocessable),
     summary="Cancel a build",
 )
 async def cancel_workspace_build(build: UUID, caller: Caller, once: OnlyOnce, resources: Opened) -> Response:

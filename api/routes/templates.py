@@ -187,7 +187,7 @@ async def create_template_version(
 @router.patch(
     "/{template}/versions",
     response_model=Message,
-    responses=raises(Forbidden, NotFound, Unprocessable),
+    responses=raises(Forbidden, NotFound, Conflict, Unprocessable),
     summary="Choose a template's active version",
 )
 async def activate_template_version(

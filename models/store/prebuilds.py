@@ -91,15 +91,6 @@ async def make(session: Session, cipher: Cipher, wanted: Wanted, name: str) -> M
     )
 
 
-async def mark_failing(session: Session, preset_id: UUID) -> None:
-    """The preset's values do not fit its version: it is not tried again until the version is replaced."""
-    await fetch(
-        session,
-        "UPDATE template_version_presets SET desired_prebuilds = 0, failing_since = now() WHERE id = %(id)s",
-        {"id": preset_id},
-    )
-
-
 async def surplus(session: Session, limit: int) -> list[UUID]:
     """Workspaces that are nobody's and that no preset wants any more."""
     return [row["id"] for row in await fetch(session, _SURPLUS, {"limit": limit})]

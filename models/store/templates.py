@@ -104,7 +104,10 @@ async def add_version(
     definitions = parameters.defined(parameters_)
     sound = templates.sound(rows[0]["provisioner"], spec or {})
     for preset in presets:
-        parameters.preset_values(definitions, preset.get("parameters") or {})
+        values = preset.get("parameters") or {}
+        parameters.preset_values(definitions, values)
+        if preset.get("desired_prebuilds"):
+            parameters.chosen(definitions, {}, preset=values)  # nobody will be there to be asked for the rest
     new_id, name = uuid7(), name or f"v{rows[0]['versions'] + 1}"
     workspaces.check_name(name)
     await _named(

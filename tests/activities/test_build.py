@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from activities.build import Building
-from activities.provisioners import provisioner
+from activities.provisioners import inhabitants, provisioner
+from activities.provisioners.local import Local
 from activities.provisioners.provisioner import Log, ProvisionFailed, State
 from activities.resources import Resources
 from activities.tending import Tending
@@ -96,6 +99,46 @@ async def test_a_workspace_is_built_stopped_and_deleted_through_temporal(stack: 
             assert (await over(stack, following))["status"] == "succeeded"
     async with stack.database.read() as session:
         assert (await workspaces.get(session, request.workspace_id))["deleted"]
+
+
+async def test_a_turn_that_waits_for_a_workspace_is_woken_by_the_end_of_its_build(stack: Stack) -> None:
+    request = await made(stack)
+    chat_id = await stack.create("hello", signal="")
+    async with stack.database.begin() as session:
+        bound = {"chat": chat_id, "workspace": request.workspace_id}
+        await fetch(session, "UPDATE chats SET workspace_id = %(workspace)s WHERE id = %(chat)s", bound)
+    async with worker(stack) as resources:
+        await perform(resources, request, Scripted())
+        async with asyncio.timeout(30):
+            assert (await stack.rest(chat_id)).status == "waiting"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found in /proc")
+async def test_what_ran_on_this_machine_runs_again_when_a_worker_starts(stack: Stack, tmp_path: Path) -> None:
+    shortened(stack, workspaces_dir=str(tmp_path / "w"), workspace_isolation="none")
+    local = Local(stack.settings, lambda: (sys.executable, "-I", str(ROOT / "tests" / "fakes" / "agent.py")))
+    request = await made(stack, "local")
+    lives = tmp_path / "w" / str(request.workspace_id) / "agent" / str(request.build_id) / "main" / "state" / "lives"
+
+    async def lived(count: int) -> None:
+        async with asyncio.timeout(30):
+            while not lives.exists() or len(lives.read_text().splitlines()) < count:
+                await asyncio.sleep(0.02)
+
+    try:
+        async with worker(stack) as resources:
+            building = Building(resources, {"local": local})
+            assert (await building.build(request)).status == "succeeded"
+            await lived(1)
+            inhabitants.end(inhabitants.ROOT, str(tmp_path / "w"), 0)
+            await building.revive()
+            await lived(2)
+            stop = await begin(stack, request.workspace_id, "stop")
+            assert (await building.build(stop)).status == "succeeded"
+            await building.revive()
+            assert inhabitants.marked(inhabitants.ROOT, str(tmp_path / "w")) == []
+    finally:
+        inhabitants.end(inhabitants.ROOT, str(tmp_path / "w"), 0)
 
 
 async def test_what_a_provisioner_cannot_do_fails_the_build_in_its_words_and_is_taken_down(stack: Stack) -> None:

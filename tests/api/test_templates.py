@@ -15,6 +15,9 @@ SIZE = {
 }
 
 
+AHEAD = {"name": "p", "desired_prebuild_instances": 1}
+
+
 @pytest.fixture
 def path(api: Api) -> str:
     return f"/api/v2/organizations/{api.organization_id}/templates"
@@ -65,6 +68,10 @@ async def test_a_template_is_made_with_its_version_parameters_and_presets(
         (
             {"name": "x", "version": {"presets": [{"name": "p", "parameters": [{"name": "q", "value": "r"}]}]}},
             "presets.q",
+        ),
+        (
+            {"name": "x", "version": {"rich_parameters": [SIZE], "presets": [AHEAD]}},
+            "size",
         ),
         ({"name": "x", "version": {"spec": {"agents": [{"name": "a b"}]}}}, "spec.agents[0].name"),
         ({"name": "x", "version": {"spec": {"agents": [{"nome": "a"}]}}}, "spec.agents[0].nome"),

@@ -1,7 +1,9 @@
 """Workspaces over the API: made, found, built, followed; what is somebody else's is not there."""
 
 import asyncio
+import json
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import orjson
@@ -275,3 +277,97 @@ async def test_a_startup_scripts_words_are_read(site: Site) -> None:
     read = (await site.member.client.get(f"/api/v2/workspaceagents/{agent}/logs")).json()
     assert [each["output"] for each in read] == ["line 1", "line 2", "line 3"]
     assert (await site.member.client.get(f"/api/v2/workspaceagents/{agent}")).json()["name"] == "main"
+
+
+async def test_odd_values_are_answered_and_never_break_anything(site: Site, owner: Person) -> None:
+    made = await site.create()
+    organization = f"/api/v2/organizations/{site.api.organization_id}"
+    odd = ("\x00", "a\x00b", "\ud800", "ä" * 40, "x" * 300, "")
+    for value in odd:
+        quoted = quote(value.encode("utf-8", "surrogatepass")) or "%20"
+        for path in (
+            f"{organization}/templates/{quoted}",
+            f"/api/v2/users/me/workspace/{quoted}",
+            f"/api/v2/workspaces/{made['id']}/external-agent/{quoted}/credentials",
+        ):
+            assert (await owner.client.get(path)).status_code in (400, 404), path
+        assert (await owner.client.get("/api/v2/workspaces", params={"q": f"name:{quoted}"})).status_code == 200
+        body = {
+            "name": "odd",
+            "description": value,
+            "provisioner": "external",
+            "version": {
+                "readme": value,
+                "message": value,
+                "spec": {"agents": [{"environment": {"A": value}, "directory": value, "startup_script": value}]},
+                "rich_parameters": [{"name": "p", "default_value": value, "description": value}],
+                "presets": [{"name": value or "p", "parameters": [{"name": "p", "value": value}]}],
+            },
+        }
+        content = json.dumps(body).encode()  # with escapes where orjson would refuse
+        answered = await owner.client.post(f"{organization}/templates", content=content)
+        assert answered.status_code in (201, 400), answered.text
+        if answered.status_code == 201:
+            given = {"name": "odd", "template_id": answered.json()["id"]}
+            content = json.dumps({**given, "rich_parameter_values": [{"name": "p", "value": value}]}).encode()
+            built = await owner.client.post("/api/v2/users/me/workspaces", content=content)
+            assert built.status_code == 201, built.text
+            await site.end(built.json()["latest_build"])
+            deleted = await owner.client.post(
+                f"/api/v2/workspaces/{built.json()['id']}/builds", json={"transition": "delete"}
+            )
+            await site.end(deleted.json())
+            assert (await owner.client.delete(f"/api/v2/templates/{answered.json()['id']}")).status_code == 200
+
+
+async def test_a_socket_tells_each_line_as_a_message_and_closes_when_the_build_is_over(site: Site) -> None:
+    made = await site.create()
+    build = UUID(made["latest_build"]["id"])
+    scope = {
+        "type": "websocket",
+        "path": f"/api/v2/workspacebuilds/{build}/logs",
+        "raw_path": b"",
+        "query_string": b"",
+        "headers": [(b"host", b"turnstone.test"), (b"coder-session-token", site.member.token.encode())],
+        "subprotocols": [],
+        "scheme": "ws",
+        "server": ("turnstone.test", 80),
+    }
+    came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    came.put_nowait({"type": "websocket.connect"})
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    serving = asyncio.create_task(site.api(scope, came.get, said.put))
+    async with asyncio.timeout(20):
+        assert (await said.get())["type"] == "websocket.accept"
+        for line in ("one", "two"):
+            async with site.api.resources.database.begin() as session:
+                await build_logs.write(session, build, [("info", "work", line)])
+            assert orjson.loads((await said.get())["text"])["output"] == line
+        await site.end(made["latest_build"])
+        assert (await said.get())["type"] == "websocket.close"
+        await serving
+
+
+async def test_a_follower_who_leaves_is_not_told_any_more(site: Site) -> None:
+    made = await site.create()
+    path = f"/api/v2/workspacebuilds/{made['latest_build']['id']}/logs"
+    headers = [(b"accept", b"text/event-stream"), (b"coder-session-token", site.member.token.encode())]
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"follow=true",
+        "headers": headers,
+        "scheme": "http",
+        "http_version": "1.1",
+        "server": ("turnstone.test", 80),
+        "client": ("127.0.0.1", 40000),
+    }
+    came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    serving = asyncio.create_task(site.api(scope, came.get, said.put))
+    async with asyncio.timeout(20):
+        assert (await said.get())["status"] == 200
+        came.put_nowait({"type": "http.disconnect"})
+        await serving

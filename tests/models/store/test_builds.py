@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from models.errors import Conflict, FenceLost, Invalid, NotFound
-from models.store import agents, build_logs, builds, secrets, templates, workspaces
+from models.store import agents, build_logs, builds, notices, secrets, templates, workspaces
 from models.store.database import Database, fetch
 from tests.places import CIPHER, build, ended, here, template, workspace
 from tests.seeds import World
@@ -175,6 +175,35 @@ async def test_a_workspace_that_was_built_ahead_is_claimed_by_one_and_only_when_
         row = await workspaces.get(session, ahead.workspace_id)
     assert (row["owner_id"], row["latest_build"]["status"]) == (seed.owner_id, "succeeded")
     assert row["deadline_at"] is not None
+
+
+async def test_each_change_of_a_workspace_is_told_when_it_is_committed(database: Database, seed: World) -> None:
+    told: list[str] = []
+    listening = asyncio.Event()
+
+    async def listen() -> None:
+        async for notice in database.listen([notices.WORKSPACES]):
+            listening.set()
+            if notice is not None:
+                told.append(notice.payload)
+
+    hearing = asyncio.create_task(listen())
+    await listening.wait()
+    async with database.begin() as session:
+        made = await workspace(session, seed, await template(session, seed))
+    for act in (
+        lambda session: builds.open_attempt(session, made.build_id),
+        lambda session: build_logs.write(session, made.build_id, [("info", "", "x")]),
+        lambda session: builds.finish(session, made.build_id, 1, "succeeded"),
+    ):
+        async with database.begin() as session:
+            await act(session)
+    async with asyncio.timeout(10):
+        while len(told) < 4:
+            await asyncio.sleep(0.01)
+    hearing.cancel()
+    await asyncio.gather(hearing, return_exceptions=True)
+    assert told == [str(made.workspace_id)] * 4
 
 
 async def test_what_is_said_in_a_build_is_read_in_its_order(database: Database, seed: World) -> None:
