@@ -20,7 +20,7 @@ from activities.resources import Resources
 from models.errors import FenceLost, Unavailable
 from models.settings import Settings
 from models.steps import BuildReply, BuildRequest
-from models.store import agents, builds, prebuilds
+from models.store import agents, build_logs, builds, prebuilds
 from models.store.database import Database, Row
 from models.store.secrets import Cipher, SecretUnreadable
 from workflows import effects
@@ -59,7 +59,7 @@ class Log:
 
     async def flush(self) -> None:
         """Write down what waits; while the database is away it waits on."""
-        lines = self._lines[: max(0, builds.MOST_LINES - self._written)]
+        lines = self._lines[: max(0, build_logs.MOST_LINES - self._written)]
         if not self._lines:
             return
         self._lines = []
@@ -67,7 +67,7 @@ class Log:
             return
         try:
             async with self._database.begin() as session:
-                await builds.write_log(session, self._build_id, lines)
+                await build_logs.write(session, self._build_id, lines)
             self._written += len(lines)
         except AWAY:
             self._lines[:0] = lines

@@ -11,7 +11,7 @@ from activities.patience import AWAY
 from activities.resources import Resources
 from models.errors import Conflict, Invalid, NotFound, Precondition
 from models.steps import BuildRequest
-from models.store import agents, builds, prebuilds
+from models.store import agents, build_logs, builds, prebuilds
 from models.store.prebuilds import Wanted
 from models.store.secrets import Cipher
 
@@ -115,7 +115,7 @@ class Tending:
             return
         self._purge_at = time.monotonic() + PURGE_EVERY
         async with self._resources.database.begin() as session:
-            await builds.purge_logs(session, LOGS_LIVE)
+            await build_logs.purge(session, LOGS_LIVE)
         async with self._resources.database.begin() as session:
             await agents.purge_logs(session, LOGS_LIVE)
 

@@ -18,6 +18,7 @@ from agent.frames import Frame
 log = logging.getLogger(__name__)
 
 DIFF_BYTES = 2**20
+_FRAME_BYTES = 4 * 2**20
 _READ_BYTES = 16 * 2**20
 _DEPTH = 3
 _MOST = 20
@@ -64,10 +65,13 @@ class Git:
         now = await asyncio.to_thread(self._scan, {})
         return _frame([repository.told for repository in now.values()])
 
-    async def watch(self, tell: Callable[[Frame], object]) -> None:
-        """For ever: tell of repositories that are new, changed or gone."""
+    async def watch(self, tell: Callable[[Frame], bool], listening: Callable[[], bool]) -> None:
+        """For ever, while somebody listens: tell of repositories that are new, changed or gone."""
         while True:
             self._wake.clear()
+            if not listening():
+                await self._wake.wait()
+                continue
             asked, self._again = self._again, False
             begin = time.monotonic()
             seen = self._seen
@@ -83,9 +87,8 @@ class Git:
                     gone = [
                         {**seen[root].told, "unified_diff": "", "removed": True} for root in seen if root not in now
                     ]
-                    self._seen = now
-                    if changed or gone or asked:
-                        tell(_frame(changed + gone))
+                    if not (changed or gone or asked) or tell(_frame(changed + gone)):
+                        self._seen = now
             pause = max(_INTERVAL, 20 * (time.monotonic() - begin))
             try:
                 await asyncio.wait_for(self._wake.wait(), pause)
@@ -139,7 +142,14 @@ class Git:
 
 
 def _frame(repositories: list[Frame]) -> Frame:
-    return {"scanned_at": datetime.now(UTC).isoformat(), "repositories": repositories}
+    """What is told of repositories, in a size that any WebSocket takes."""
+    told = []
+    room = _FRAME_BYTES
+    for repository in repositories:
+        room -= len(str(repository["unified_diff"]).encode())
+        left_out = "[… the diffs of all repositories are too long together: this one is left out …]\n"
+        told.append(repository if room >= 0 else {**repository, "unified_diff": left_out})
+    return {"scanned_at": datetime.now(UTC).isoformat(), "repositories": told}
 
 
 def _roots(directory: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from agent.edits import Edit
 from agent.frames import Frame, Refused, flag, record, records, strings, text, whole
 from agent.git import Git
 from agent.journal import Journal
-from agent.ledger import Entry, Ledger
+from agent.ledger import Entry, Ledger, usable
 from agent.output import Tail
 from agent.paths import located, resolved
 from agent.process import Process
@@ -95,7 +95,7 @@ class Jobs:
     def accept(self, frame: Frame) -> None:
         """Take a job; one that is known is not begun again, and one that has ended is answered again."""
         job, kind = frame.get("job"), frame.get("kind")
-        if not isinstance(job, str) or not isinstance(kind, str):
+        if not isinstance(job, str) or not isinstance(kind, str) or not usable(job):
             log.warning("a job without id or kind is ignored")
         elif job in self._running:
             self._connection.hint({"type": "ack", "job": job})
@@ -154,7 +154,10 @@ class Jobs:
         finally:
             self._running.pop(job.id, None)
         if saved:
-            self._ledger.finish(job.id, outcome)
+            try:
+                self._ledger.finish(job.id, outcome)
+            except OSError:  # a full disk: told now, but unknown to the next agent
+                log.exception("the outcome of %s could not be kept", job.id)
         self._connection.owe(job.id, outcome)
 
     async def _exec(self, job: Job) -> Frame:
@@ -208,7 +211,7 @@ class Jobs:
         process = text(job.request, "process_id")
         if not (await job.entry()).fresh:
             raise Refused("lost", "the agent was restarted: nobody knows whether the signal was sent")
-        why = self._processes.signal(process, number)
+        why = await self._processes.signal(process, number)
         said = why or f"sent {number.name} to {process} and all that it has started"
         return {"success": why is None, "message": said}
 
@@ -217,7 +220,7 @@ class Jobs:
         path = self._place.path(request)
         offset = whole(request, "offset", 1, low=1)
         limit = whole(request, "limit", 2000, low=1, high=100_000)
-        most = whole(request, "max_bytes", _OUTPUT_BYTES, low=1, high=4 * 2**20)
+        most = whole(request, "max_bytes", _OUTPUT_BYTES, low=1, high=2**20)
         return await asyncio.to_thread(reading.read, path, offset, limit, most)
 
     async def _write(self, job: Job) -> Frame:

@@ -24,6 +24,11 @@ class Entry:
     boot_id: str
 
 
+def usable(job: str) -> bool:
+    """Whether an id of a job may name files."""
+    return _ID.fullmatch(job) is not None
+
+
 def digest(kind: str, request: Frame) -> str:
     """What tells a job that comes again from another one under its id."""
     return hashlib.sha256(json.dumps([kind, request], sort_keys=True).encode()).hexdigest()
@@ -67,7 +72,7 @@ class Ledger:
 
     def begin(self, job: str, kind: str, request: Frame) -> Entry:
         """Write down, durably, that the job is begun; refused when the id belongs to another job."""
-        if not _ID.fullmatch(job):
+        if not usable(job):
             raise Refused("invalid", "the job has no usable id")
         path = self._folder / f"{job}.job"
         said = digest(kind, request)

@@ -56,15 +56,17 @@ def parse(words: list[str]) -> dict[str, object]:
 
 def confine(name: str, maximum: int) -> Path | None:
     """Enter a pids cgroup of one's own (version 2, else 1), the ceiling of all commands together; None if refused."""
-    for parent, controllers in _parents():
+    for parent, unified in _parents():
         folder = parent / f"turnstone-agent-{name}"
         try:
-            if controllers and "pids" not in (parent / "cgroup.subtree_control").read_text().split():
-                continue
             folder.mkdir(exist_ok=True)
-            (folder / "pids.max").write_text(str(maximum))
             (folder / "cgroup.procs").write_text(str(os.getpid()))
+            if unified:  # grants a controller to its children only once it has no processes of its own
+                (parent / "cgroup.subtree_control").write_text("+pids")
+            (folder / "pids.max").write_text(str(maximum))
         except OSError:
+            with suppress(OSError):
+                (parent / "cgroup.procs").write_text(str(os.getpid()))
             with suppress(OSError):
                 folder.rmdir()
             continue
@@ -89,7 +91,7 @@ def release(name: str) -> None:
 
 
 def _parents() -> list[tuple[Path, bool]]:
-    """Where a pids cgroup may be made, and whether its controller must be granted there."""
+    """Where a pids cgroup may be made, and whether it would be one of version 2."""
     found = []
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -99,4 +101,4 @@ def _parents() -> list[tuple[Path, bool]]:
                 found.append((Path("/sys/fs/cgroup", *parts), True))
             elif "pids" in controllers.split(","):
                 found.append((Path("/sys/fs/cgroup/pids", *parts), False))
-    return [(parent, controllers) for parent, controllers in found if os.access(parent, os.W_OK)]
+    return [(parent, unified) for parent, unified in found if os.access(parent, os.W_OK)]

@@ -13,6 +13,7 @@ from agent.ledger import write_whole
 from agent.output import Cap, clip
 from agent.shim import Observed, observe
 
+_COMMAND = 2000  # characters of it in a list
 _LOST = "The shell that ran the command was killed, so that nobody knows how it ended; it may still be running."
 _LOST_HOST = "The host stopped while the command ran, or before it began: nobody knows."
 
@@ -91,7 +92,7 @@ class Process:
         seen = self.look()
         told: Frame = {
             "id": self.job,
-            "command": self.info.command,
+            "command": self.info.command[:_COMMAND],
             "running": self.running,
             "background": self.info.background,
             "started_at": self.info.started_at,

@@ -21,6 +21,8 @@ from agent.process import Info, Process, read_info, write_info
 
 KILL_AFTER_SECONDS = 5.0
 KEPT_SECONDS = 24 * 3600
+KEPT = 2000
+LISTED = 100
 _GUARD_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
@@ -103,23 +105,26 @@ class Processes:
         return process
 
     def lines(self) -> list[Frame]:
-        """The commands that are known, newest last."""
+        """The commands that run, and the last that have ended; newest last."""
         begun = [process for process in self._known.values() if process.look().state != "pending"]
-        return [process.line() for process in sorted(begun, key=lambda process: process.info.started_at)]
+        begun.sort(key=lambda process: process.info.started_at)
+        listed = [process for process in begun if process.running] + [p for p in begun if not p.running][-LISTED:]
+        return [process.line() for process in sorted(listed, key=lambda process: process.info.started_at)]
 
-    def signal(self, job: str, number: int) -> str | None:
+    async def signal(self, job: str, number: int) -> str | None:
         """Send a signal to a command and all that it has started; why not, if it has ended."""
         process = self.get(job)
         seen = process.look()
-        found = census.members(self._mark(job), seen.leader)
+        found = await asyncio.to_thread(census.members, self._mark(job), seen.leader)
         if not process.running and not found:
             return "the process has already ended" + (f" with exit code {seen.code}" if seen.code is not None else "")
         if number == signal.SIGKILL:
-            census.wipe(self._mark(job), seen.leader)
+            await asyncio.to_thread(census.wipe, self._mark(job), seen.leader)
         elif not found:
             return "the process has not come up yet: try again"
         else:
             census.tell(found, number)
+            census.tell(found, signal.SIGCONT)  # what stands still hears nothing
         return None
 
     def cancel(self, job: str) -> None:
@@ -136,17 +141,18 @@ class Processes:
         One whose end nobody was told is kept: it may be asked for again, and must not run again.
         """
         ended = []
-        for folder in self._folder.iterdir():
-            if answered(folder.name) and shim.observe(folder).state in {"exited", "lost"}:
+        for process in self._known.values():
+            if process.done.is_set() and answered(process.job):
                 with suppress(OSError):
-                    stat = (folder / "output").stat()
-                    ended.append((stat.st_mtime, stat.st_blocks * 512, folder))
+                    status = (process.folder / "output").stat()
+                    ended.append((status.st_mtime, status.st_blocks * 512, process))
         room = self.limits.output_total_bytes
-        for at, size, folder in sorted(ended, reverse=True):
+        ended.sort(key=lambda found: found[0], reverse=True)
+        for place, (at, size, process) in enumerate(ended):
             room -= size
-            if room < 0 or at < time.time() - KEPT_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-                self._known.pop(folder.name, None)
+            if room < 0 or place >= KEPT or at < time.time() - KEPT_SECONDS:
+                shutil.rmtree(process.folder, ignore_errors=True)
+                self._known.pop(process.job, None)
 
     async def guard(self) -> None:
         """For as long as commands run: bound their output on disk, and kill those that multiply without end."""
@@ -158,21 +164,21 @@ class Processes:
                 process.cap.enforce()
             begin = time.monotonic()
             if rest <= 0 and self.limits.processes and census.total() > self.limits.processes:
-                self._judge(running)
+                await self._judge(running)
                 rest = 20 * (time.monotonic() - begin)  # at most a twentieth of the time goes into counting
             if not running:
                 self._running.clear()
             await asyncio.sleep(_GUARD_SECONDS)
             rest -= _GUARD_SECONDS
 
-    def _judge(self, running: list[Process]) -> None:
+    async def _judge(self, running: list[Process]) -> None:
         counts: dict[str, int] = {}
-        for job in census.marked(f"{self.scope}/").values():
+        for job in (await asyncio.to_thread(census.marked, f"{self.scope}/")).values():
             counts[job] = counts.get(job, 0) + 1
         for process in running:
             if counts.get(process.job, 0) > self.limits.processes:
                 process.remark(f"It was killed: it had more than {self.limits.processes} processes at once.")
-                killed = census.wipe(self._mark(process.job), process.look().leader)
+                killed = await asyncio.to_thread(census.wipe, self._mark(process.job), process.look().leader)
                 log.warning("killed %d processes of %s: too many at once", killed, process.job)
 
     def _info(self, command: Command) -> Info:
@@ -226,11 +232,13 @@ class Processes:
         told = 0
         while process.running and time.monotonic() < end:
             if not told:  # the shell may not have begun it yet
-                told = census.tell(census.members(self._mark(process.job), process.look().leader), signal.SIGTERM)
+                leader = process.look().leader
+                found = await asyncio.to_thread(census.members, self._mark(process.job), leader)
+                told = census.tell(found, signal.SIGTERM)
             await asyncio.sleep(0.05)
             process.look()
         if process.running:
-            census.wipe(self._mark(process.job), process.look().leader)
+            await asyncio.to_thread(census.wipe, self._mark(process.job), process.look().leader)
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)

@@ -1,6 +1,7 @@
 """The agent put together: one state directory, one connection, from start to stop."""
 
 import asyncio
+import ctypes
 import fcntl
 import logging
 import os
@@ -9,7 +10,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from pathlib import Path
 from agent import census, shim
 from agent.connection import Connection
 from agent.environment import inherited
-from agent.frames import PROTOCOL, VERSION, Frame, strings, text
+from agent.frames import PROTOCOL, VERSION, Frame, strings
 from agent.git import Git
 from agent.jobs import Jobs, Place
 from agent.journal import Journal
@@ -31,6 +32,7 @@ from agent.startup import Startup
 log = logging.getLogger(__name__)
 
 _PRUNE_SECONDS = 600.0
+_PR_SET_DUMPABLE = 4
 
 
 class Occupied(Exception):
@@ -78,6 +80,7 @@ class Agent:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        _close_up()
         confine(self._processes.scope, self._options.limits.processes_total)
         for job, outcome in self._journal.recover().items():
             if self._ledger.outcome(job) is None:
@@ -87,9 +90,9 @@ class Agent:
         self._processes.find()
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._connection.run(self), name="connection"),
-            asyncio.create_task(self._processes.guard(), name="guard"),
-            asyncio.create_task(self._watch_git(), name="git"),
-            asyncio.create_task(self._prune(), name="prune"),
+            asyncio.create_task(_always(self._processes.guard), name="guard"),
+            asyncio.create_task(_always(self._watch_git), name="git"),
+            asyncio.create_task(_always(self._prune), name="prune"),
         ]
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -107,10 +110,17 @@ class Agent:
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
 
     def welcomed(self, frame: Frame) -> None:
-        """Take what the API says of the workspace; only the first time it settles where we work."""
+        """Take what the API says of the workspace."""
+        try:
+            self._settle(frame)
+        except Exception:
+            log.exception("the welcome")
+
+    def _settle(self, frame: Frame) -> None:
+        """Where we work is settled by the first welcome; the environment by each."""
         if not self._welcomed.is_set():
             if self._options.directory is None and frame.get("directory"):
-                directory = located(text(frame, "directory"), self._place.home, self._place.home)
+                directory = located(str(frame["directory"]), self._place.home, self._place.home)
                 with suppress(OSError):
                     directory.mkdir(parents=True, exist_ok=True)
                     self._place.directory = directory
@@ -136,7 +146,13 @@ class Agent:
         self._welcomed.set()
 
     def heard(self, frame: Frame) -> None:
-        """Do what the API asks."""
+        """Do what the API asks; what cannot be done must not cost the connection."""
+        try:
+            self._do(frame)
+        except Exception:
+            log.exception("a frame of type %s", frame.get("type"))
+
+    def _do(self, frame: Frame) -> None:
         kind, job = frame.get("type"), frame.get("job")
         if kind == "job":
             self._jobs.accept(frame)
@@ -165,13 +181,23 @@ class Agent:
 
     async def _watch_git(self) -> None:
         await self._welcomed.wait()
-        await self._git.watch(lambda frame: self._connection.hint({"type": "git", **frame}))
+        await self._git.watch(lambda frame: self._connection.hint({"type": "git", **frame}), self._connection.listening)
 
     async def _prune(self) -> None:
         while True:
             self._processes.prune(lambda job: self._ledger.outcome(job) is not None)
-            self._ledger.prune()
+            await asyncio.to_thread(self._ledger.prune)
             await asyncio.sleep(_PRUNE_SECONDS)
+
+
+async def _always(work: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Keep something going that must not end, nor end us."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("%s", getattr(work, "__qualname__", work))
+        await asyncio.sleep(1.0)
 
 
 def stop(state: Path, patience: float = 10.0) -> int:
@@ -220,6 +246,13 @@ def _held(state: Path) -> bool:
         return False
     finally:
         os.close(lock)
+
+
+def _close_up() -> None:
+    """Keep commands of the same user from reading our memory and environment, where the token is. Not from root."""
+    call = getattr(ctypes.CDLL(None), "prctl", None)
+    if call is not None:
+        call(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _boot_id() -> str:

@@ -12,6 +12,7 @@ FILE_BYTES = 512 * 1024
 META = "SKILL.md"
 _PLACES = (".agents/skills", ".claude/skills")
 _MOST = 500
+_DESCRIPTION = 2000  # characters
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 
@@ -27,7 +28,7 @@ class Skill:
         """The skill in a list of skills."""
         return {
             "name": self.name,
-            "description": self.description,
+            "description": self.description[:_DESCRIPTION],
             "dir": str(self.folder),
             "meta_file": str(self.folder / META),
         }

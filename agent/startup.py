@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import shlex
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,9 +18,9 @@ from agent.processes import Command, Processes
 
 log = logging.getLogger(__name__)
 
-_LINES = 200
 _LINE_CHARACTERS = 4000
-_CHUNK = 256 * 1024
+_CHUNK = 8 * 1024  # what one frame tells
+_MOST_BYTES = 2**20
 
 
 class Startup:
@@ -61,22 +63,22 @@ class Startup:
         if not script.strip():
             self.move("ready")
             return
-        self.move("starting")
         job = str(uuid.uuid5(uuid.NAMESPACE_OID, f"startup {agent_id} {self._boot_id}"))
         path = self._folder / "startup.sh"
         write_whole(path, script.encode())
         path.chmod(0o700)
-        words = f"exec '{path}'" if script.startswith("#!") else f"exec /bin/sh '{path}'"
-        if "'" in str(path):
-            self.move("start_error")
-            return
+        words = (
+            f"exec {shlex.quote(str(path))}" if script.startswith("#!") else f"exec /bin/sh {shlex.quote(str(path))}"
+        )
         begun = asyncio.ensure_future(self._begin(job, {"startup": script}))
         try:
             process = await self._processes.start(job, Command(words, directory, {}, background=True), begun)
-        except Refused as refused:
-            self._log([refused.message], level="error")
+        except (Refused, OSError) as error:
+            self._log([f"The startup script could not be begun: {error}"], level="error")
             self.move("start_error")
             return
+        if not process.done.is_set():  # an earlier agent may have seen its end
+            self.move("starting")
         await self._follow(process, timeout)
 
     async def _follow(self, process: Process, timeout: float) -> None:
@@ -85,16 +87,18 @@ class Startup:
         while True:
             ended = process.done.is_set()
             offset = self._lines(process, offset, last=ended)
-            if ended:
+            if ended and offset >= _size(process):
                 break
             late = timeout > 0 and time.time() > process.info.started_at + timeout
             if late and self.state == "starting":
                 self._log([f"The startup script has taken more than {timeout:g} seconds; it goes on."], level="warn")
                 self.move("start_timeout")
-            try:
+            if ended:  # nobody hears the last lines
+                await asyncio.sleep(0.5)
+                continue
+            with suppress(TimeoutError):
                 await asyncio.wait_for(process.done.wait(), pause)
-            except TimeoutError:
-                pause = min(pause * 2, 0.5)
+            pause = min(pause * 2, 0.5)
         code = process.look().code
         if code == 0:
             self.move("ready")
@@ -105,23 +109,23 @@ class Startup:
 
     def _lines(self, process: Process, offset: int, *, last: bool) -> int:
         """Tell whole lines from an offset on; where the next begins. What nobody hears is told again later."""
-        try:
+        while offset < (size := _size(process)):
+            if offset >= _MOST_BYTES:
+                self._log(["[… the rest is left out …]"])
+                return size
             with (process.folder / "output").open("rb") as file:
                 file.seek(offset)
                 raw = file.read(_CHUNK)
-        except OSError:
-            return offset
-        whole = raw if last or len(raw) == _CHUNK else raw[: raw.rfind(b"\n") + 1]
-        whole = whole_end(whole)
-        if not whole:
-            return offset
-        lines = decode(whole).removesuffix("\n").split("\n")
-        for at in range(0, len(lines), _LINES):
-            if not self._log(lines[at : at + _LINES]):
-                return offset
-        offset += len(whole)
-        write_whole(self._folder / "startup.offset", f"{process.job} {offset}".encode())
-        return self._lines(process, offset, last=last) if last else offset
+            if len(raw) == _CHUNK:
+                raw = whole_end(raw)
+            elif not last:
+                raw = raw[: raw.rfind(b"\n") + 1]
+            lines = decode(raw).removesuffix("\n").split("\n") if raw else []
+            if not lines or not self._log(lines):
+                break
+            offset += len(raw)
+            write_whole(self._folder / "startup.offset", f"{process.job} {offset}".encode())
+        return offset
 
     def _offset(self, process: Process) -> int:
         """How far an earlier agent has told the output of this script."""
@@ -137,6 +141,13 @@ class Startup:
             {"at": at, "level": level, "source": "startup_script", "output": line[:_LINE_CHARACTERS]} for line in lines
         ]
         return self._tell({"type": "log", "lines": told})
+
+
+def _size(process: Process) -> int:
+    try:
+        return (process.folder / "output").stat().st_size
+    except OSError:
+        return 0
 
 
 def _report(task: "asyncio.Task[None]") -> None:

@@ -192,6 +192,14 @@ class Settings(BaseSettings):
         description="Names of places where the process kills itself, comma-separated; for crash tests only.",
     )
 
+    @property
+    def agents_url(self) -> str:
+        """Where agents of workspaces find the API."""
+        if self.access_url or self.public_url:
+            return (self.access_url or self.public_url).rstrip("/")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - to reach what listens
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
     @field_validator("*", mode="before")
     @classmethod
     def _from_text(cls, value: Any, info: ValidationInfo) -> Any:

@@ -13,7 +13,6 @@ import httpx
 import orjson
 
 from activities.provisioners import launch
-from activities.provisioners.local import access_url
 from activities.provisioners.provisioner import Agent, Building, Log, ProvisionFailed, State
 from models.rules import templates
 from models.settings import Settings
@@ -32,7 +31,7 @@ class Docker:
 
     def __init__(self, settings: Settings) -> None:
         self._socket = settings.docker_socket
-        self._url = access_url(settings)
+        self._url = settings.agents_url
 
     async def start(self, build: Building, log: Log) -> State:
         place = build.spec["docker"]

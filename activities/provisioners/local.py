@@ -7,9 +7,11 @@ import os
 import pwd
 import resource
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,7 +38,7 @@ class Local:
 
     def __init__(self, settings: Settings, program: Callable[[], Sequence[str]] = launch.program) -> None:
         self._root = Path(settings.workspaces_dir).absolute()
-        self._url = access_url(settings)
+        self._url = settings.agents_url
         self._isolation = settings.workspace_isolation
         self._program = program
         self._walls: bool | None = None
@@ -133,7 +135,14 @@ class Local:
             argv = [*walls, *launch.kept([*self._program(), *arguments])]
             limits = build.spec.get("local") or {}
             environment = self._environment(place, build, agent)
-            return await asyncio.to_thread(partial(_spawn, own, home, place / "log", argv, environment, limits))
+            spawn = partial(_spawn, own, home, place / "log", argv, environment, limits, self._url)
+            if await asyncio.to_thread(spawn):
+                return True
+            if _read(own / "url") in ("", self._url):
+                return False
+            # The API has moved, and an agent knows only where it was told to look.
+            await asyncio.to_thread(_end_keepers, build, own)
+            return await asyncio.to_thread(spawn)
         except ModuleNotFoundError as missing:
             raise ProvisionFailed(f"There is no agent to start: {missing}", "NO_AGENT") from missing
         except OSError as unable:
@@ -190,14 +199,6 @@ class Local:
             log(f"{ended} processes were ended.", stage="agents")
 
 
-def access_url(settings: Settings) -> str:
-    """Where agents find the API."""
-    if settings.access_url or settings.public_url:
-        return (settings.access_url or settings.public_url).rstrip("/")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - to reach what listens
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
 def _works(argv: Sequence[str], place: Path) -> bool:
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -208,7 +209,13 @@ def _works(argv: Sequence[str], place: Path) -> bool:
 
 
 def _spawn(
-    own: Path, home: Path, logs: Path, argv: Sequence[str], environment: Mapping[str, str], limits: Mapping[str, Any]
+    own: Path,
+    home: Path,
+    logs: Path,
+    argv: Sequence[str],
+    environment: Mapping[str, str],
+    limits: Mapping[str, Any],
+    url: str,
 ) -> bool:
     """Begin the command in a session of its own; False when one holds the lock. It keeps it as long as it lives."""
     with (own / "lock").open("w") as lock, (logs / f"agent-{own.name}.log").open("ab") as log:
@@ -216,6 +223,7 @@ def _spawn(
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
+        (own / "url").write_text(url)
         with subprocess.Popen(  # noqa: S603 - our own program
             launch.detached(str(own / "pid"), argv),
             cwd=home,
@@ -230,6 +238,25 @@ def _spawn(
             _limit(starting.pid, limits)
             starting.stdin.write(b"go\n")
     return True
+
+
+def _end_keepers(build: Building, own: Path) -> None:
+    """End the agent and what keeps it alive, and nothing else that runs in the workspace."""
+    state = str(own / "state").encode()
+    for pid in inhabitants.marked(inhabitants.WORKSPACE, str(build.workspace_id)):
+        with contextlib.suppress(OSError):
+            if state in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                os.kill(pid, signal.SIGKILL)
+    with (own / "lock").open("w") as lock:
+        for _ in range(inhabitants.ROUNDS):  # free as soon as they are gone
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            time.sleep(inhabitants.PAUSE)
+
+
+def _read(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
 
 
 def _limit(pid: int, limits: Mapping[str, Any]) -> None:

@@ -3,6 +3,9 @@
 from api.requests import Router
 from api.routes import (
     agent_door,
+    agents,
+    audit,
+    builds,
     chats,
     compact,
     cost,
@@ -31,6 +34,7 @@ from api.routes import (
     sharing,
     stream,
     switches,
+    templates,
     thresholds,
     titles,
     tokens,
@@ -41,6 +45,8 @@ from api.routes import (
     user_keys,
     users,
     webhooks,
+    workspace_streams,
+    workspaces,
 )
 
 EXPERIMENTAL = "/api/experimental"
@@ -61,6 +67,7 @@ _CHAT_ROUTERS: tuple[Router, ...] = (
     personal_models.router,
     features.router,
     stream.router,
+    workspace_streams.router,
     files.router,
     chats.router,
     patch_chat.router,
@@ -88,9 +95,19 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/organizations", groups.in_organization),
     ("/api/v2/organizations", webhooks.in_organization),
     ("/api/v2/groups", groups.router),
+    ("/api/v2/organizations", templates.in_organization),
+    ("/api/v2/templates", templates.router),
+    ("/api/v2/templateversions", templates.versions),
+    ("/api/v2/organizations", workspaces.in_organization),
+    ("/api/v2/users", workspaces.of_user),
+    ("/api/v2/workspaces", workspaces.router),
+    ("/api/v2/workspaces", builds.of_workspace),
+    ("/api/v2/workspacebuilds", builds.router),
+    ("/api/v2/workspaceagents", agents.router),
     ("/api/v2/webhooks", webhooks.router),
     ("/api/v2/workspaceagents", agent_door.router),
     ("/api/v2/ai/providers", providers.router),
     ("/api/v2/notifications", notifications.router),
+    ("/api/v2/audit", audit.router),
     *((prefix, router) for prefix in CHATS for router in _CHAT_ROUTERS),
 )

@@ -138,16 +138,36 @@ async def of_workspaces(session: Session, caller: Principal, workspace_ids: Sequ
     return {row["workspace_id"]: row["id"] for row in rows}
 
 
+async def inherit(session: Session, row: Row) -> Row:
+    """A chat's own row with the ACL that counts: a child has its root's."""
+    root = row["root_chat_id"] or row["parent_chat_id"]
+    if root is None:
+        return row
+    found = await fetch(session, "SELECT user_acl, group_acl FROM chats WHERE id = %(id)s", {"id": root})
+    return {**row, **found[0]} if found else row
+
+
 async def children(
     session: Session, parents: Iterable[UUID], *, archived: bool | None
 ) -> Mapping[UUID, list[dict[str, Any]]]:
     """The sub-agent chats of each parent, newest first, as Chats: one statement for all. `archived` None is any."""
     wanted = list(parents)
-    families: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
-    if wanted:
-        for row in await fetch(session, _CHILDREN, {"parents": wanted, "archived": archived}):
-            families[row["parent_chat_id"]].append(listed(row, []))
-    return families
+    if not wanted:
+        return {}
+    return families(await fetch(session, *below(wanted, archived=archived)))
+
+
+def below(parents: Iterable[UUID], *, archived: bool | None) -> Statement:
+    """The statement that reads the rows of `families`."""
+    return _CHILDREN, {"parents": list(parents), "archived": archived}
+
+
+def families(rows: Iterable[Row]) -> Mapping[UUID, list[dict[str, Any]]]:
+    """The sub-agent chats by their parents, as Chats."""
+    found: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row["parent_chat_id"]].append(listed(row, []))
+    return found
 
 
 async def files(session: Session, chat_id: UUID) -> list[dict[str, Any]]:
@@ -166,7 +186,15 @@ async def get(session: Session, caller: Principal, chat_id: UUID) -> dict[str, A
         shown["files"] = [_file(each) for each in used]
     if diff:
         shown["diff_status"] = diffs.view(chat_id, diff[0])
-    return view(row, **shown)
+    return as_seen(caller, view(row, **shown))
+
+
+def as_seen(caller: Principal, chat: dict[str, Any]) -> dict[str, Any]:
+    """The Chat; where sharing is switched off it is not shared, nor are its children, whatever they were before."""
+    if not caller.shares:
+        for each in (chat, *chat["children"]):
+            each["shared"] = False
+    return chat
 
 
 def view(row: Row, **more: Any) -> dict[str, Any]:

@@ -166,11 +166,12 @@ async def listed(
     asked: Filter,
     *,
     user_id: UUID,
+    member_of: Collection[UUID],
     organizations: Collection[UUID] | None,
     limit: int,
     offset: int,
 ) -> tuple[list[Row], int]:
-    """Workspaces of the user and of these organizations (None: of all) as `get` gives them, and how many in all.
+    """Workspaces of the user where they are a member, and of `organizations` (None: of all), and how many in all.
 
     One's own first, then by owner and name; those built ahead are nobody's, and for who sees an organization's.
     """
@@ -180,7 +181,8 @@ async def listed(
         f"""
         SELECT *, count(*) OVER () AS total FROM ({_WORKSPACE}
             WHERE (NOT w.deleted OR %(gone)s)
-              AND (w.owner_id = %(user)s OR %(all)s OR w.organization_id = ANY(%(organizations)s::uuid[]))
+              AND ((w.owner_id = %(user)s AND w.organization_id = ANY(%(member_of)s::uuid[])) OR %(all)s
+                OR w.organization_id = ANY(%(organizations)s::uuid[]))
               AND (%(owner)s = '' OR lower(u.username) = lower(%(owner)s)
                 OR (%(owner)s = 'me' AND w.owner_id = %(user)s))
               AND (%(name)s = '' OR position(lower(%(name)s) IN lower(w.name)) > 0)
@@ -194,6 +196,7 @@ async def listed(
         {
             "gone": asked.status == "deleted",
             "user": user_id,
+            "member_of": [*member_of],
             "all": organizations is None,
             "organizations": [*(organizations or ())],
             "owner": asked.owner,
@@ -207,12 +210,12 @@ async def listed(
         },
     )
     if not rows:
-        counted = (
-            await listed(session, asked, user_id=user_id, organizations=organizations, limit=1, offset=0)
-            if offset
-            else ([], 0)
+        if not offset:
+            return [], 0
+        _, total = await listed(
+            session, asked, user_id=user_id, member_of=member_of, organizations=organizations, limit=1, offset=0
         )
-        return [], counted[1]
+        return [], total
     return await _built(session, rows), rows[0]["total"]
 
 

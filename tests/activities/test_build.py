@@ -15,7 +15,7 @@ from activities.provisioners.provisioner import Log, ProvisionFailed, State
 from activities.resources import Resources
 from activities.tending import Tending
 from models.steps import BuildReply, BuildRequest
-from models.store import builds, templates, workspaces
+from models.store import build_logs, builds, templates, workspaces
 from models.store.database import Row, fetch
 from models.store.secrets import Cipher
 from tests.activities.stack import Stack, worker
@@ -77,7 +77,7 @@ async def over(stack: Stack, request: BuildRequest) -> Row:
 
 async def said(stack: Stack, request: BuildRequest) -> list[str]:
     async with stack.database.read() as session:
-        return [row["output"] for row in await builds.logs(session, request.build_id)]
+        return [row["output"] for row in await build_logs.read(session, request.build_id)]
 
 
 def shortened(stack: Stack, **settings: Any) -> None:

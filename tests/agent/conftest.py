@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.residence import stop
 from tests.agent.outside import TOKEN, Outside
 
 ROOT = Path(__file__).parents[2]
@@ -64,12 +65,7 @@ class Resident:
 
     def end(self) -> None:
         """The agent and whatever it started."""
-        subprocess.run(
-            [sys.executable, "-m", "agent", "--stop", "--state", str(self.state)],
-            env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]},
-            check=True,
-            timeout=30,
-        )
+        stop(self.state)
         if self.process is not None:
             self.process.wait(10)
 

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.agent.conftest import Resident
+from tests.agent.conftest import ROOT, Resident
 from tests.agent.outside import TOKEN, Outside
 
 
@@ -245,7 +247,8 @@ def test_an_agent_stops_on_request_and_its_commands_go_on_until_they_are_stopped
     assert [frame["state"] for frame in resident.outside.of("lifecycle")][-2:] == ["shutting_down", "off"]
     leader = int((resident.state / "processes" / job / "claim").read_text())
     os.kill(leader, 0)
-    resident.end()
+    command = [sys.executable, "-m", "agent", "--stop", "--state", str(resident.state)]
+    subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, check=True, timeout=30)
     end = time.monotonic() + 5
     while Path(f"/proc/{leader}/cmdline").exists() and Path(f"/proc/{leader}/cmdline").read_bytes():
         assert time.monotonic() < end

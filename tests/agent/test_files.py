@@ -70,19 +70,19 @@ def test_a_line_longer_than_all_is_cut_between_characters(outside: Outside, work
     assert (cut["content"], cut["truncated"], cut["lines_read"]) == ("é" * 50, True, 1)
 
 
-def test_a_file_of_a_gigabyte_is_read_in_bounded_memory(agent: Resident, outside: Outside, work: Path) -> None:
+def test_a_large_file_is_read_in_bounded_memory(agent: Resident, outside: Outside, work: Path) -> None:
     path = work / "huge"
     with path.open("wb") as file:
         file.write(b"first\n" * 5000)
-        file.truncate(2**30)  # sparse
-        file.seek(2**30 - 6)
+        file.truncate(2**28)  # sparse
+        file.seek(2**28 - 6)
         file.write(b"\nlast\n")
     assert agent.process is not None
     status = Path(f"/proc/{agent.process.pid}/status")
     seen = read(outside, "huge", offset=4000, limit=1000)
-    assert (seen["lines_read"], seen["file_size"], seen["total_lines"]) == (1000, 2**30, 5002)
+    assert (seen["lines_read"], seen["file_size"], seen["total_lines"]) == (1000, 2**28, 5002)
     peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-    assert int(peak.split()[1]) < 200_000
+    assert int(peak.split()[1]) < 120_000
     path.unlink()
 
 

@@ -25,13 +25,13 @@ def test_without_a_script_a_workspace_is_ready(fresh: Fresh) -> None:
 def test_a_script_runs_with_the_builds_environment_and_its_lines_are_told(fresh: Fresh) -> None:
     resident = fresh()
     resident.outside.welcome |= {
-        "startup_script": "#!/bin/sh\necho $WORD $CODER_WORKSPACE_NAME; echo err >&2; printf last",
+        "startup_script": "#!/bin/sh\necho $WORD $CODER_WORKSPACE_NAME; echo err >&2; printf 'last\\303'",
         "environment": {"WORD": "hello"},
     }
     resident.start()
     resident.outside.until(lambda: "ready" in states(resident))
     assert states(resident) == ["starting", "ready"]
-    assert lines(resident) == ["hello den", "err", "last"]
+    assert lines(resident) == ["hello den", "err", "last\ufffd"]
     first = resident.outside.of("log")[0]["lines"][0]
     assert (first["level"], first["source"]) == ("info", "startup_script")
 
@@ -62,10 +62,11 @@ def test_a_script_runs_once_though_the_agent_is_killed_and_again_for_the_next_bu
     resident.outside.until(lambda: states(resident)[-1] == "ready")
     assert (resident.directory / "begun").read_text() == "begun\ndone\n"
     assert lines(resident) == ["said"]
+    before = states(resident)
     resident.kill()
     resident.start()
-    resident.outside.until(lambda: states(resident)[-2:] == ["starting", "ready"])
-    time.sleep(0.1)
+    resident.outside.until(lambda: states(resident).count("ready") == 2)
+    assert states(resident) == [*before, "ready"]
     assert (resident.directory / "begun").read_text() == "begun\ndone\n"
     assert lines(resident) == ["said"]
     resident.kill()
@@ -82,3 +83,25 @@ def test_a_lost_connection_repeats_the_state_and_not_the_lines(fresh: Fresh) -> 
     resident.outside.drop()
     resident.outside.until(lambda: states(resident).count("ready") == 2)
     assert lines(resident) == ["once"]
+
+
+def test_lines_that_nobody_heard_are_told_when_somebody_listens(fresh: Fresh) -> None:
+    resident = fresh()
+    resident.outside.welcome["startup_script"] = "sleep 0.4; echo in the dark"
+    resident.start()
+    resident.outside.close()
+    time.sleep(0.6)
+    resident.outside.open()
+    resident.outside.until(lambda: "ready" in states(resident))
+    assert lines(resident) == ["in the dark"]
+
+
+def test_a_script_that_never_stops_talking_is_told_in_part(fresh: Fresh) -> None:
+    resident = fresh()
+    resident.outside.welcome["startup_script"] = "yes a line of some forty characters or more | head -c 3000000"
+    resident.start()
+    resident.outside.until(lambda: "ready" in states(resident))
+    told = lines(resident)
+    assert told[0].startswith("a line")
+    assert told[-1] == "[… the rest is left out …]"
+    assert 2**20 <= sum(len(line) + 1 for line in told) < 2**20 + 10_000

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from activities.provisioners import inhabitants
-from activities.provisioners.local import Local, access_url
+from activities.provisioners.local import Local
 from activities.provisioners.provisioner import Agent, Building, ProvisionFailed
 from models.settings import Settings
 
@@ -219,7 +219,23 @@ async def test_bubblewrap_is_used_where_it_works_and_missed_only_where_it_is_ask
 
 
 def test_agents_reach_the_api_where_it_says_it_is() -> None:
-    assert access_url(Settings(host="0.0.0.0", port=81)) == "http://127.0.0.1:81"
-    assert access_url(Settings(host="::1", port=81)) == "http://[::1]:81"
-    assert access_url(Settings(public_url="https://a.test/")) == "https://a.test"
-    assert access_url(Settings(public_url="https://a.test", access_url="http://b")) == "http://b"
+    assert Settings(host="0.0.0.0", port=81).agents_url == "http://127.0.0.1:81"
+    assert Settings(host="::1", port=81).agents_url == "http://[::1]:81"
+    assert Settings(public_url="https://a.test/").agents_url == "https://a.test"
+    assert Settings(public_url="https://a.test", access_url="http://b").agents_url == "http://b"
+
+
+async def test_an_agent_whose_api_has_moved_is_told_where_and_its_commands_go_on(local: Local, tmp_path: Path) -> None:
+    build = building()
+    await local.start(build, Said())
+    [first] = await lives(tmp_path, build)
+    root = tmp_path / "data" / "workspaces"
+    settings = Settings(workspaces_dir=str(root), workspace_isolation="none", access_url="http://elsewhere.test")
+    moved, said = Local(settings, lambda: (sys.executable, "-I", str(FAKE))), Said()
+    await moved.start(build, said)
+    await moved.start(build, said)
+    assert said == ["Agent main was started.", "Agent main is running."]
+    second = (await lives(tmp_path, build, 2))[1]
+    assert second["argv"][:2] == ["--url", "http://elsewhere.test"]
+    assert not alive(first["pid"])
+    assert alive(first["child"])

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from models.errors import Conflict, FenceLost, Invalid, NotFound
-from models.store import agents, builds, secrets, templates, workspaces
+from models.store import agents, build_logs, builds, secrets, templates, workspaces
 from models.store.database import Database, fetch
 from tests.places import CIPHER, build, ended, here, template, workspace
 from tests.seeds import World
@@ -181,10 +181,10 @@ async def test_what_is_said_in_a_build_is_read_in_its_order(database: Database, 
     async with database.begin() as session:
         made = await workspace(session, seed, await template(session, seed))
         lines = [("info", "image", f"line {number}\x00") for number in range(300)]
-        await builds.write_log(session, made.build_id, lines)
-        told = await builds.logs(session, made.build_id)
+        await build_logs.write(session, made.build_id, lines)
+        told = await build_logs.read(session, made.build_id)
         assert [row["output"] for row in told] == [f"line {number}\ufffd" for number in range(300)]
-        assert await builds.logs(session, made.build_id, after=told[-2]["id"]) == told[-1:]
+        assert await build_logs.read(session, made.build_id, after=told[-2]["id"]) == told[-1:]
         assert [row["id"] for row in told] == sorted(row["id"] for row in told)
 
 
