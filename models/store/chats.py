@@ -141,12 +141,6 @@ async def inherit(session: Session, row: Row) -> Row:
     return {**row, **found[0]} if found else row
 
 
-async def of_workspaces(session: Session, caller: Principal, workspace_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """The chat of each workspace that was used last, of those that the caller sees and that are not archived."""
-    rows = await fetch(session, _BY_WORKSPACE, {"workspaces": list(workspace_ids), **visible(caller)})
-    return {row["workspace_id"]: row["id"] for row in rows}
-
-
 async def children(
     session: Session, parents: Iterable[UUID], *, archived: bool | None
 ) -> Mapping[UUID, list[dict[str, Any]]]:
