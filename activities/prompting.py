@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from activities.catalog import ReadyModel
-from models.rules import attachments, instructions, prompt
+from models.rules import attachments, instructions, prompt, workspace_context
 from models.rules.instructions import PLAN, PLAN_INSTRUCTIONS
 from models.rules.profiles import Profile, profile_for
 from models.store import files, preferences
@@ -38,6 +38,7 @@ async def messages(
     said = instructions.for_turn(
         site,
         opened.own_prompt,
+        workspace=workspace_context.said(opened.chat),
         plan_mode=opened.chat["plan_mode"],
         child=opened.chat["parent_chat_id"] is not None,
     )

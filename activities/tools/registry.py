@@ -5,10 +5,13 @@ from typing import Any
 
 from activities.tools.current_time import current_time
 from activities.tools.fetch_url import fetch_url
+from activities.tools.read_skill import read_skill
+from activities.tools.read_skill_file import read_skill_file
 from activities.tools.tool import Tool
+from models.rules import workspace_context
 from models.settings import Settings
 
-TOOLS: tuple[Tool, ...] = (current_time, fetch_url)
+TOOLS: tuple[Tool, ...] = (current_time, fetch_url, read_skill, read_skill_file)
 
 
 class Toolbox:
@@ -33,6 +36,8 @@ class Toolbox:
 
 def active(tool: Tool, chat: Mapping[str, Any]) -> bool:
     """May the chat's model call the tool in this turn?"""
+    if tool.needs_skills and not workspace_context.skills(chat):
+        return False
     return tool.in_plan_mode or chat.get("plan_mode") != "plan"
 
 

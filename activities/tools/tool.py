@@ -78,7 +78,8 @@ class Tool:
     """A tool as the registry holds it; its name is its module's.
 
     `probe` finds out what became of a call whose worker died. An `exclusive` tool must be the only call of its step. A
-    `quick` one changes nothing and waits for nobody: it is run where its model was asked.
+    `quick` one changes nothing and waits for nobody: it is run where its model was asked. One that `needs_skills` is
+    offered where the chat's workspace has some.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Tool:
     in_plan_mode: bool = False
     timeout: timedelta = TIMEOUT
     quick: bool = False
+    needs_skills: bool = False
 
     def __post_init__(self) -> None:
         if (self.policy is Policy.PROBE) != (self.probe is not None):
@@ -116,12 +118,13 @@ def tool(
     in_plan_mode: bool = False,
     timeout: timedelta = TIMEOUT,
     quick: bool = False,
+    needs_skills: bool = False,
 ) -> Callable[[Run], Tool]:
     """Make a tool of the one public function of its module: `async def run(arguments: Arguments, context)`."""
 
     def made(run: Run) -> Tool:
         arguments = next(iter(get_type_hints(run).values()))
         name = run.__module__.rpartition(".")[2]
-        return Tool(name, arguments, run, policy, probe, exclusive, in_plan_mode, timeout, quick)
+        return Tool(name, arguments, run, policy, probe, exclusive, in_plan_mode, timeout, quick, needs_skills)
 
     return made

@@ -73,7 +73,7 @@ _BY_WORKSPACE: LiteralString = f"""
     SELECT DISTINCT ON (c.workspace_id) c.workspace_id, c.id {_FROM}
     WHERE c.workspace_id = ANY(%(workspaces)s::uuid[]) AND NOT c.archived AND {VISIBLE}
     ORDER BY c.workspace_id, c.updated_at DESC, c.id DESC
-"""  # noqa: S608 - fixed text
+"""
 
 _FILES = """
     SELECT f.id, f.owner_id, f.organization_id, f.name, f.mimetype, f.created_at
