@@ -29,6 +29,8 @@ class Place:
     agents: list[dict[str, Any]]
     bound_build: UUID | None
     bound_agent: UUID | None
+    owner_id: UUID | None
+    organization_id: UUID
 
     @property
     def external(self) -> bool:
@@ -39,7 +41,7 @@ class Place:
 _PLACE: LiteralString = f"""
 SELECT w.id AS workspace_id, w.name, w.deleted, b.id AS build_id, coalesce(b.transition, '') AS transition,
     coalesce(b.status, '') AS build_status, coalesce(b.error, '') AS build_error,
-    c.build_id AS bound_build, c.agent_id AS bound_agent,
+    c.build_id AS bound_build, c.agent_id AS bound_agent, w.owner_id, w.organization_id,
     coalesce((SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'parent_id', a.parent_id,
         'display_order', a.display_order, 'status', {STATUS}, 'lifecycle', a.lifecycle, 'external', a.external,
         'connection_timeout_seconds', a.connection_timeout_seconds) ORDER BY a.id)

@@ -285,6 +285,8 @@ RULES: dict[str, Rule] = {
     "GET {chats}/{chat}/prompts": reads(),
     "GET {chats}/{chat}/stream": reads(426),
     "WEBSOCKET {chats}/{chat}/stream": reads(101),
+    "GET {chats}/{chat}/stream/git": reads(400),  # the chat works nowhere
+    "WEBSOCKET {chats}/{chat}/stream/git": reads(400),
     "PATCH {chats}/{chat}": changes_what_it_reads(400),
     "POST {chats}/{chat}/interrupt": changes(200),
     "DELETE {chats}/{chat}/queue/{queued_message}": changes(400),
