@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from datetime import timedelta
 
 import httpx
 import orjson
 
 from activities.attempt import heartbeats
 from activities.performs import performs
+from activities.providers.http import wished_delay
 from activities.resources import Resources
 from activities.tools.egress import Pinned
 from activities.tools.endings import ToolFailed
@@ -67,7 +69,7 @@ class Delivering:
         attempts = row["attempts"] + 1
         last = row["event"] == rules.TEST
         try:
-            status, text = await self._send(row)
+            status, text, wish = await self._send(row)
         except SecretUnreadable as unreadable:
             return Attempt(False, error=unreadable.message, wait=None if last else rules.wait_after(attempts))
         except (ToolFailed, httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
@@ -75,11 +77,11 @@ class Delivering:
             return Attempt(False, error=error[:MOST_KEPT], wait=None if last else rules.wait_after(attempts))
         if 200 <= status < 300:
             return Attempt(True, status, response=text)
-        wait = None if last or status == GONE else rules.wait_after(attempts)
+        wait = None if last or status == GONE else rules.wait_after(attempts, wish)
         return Attempt(False, status, f"It answered {status}.", text, wait)
 
-    async def _send(self, row: Row) -> tuple[int, str]:
-        """The status of the answer and the beginning of its text; nothing is followed."""
+    async def _send(self, row: Row) -> tuple[int, str, timedelta | None]:
+        """The status of the answer, the beginning of its text, and when to come again; nothing is followed."""
         body = orjson.dumps(rules.message(row))
         secrets = [self._cipher.decrypt(each) for each in (row["secret"], row["previous_secret"]) if each]
         name, now = rules.message_id(row["endpoint_id"], row["id"]), int(time.time())
@@ -103,7 +105,8 @@ class Delivering:
                     read += piece
                     if len(read) >= MOST_READ:
                         break
-                return response.status_code, bytes(read[:MOST_READ]).decode("utf-8", "replace")[:MOST_KEPT]
+                text = bytes(read[:MOST_READ]).decode("utf-8", "replace")[:MOST_KEPT]
+                return response.status_code, text, wished_delay(response.headers)
         except TimeoutError:
             raise httpx.ReadTimeout(f"It did not answer within {self._patience:g} seconds.") from None
 

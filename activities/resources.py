@@ -21,6 +21,7 @@ from activities.tracing import Tracing
 from activities.workshop import Workshop
 from models.failpoints import Failpoints
 from models.settings import Settings
+from models.store.courier import Courier
 from models.store.database import Database
 from models.store.secrets import Cipher
 from workflows.client import Temporal
@@ -47,6 +48,7 @@ class Resources:
     aside: Aside
     ahead: HeadStarts
     workshop: Workshop
+    courier: Courier
 
 
 @asynccontextmanager
@@ -61,6 +63,9 @@ async def open_resources(
         cipher = Cipher(settings.secret_keys.get_secret_value())
         database = Database(settings.database_url, settings.database_pool_size)
         stack.push_async_callback(database.close)
+        courier = Courier(database, temporal.deliver)
+        stack.push_async_callback(courier.close)
+        database.bell = courier.ring
         catalog = Catalog(database, cipher, own_keys=settings.allow_byok)
         meters, tracing = Meters(), Tracing(settings)
         stack.callback(tracing.close)
@@ -100,6 +105,7 @@ async def open_resources(
             aside=aside,
             ahead=ahead,
             workshop=Workshop(database, mailbox),
+            courier=courier,
         )
 
 

@@ -12,7 +12,7 @@ from activities.performs import performs
 from activities.resources import Resources
 from models.errors import NotFound, Unavailable
 from models.rules.states import Status
-from models.steps import DeliveryRequest, SweepReply
+from models.steps import SweepReply
 from models.store import idempotency, ledger, moves, standing, stream, webhooks, words
 from workflows import effects
 
@@ -29,7 +29,6 @@ TOGETHER_EXPIRED = 4  # of the database's connections
 LOG_LIFE = timedelta(minutes=10)
 LEDGER_LIFE = timedelta(days=1)
 DELIVERIES_LIVE = timedelta(days=30)
-MOST_DELIVERIES = 500  # begun in one sweep
 
 
 class Sweeping:
@@ -59,24 +58,12 @@ class Sweeping:
         self._resources.meters.swept.labels("stalled").inc(len(stalled))
         nudged = await self._nudge([*lost, *stalled])
         expired = await self._expire(overdue)
-        await self.begin_deliveries()
+        await self._resources.courier.begin_due()
         if lost:
             log.info("sweep (%s): %d of %d runnable chats were driven by nobody", reason, len(lost), runnable)
         purged = await self._purge()
         await self._read_messages()
         return SweepReply(looked_at=runnable, nudged=nudged, purged=purged, expired=expired)
-
-    async def begin_deliveries(self) -> int:
-        """Send events for webhooks on their way; how many were begun. What Temporal does not take is due again."""
-        async with self._resources.database.begin() as session:
-            due = await webhooks.claim_due(session, MOST_DELIVERIES)
-        limit = asyncio.Semaphore(TOGETHER)
-
-        async def begin(request: DeliveryRequest) -> bool:
-            async with limit:
-                return await self._resources.temporal.deliver(request)
-
-        return sum(await asyncio.gather(*map(begin, due)))
 
     async def _nudge(self, lost: list[standing.Standing]) -> int:
         limit = asyncio.Semaphore(TOGETHER)

@@ -29,11 +29,24 @@ def may_read(caller: Principal, row: Row) -> bool:
 
 
 def reads_members(caller: Principal, organization_id: UUID) -> bool:
-    """May the caller see who is in the organization?"""
+    """May the caller see who is in the organization, and as what?"""
     if caller.may_administer_users() or caller.may_read_deployment():
         return True
     auditor = caller.has_scope(Scope.ALL) and caller.has_org_role(organization_id, OrgRole.AUDITOR)
     return auditor or caller.may_administer_organization(organization_id)
+
+
+def finds_members(caller: Principal, organization_id: UUID) -> bool:
+    """May the caller see who and which groups there are? Also who has chats to share, by name and no more."""
+    return reads_members(caller, organization_id) or caller.may_share_in(organization_id)
+
+
+def audited(caller: Principal) -> list[UUID] | None:
+    """The organizations whose entries of the audit log the caller may read; None is all of the log."""
+    if caller.may_read_deployment():
+        return None
+    roles = (OrgRole.ADMIN, OrgRole.AUDITOR) if caller.has_scope(Scope.ALL) else ()
+    return [each for each in caller.organizations if any(caller.has_org_role(each, role) for role in roles)]
 
 
 def may_see_organization(caller: Principal, organization_id: UUID) -> bool:

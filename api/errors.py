@@ -122,13 +122,28 @@ def _validations(errors: Sequence[Any]) -> list[Validation]:
     found = []
     for error in errors:
         location = error["loc"][1:]
-        detail = error["msg"]
-        if error["type"] == "missing":
+        detail, kind = error["msg"], error["type"]
+        if kind == "missing":
             detail = 'Validation failed for tag "required" with value: ""'
         elif error["loc"][0] == "query":
-            detail = f'Query param "{_field(location)}" is not valid: {detail}'
+            detail = f'Query param "{_field(location)}" {_wanted(kind, detail)}'
+        elif kind in _TAGS:
+            detail = f'Validation failed for tag "{_TAGS[kind]}" with value: "{str(error["input"])[:LONGEST_VALUE]}"'
         found.append(Validation(_field(location), detail))
     return found
+
+
+LONGEST_VALUE = 100  # characters of a wrong value that are told
+_TAGS = {"greater_than_equal": "min", "less_than_equal": "max"}
+
+
+def _wanted(kind: str, detail: str) -> str:
+    """What a query parameter must be, in the reference's words where it has some."""
+    if kind.startswith("uuid"):
+        return "must be a valid uuid"
+    if kind.startswith("int_") or kind in _TAGS:
+        return f"must be a valid integer ({detail})"
+    return f"is not valid: {detail}"
 
 
 def respond_to_invalid(errors: Sequence[Any], body: object = None) -> Response:

@@ -21,6 +21,7 @@ from api.principals import Principals
 from api.ratelimit import RateLimit
 from models.failpoints import Failpoints
 from models.settings import Settings
+from models.store.courier import Courier
 from models.store.database import Database
 from models.store.secrets import Cipher
 from workflows.client import Temporal
@@ -122,6 +123,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         temporal = await Temporal.connect(settings)
         stack.push_async_callback(temporal.close)
+        courier = Courier(database, temporal.deliver)
+        stack.push_async_callback(courier.close)
+        database.bell = courier.ring
         live = Hub(database, settings, guests)
         await live.start()
         stack.push_async_callback(live.close)

@@ -83,6 +83,12 @@ class Principal:
         """Say who else may read a chat: its owner, or who governs its organization."""
         return self.has_scope(Scope.CHAT_SHARE) and self._governs(owner_id, organization_id)
 
+    def may_share_in(self, organization_id: UUID) -> bool:
+        """Have chats there that could be shared; who may, may know with whom."""
+        return (
+            self.has_scope(Scope.CHAT_SHARE) and self.shares_in(organization_id) and self._uses_agents(organization_id)
+        )
+
     def shares_in(self, organization_id: UUID) -> bool:
         """May the caller read what is shared with them there? Who leaves an organization leaves its shared chats."""
         return self.shares and self.is_member(organization_id)

@@ -7,6 +7,7 @@ It streams words that say they are a demo and reflect the last user message. Wha
     fail 429              fail with that HTTP status; `fail 500 once` answers at the second attempt in this process
     long 200              answer with that many words
     slow 5                so many words a second
+    tour                  make a workspace, work in it, and stop it (tour.py)
 
 The model `demo` speaks 50 words a second, `demo-fast` without pause. The same message gives the same words.
 """
@@ -19,6 +20,7 @@ from itertools import cycle, islice
 from typing import Any
 
 from activities.providers.provider import Chunk, Finished, ModelRequest, ReasoningDelta, TextDelta, ToolCallDelta, Usage
+from activities.providers.tour import begin_or_go_on
 from models.errors import FailureFacts, ProviderFailed
 from models.rules import summaries, titles
 
@@ -34,6 +36,7 @@ CALL = re.compile(r"\bcall\s+([A-Za-z0-9_-]+)\s*(\{)?", re.IGNORECASE)
 FAIL = re.compile(r"\bfail\s+(\d{3})(\s+once)?\b", re.IGNORECASE)
 LONG = re.compile(r"\blong\s+(\d+)\b", re.IGNORECASE)
 SLOW = re.compile(r"\bslow\s+(\d+(?:\.\d+)?)\b", re.IGNORECASE)
+TOUR = re.compile(r"\btour\b", re.IGNORECASE)
 THINK = re.compile(r"\bthink\b", re.IGNORECASE)
 
 
@@ -58,8 +61,11 @@ class DemoProvider:
         if (slow := SLOW.search(asked)) and float(slow[1]) > 0:
             pause = 1 / float(slow[1])
         results = _results_of_this_step(request.messages)
-        may_call = not results and request.tool_choice != "none"
-        calls = _calls(asked, {str(tool["function"]["name"]) for tool in request.tools}) if may_call else []
+        offered = {str(tool["function"]["name"]) for tool in request.tools} if request.tool_choice != "none" else set()
+        calls = _calls(asked, offered) if not results else []
+        guided = begin_or_go_on(request.messages, offered) if TOUR.search(asked) else None
+        if guided is not None:
+            calls = guided.calls
         thoughts = (
             ["The ", "user ", "asks ", "for ", "thought, ", "so ", "I ", "show ", "some. "]
             if THINK.search(asked)
@@ -69,7 +75,8 @@ class DemoProvider:
         for word in thoughts:
             yield ReasoningDelta(word)
             await asyncio.sleep(pause)
-        for word in _words(asked, results, bool(calls)):
+        answer = _words(asked, results, bool(calls)) if guided is None else _spaced(f"[demo] {guided.words}")
+        for word in answer:
             spoken += 1
             yield TextDelta(word)
             await asyncio.sleep(pause)
@@ -140,6 +147,10 @@ def _calls(asked: str, offered: set[str]) -> list[tuple[str, str]]:
                 arguments = {}
         calls.append((match[1], json.dumps(arguments)))
     return calls
+
+
+def _spaced(text: str) -> Iterator[str]:
+    return (f"{word} " for word in text.split())
 
 
 def _words(asked: str, results: list[str], calls: bool) -> Iterator[str]:

@@ -83,7 +83,8 @@ class Sidebars:
             return
         chat, calls = found
         more = {} if diff is None else {"diff_status": diffs.view(notice.chat_id, diff)}
-        shown = orjson.Fragment(orjson.dumps(chats.view(chat, **more)))
+        somebody = next(iter(watchers.values()))  # whether anything is shared is the same for all
+        shown = orjson.Fragment(orjson.dumps(chats.as_seen(somebody, chats.view(chat, **more))))
         for kind in notice.watch:
             body: dict[str, object] = {"kind": kind, "chat": shown}
             if kind == "action_required":

@@ -3,6 +3,7 @@
 from api.requests import Router
 from api.routes import (
     agent_door,
+    audit,
     chats,
     compact,
     cost,
@@ -42,6 +43,7 @@ from api.routes import (
     user_keys,
     users,
     webhooks,
+    workspace_streams,
 )
 
 EXPERIMENTAL = "/api/experimental"
@@ -63,6 +65,7 @@ _CHAT_ROUTERS: tuple[Router, ...] = (
     features.router,
     stream.router,
     stream_git.router,
+    workspace_streams.router,
     files.router,
     chats.router,
     patch_chat.router,
@@ -94,5 +97,6 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/workspaceagents", agent_door.router),
     ("/api/v2/ai/providers", providers.router),
     ("/api/v2/notifications", notifications.router),
+    ("/api/v2/audit", audit.router),
     *((prefix, router) for prefix in CHATS for router in _CHAT_ROUTERS),
 )

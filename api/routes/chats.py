@@ -7,6 +7,7 @@ from uuid import UUID
 from starlette.responses import Response
 
 from api.answers import answer
+from api.author import By
 from api.bodies import REQUIRED, Unread, body
 from api.caller import Caller
 from api.content import accept
@@ -21,7 +22,7 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable,
 from models.parts import Part, can_rest, to_rest
 from models.principal import Principal
 from models.rules import instructions, labels, titles
-from models.store import bindings, catalog, chats, files, limits, moves
+from models.store import audit, bindings, catalog, chats, files, limits, moves
 from models.store.session import Session
 
 router = Router(tags=["chats"])
@@ -40,7 +41,11 @@ CLIENT_TYPES = ("api", "ui")
     summary="Create a chat",
 )
 async def create_chat(
-    body: Annotated[Unread[CreateChat], body(CreateChat)], caller: Caller, once: OnlyOnce, resources: Opened
+    body: Annotated[Unread[CreateChat], body(CreateChat)],
+    caller: Caller,
+    by: By,
+    once: OnlyOnce,
+    resources: Opened,
 ) -> Response:
     """Begins a chat with its first message; the chat is `pending` at once and runs by itself."""
     asked = body.read()
@@ -92,6 +97,7 @@ async def create_chat(
             dynamic_tools=tools,
             workspace_id=workspace_id,
         )
+        audit.chat_created(session, moved.chat, by)
         chat = chats.view(moved.chat) | await _linked(session, moved.chat["id"], content)
         response = await once.keep(session, answer(chat, 201))
     nudge(resources, moved, "woken")

@@ -38,6 +38,7 @@ async def compact_chat(chat: UUID, caller: Caller, once: OnlyOnce, resources: Op
         locked = await moves.lock(session, chat)
         require_owner(caller, locked, "compact a chat", "Cannot compact an archived chat.")
         moved = await moves.request_compaction(session, locked)
-        response = await once.keep(session, answer(chats.view(moved.chat)))
+        shown = chats.as_seen(caller, chats.view(await chats.inherit(session, moved.chat)))
+        response = await once.keep(session, answer(shown))
     nudge(resources, moved, "woken")
     return response

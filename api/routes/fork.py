@@ -6,6 +6,7 @@ from uuid import UUID
 from starlette.responses import Response
 
 from api.answers import answer
+from api.author import By
 from api.bodies import REQUIRED, Unread, body
 from api.caller import Caller
 from api.content import accept
@@ -20,7 +21,7 @@ from api.schemas.fork import ForkChat
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, UsageLimited
 from models.parts import from_rest
 from models.rules import labels
-from models.store import chats, files, limits, metadata, moves
+from models.store import audit, chats, files, limits, metadata, moves
 
 router = Router(tags=["chats"])
 
@@ -37,6 +38,7 @@ async def fork_chat(
     chat: UUID,
     body: Annotated[Unread[ForkChat], body(ForkChat)],
     caller: Caller,
+    by: By,
     once: OnlyOnce,
     resources: Opened,
 ) -> Response:
@@ -71,6 +73,7 @@ async def fork_chat(
             content=content,
         )
         moved = await moves.fork(session, taken, beginning)
+        audit.chat_created(session, moved.chat, by)
         warnings = await files.link(session, moved.chat["id"], content)
         used = await chats.files(session, moved.chat["id"])
         more = ({"files": used} if used else {}) | ({"warnings": warnings} if warnings else {})

@@ -1,5 +1,6 @@
-"""Groups of an organization's members: for its admins to make, for its admins and auditors to see."""
+"""Groups of an organization's members: for its admins to make, for its admins and auditors to see, for all to name."""
 
+from typing import Any
 from uuid import UUID
 
 from fastapi import Response
@@ -11,7 +12,7 @@ from api.errors import raises
 from api.idempotency import OnlyOnce
 from api.requests import Router
 from api.resources import Opened
-from api.schemas.groups import CreateGroup, GroupView, UpdateGroup, view
+from api.schemas.groups import CreateGroup, GroupView, UpdateGroup, counted, view
 from api.schemas.people import Message
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
@@ -29,13 +30,14 @@ router = Router(tags=["groups"])
     summary="List an organization's groups",
 )
 async def list_groups(organization: str, caller: Caller, resources: Opened) -> Response:
-    """By name, with their members; Everyone is one of them."""
+    """By name, with their members; Everyone is one of them. Who has chats to share there sees how many, not whom."""
     async with resources.database.read() as session:
         row = _seen(caller, await organizations.get(session, organization))
-        if not accounts.reads_members(caller, row["id"]):
+        if not accounts.finds_members(caller, row["id"]):
             raise Forbidden
-        found = await groups.of_organization(session, row["id"])
-    return answer([view(each) for each in found])
+        if not accounts.reads_members(caller, row["id"]):
+            return answer([counted(each) for each in await groups.counted(session, row["id"])])
+        return answer([view(each) for each in await groups.of_organization(session, row["id"])])
 
 
 @in_organization.post(
@@ -67,9 +69,9 @@ async def create_group(
 
 @router.get("/{group}", response_model=GroupView, responses=raises(NotFound), summary="Get a group")
 async def get_group(group: UUID, caller: Caller, resources: Opened) -> Response:
-    """With its members."""
+    """With its members; who has chats to share there sees how many, not whom."""
     async with resources.database.read() as session:
-        return answer(view(_visible(caller, await groups.get(session, group))))
+        return answer(_shown(caller, _visible(caller, await groups.get(session, group))))
 
 
 @router.patch(
@@ -122,9 +124,13 @@ def _seen(caller: Principal, row: Row) -> Row:
 
 
 def _visible(caller: Principal, row: Row) -> Row:
-    if not accounts.reads_members(caller, row["organization_id"]):
+    if not accounts.finds_members(caller, row["organization_id"]):
         raise NotFound
     return row
+
+
+def _shown(caller: Principal, row: Row) -> dict[str, Any]:
+    return (view if accounts.reads_members(caller, row["organization_id"]) else counted)(row)
 
 
 def _administered(caller: Principal, row: Row) -> Row:

@@ -65,7 +65,8 @@ async def list_chats(
     wanted = labels.wanted(label or ())
     page = pages.chats(limit, offset, after_id)
     async with resources.database.read() as session:
-        return answer(await listing.list_for(session, caller, page, asked, labels=wanted))
+        found = await listing.list_for(session, caller, page, asked, labels=wanted)
+    return answer([chats.as_seen(caller, chat) for chat in found])
 
 
 @router.get(

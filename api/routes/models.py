@@ -42,12 +42,16 @@ async def list_models(caller: Caller, resources: Opened) -> Response:
     """Enabled models of enabled providers, one entry for each type of provider. One's own keys count."""
     async with resources.database.read() as session:
         sources = [row for row in await providers.listed(session) if row["enabled"]]
-        own = await user_keys.providers_with(session, caller.user_id) if resources.settings.allow_byok else set()
+        byok = resources.settings.allow_byok
+        own = await user_keys.providers_with(session, caller.user_id) if byok else set()
         configs = await catalog.models(session, usable_only=True)
     offers = {kind: list(rows) for kind, rows in groupby(sorted(configs, key=_type), key=_type)}
     have_keys = {row["type"] for row in sources if row["api_keys"] or row["id"] in own or row["type"] in KEYLESS}
     kinds = {row["type"] for row in sources}
-    entries = [_entry(kind, kind in have_keys, offers.get(kind, [])) for kind in LISTED if kind in kinds]
+    # Who may bring a key can help themselves; anybody else has to ask an administrator.
+    reason = "user_api_key_required" if byok else "missing_api_key"
+    lacking = dict.fromkeys(kinds - have_keys, reason)
+    entries = [_entry(kind, lacking.get(kind), offers.get(kind, [])) for kind in LISTED if kind in kinds]
     return answer({"providers": entries})
 
 
@@ -55,11 +59,11 @@ def _type(row: Row) -> str:
     return str(row["provider"])
 
 
-def _entry(kind: str, available: bool, rows: list[Row]) -> dict[str, Any]:
+def _entry(kind: str, lacks: str | None, rows: list[Row]) -> dict[str, Any]:
     once = {row["model"].lower(): row for row in reversed(rows)}
-    entry: dict[str, Any] = {"provider": kind, "available": available}
-    if not available:
-        entry["unavailable_reason"] = "missing_api_key"
+    entry: dict[str, Any] = {"provider": kind, "available": lacks is None}
+    if lacks is not None:
+        entry["unavailable_reason"] = lacks
     entry["models"] = [
         {
             "id": f"{kind}:{row['model']}",

@@ -72,13 +72,17 @@ async def get_organization(organization: str, caller: Caller, resources: Opened)
     summary="List members",
 )
 async def list_members(organization: str, caller: Caller, resources: Opened) -> Response:
-    """For the organization's admins and auditors, and those of the deployment."""
+    """For the organization's admins and auditors, and those of the deployment.
+
+    Who has chats to share there is told names and pictures; `email` and the roles are empty.
+    """
     async with resources.database.read() as session:
         row = _visible(caller, await organizations.get(session, organization))
-        if not accounts.reads_members(caller, row["id"]):
+        if not accounts.finds_members(caller, row["id"]):
             raise Forbidden
         found = await organizations.members(session, row["id"])
-    return answer([views.member(each) for each in found])
+    shown = views.member if accounts.reads_members(caller, row["id"]) else views.acquaintance
+    return answer([shown(each) for each in found])
 
 
 @router.get(

@@ -7,6 +7,7 @@ from fastapi import Query
 from starlette.responses import Response
 
 from api.answers import answer, nothing
+from api.author import By
 from api.bodies import REQUIRED, Unread, body
 from api.caller import Caller
 from api.errors import raises
@@ -20,7 +21,7 @@ from api.schemas.parts import NO_ID
 from api.schemas.patch_chat import Prompts, UpdateChat
 from models.errors import Conflict, Invalid, NotFound, Unprocessable
 from models.principal import Principal
-from models.store import bindings, chats, metadata, moves, pins, prompts
+from models.store import audit, bindings, chats, metadata, moves, pins, prompts
 from models.store.moves import Locked, Moved
 from models.store.session import Session
 
@@ -38,6 +39,7 @@ async def patch_chat(
     chat: UUID,
     body: Annotated[Unread[UpdateChat], body(UpdateChat)],
     caller: Caller,
+    by: By,
     once: OnlyOnce,
     resources: Opened,
 ) -> Response:
@@ -56,6 +58,7 @@ async def patch_chat(
         if asked.archived is not None:
             await moves.hold_family(session, chat)
         locked = await moves.lock(session, chat)
+        audit.chat_changed(session, dict(locked.chat), by)
         if asked.title is not None:
             await metadata.rename(session, locked, asked.title)
         if asked.labels is not None:

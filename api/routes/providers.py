@@ -7,6 +7,7 @@ from fastapi import Response
 
 from api import provider_forms as forms
 from api.answers import answer, nothing
+from api.author import By
 from api.caller import DeploymentReader, DeploymentWriter
 from api.errors import raises
 from api.idempotency import OnlyOnce
@@ -45,7 +46,7 @@ async def list_providers(caller: DeploymentReader, resources: Opened) -> Respons
     summary="Create an AI provider",
 )
 async def create_provider(
-    body: CreateProvider, caller: DeploymentWriter, once: OnlyOnce, resources: Opened
+    body: CreateProvider, caller: DeploymentWriter, by: By, once: OnlyOnce, resources: Opened
 ) -> Response:
     """Its keys are encrypted at rest and never shown again."""
     kind = forms.provider_type(body.type)
@@ -75,6 +76,7 @@ async def create_provider(
             api_keys=[key.strip() for key in body.api_keys],
             settings=forms.settings_to_store(body.settings, {}, kind),
         )
+        providers.told(session, None, row, by)
         return await once.keep(session, answer(_view(row, resources.cipher), 201))
 
 
@@ -95,7 +97,7 @@ async def get_provider(id_or_name: str, caller: DeploymentReader, resources: Ope
     summary="Change an AI provider",
 )
 async def update_provider(
-    id_or_name: str, body: UpdateProvider, caller: DeploymentWriter, once: OnlyOnce, resources: Opened
+    id_or_name: str, body: UpdateProvider, caller: DeploymentWriter, by: By, once: OnlyOnce, resources: Opened
 ) -> Response:
     """What is absent stays. `api_keys` replaces the list: `{id}` keeps a key, `{api_key}` adds one, `[]` clears."""
     if not body.model_fields_set:
@@ -128,7 +130,8 @@ async def update_provider(
         if body.api_keys is not None:
             known = frozenset(str(key["id"]) for key in row["api_keys"])
             await providers.replace_keys(session, cipher, row["id"], forms.keys_to_store(body.api_keys, known))
-        row = await providers.get(session, row["id"])
+        before, row = row, await providers.get(session, row["id"])
+        providers.told(session, before, row, by)
         return await once.keep(session, answer(_view(row, cipher)))
 
 
@@ -139,9 +142,10 @@ async def update_provider(
     responses=raises(Forbidden, NotFound),
     summary="Delete an AI provider",
 )
-async def delete_provider(id_or_name: str, caller: DeploymentWriter, resources: Opened) -> Response:
+async def delete_provider(id_or_name: str, caller: DeploymentWriter, by: By, resources: Opened) -> Response:
     """Its models go with it, its keys are forgotten, and the default moves on."""
     async with resources.database.begin() as session:
         row = await providers.get(session, id_or_name, lock=True)
         await providers.delete(session, row["id"])
+        providers.told(session, row, None, by)
     return nothing()

@@ -6,6 +6,7 @@ from uuid import UUID
 from starlette.responses import Response
 
 from api.answers import answer, nothing
+from api.author import By
 from api.bodies import REQUIRED, Unread, body
 from api.caller import Caller
 from api.errors import raises
@@ -46,6 +47,7 @@ async def patch_chat_acl(
     chat: UUID,
     body: Annotated[Unread[UpdateChatACL], body(UpdateChatACL)],
     caller: Caller,
+    by: By,
     once: OnlyOnce,
     resources: Opened,
 ) -> Response:
@@ -62,7 +64,7 @@ async def patch_chat_acl(
         if sharing.names(asked.user_roles, caller.user_id):
             raise Invalid("Cannot change your own chat sharing role.")
         locked = await moves.lock(session, chat)
-        await sharing.change(session, caller, locked, asked.user_roles, asked.group_roles)
+        await sharing.change(session, locked, asked.user_roles, asked.group_roles, by)
         return await once.keep(session, nothing())
 
 

@@ -39,7 +39,7 @@ async def regenerate_title(chat: UUID, caller: Caller, once: OnlyOnce, resources
             raise Conflict(IN_PROGRESS)
     async with resources.database.begin() as session:
         row = await chats.load(session, caller, chat)
-        return await once.keep(session, answer(chats.view(row)))
+        return await once.keep(session, answer(chats.as_seen(caller, chats.view(row))))
 
 
 @router.post(

@@ -16,6 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from api import carried
 from api.answers import answer, encode
+from api.author import By
 from api.caller import Caller
 from api.carried import Carried, NewFile
 from api.errors import raises
@@ -31,7 +32,8 @@ from models.parts import Part, from_rest, text, wire
 from models.principal import Principal
 from models.rules import instructions, labels, markdown, portable, titles
 from models.rules.moments import rfc3339
-from models.store import catalog, chats, files, messages, metadata, moves
+from models.store import audit, catalog, chats, files, messages, metadata, moves
+from models.store.audit import Author
 from models.store.database import Row
 from models.store.session import Session
 
@@ -113,7 +115,7 @@ async def export_chat(
     openapi_extra=_IMPORT,
     summary="Import a chat",
 )
-async def import_chat(request: Request, caller: Caller, resources: Opened, key: Key = None) -> Response:
+async def import_chat(request: Request, caller: Caller, by: By, resources: Opened, key: Key = None) -> Response:
     """A new chat of the caller's, at rest, from an exported document.
 
     Owners, ids and costs in it count for nothing; a model that is not here becomes the default. A file comes with its
@@ -135,12 +137,12 @@ async def import_chat(request: Request, caller: Caller, resources: Opened, key: 
         if earlier is not None:
             return earlier
         own_keys = resources.settings.allow_byok
-        shown = await _plant(session, caller, asked.organization_id, given, own_keys=own_keys)
+        shown = await _plant(session, caller, asked.organization_id, given, by, own_keys=own_keys)
         return await claimed.keep(session, answer(shown, 201))
 
 
 async def _plant(
-    session: Session, caller: Principal, organization_id: UUID, given: Carried, *, own_keys: bool
+    session: Session, caller: Principal, organization_id: UUID, given: Carried, by: Author, *, own_keys: bool
 ) -> dict[str, Any]:
     """Make the chat, and what its answer says."""
     default, site = await catalog.for_new_chat(
@@ -167,6 +169,7 @@ async def _plant(
         plan_mode=given.chat.plan_mode or None,
     )
     moved = await moves.carry(session, beginning, instructions.stored(site), given.messages)
+    audit.chat_created(session, moved.chat, by)
     content = [part for message in given.messages for part in message["content"]]
     warnings = missing + await files.link(session, moved.chat["id"], content)
     used = await chats.files(session, moved.chat["id"])

@@ -50,7 +50,8 @@ async def interrupt_chat(chat: UUID, caller: Caller, once: OnlyOnce, resources: 
         locked = await moves.lock(session, chat)
         chats.require_update(caller, locked.chat)
         moved = await moves.interrupt(session, locked)
-        response = await once.keep(session, answer(chats.view(moved.chat)))
+        shown = chats.as_seen(caller, chats.view(await chats.inherit(session, moved.chat)))
+        response = await once.keep(session, answer(shown))
     nudge(resources, moved, "queue_changed")  # for a chat that is not interrupting: only its queue's head is news
     return response
 

@@ -84,7 +84,10 @@ def _declare(router: Router, path: str, name: str, of: Callable[..., Awaitable[H
         once: OnlyOnce,
         resources: Opened,
     ) -> Response:
-        """The secret that its messages are signed with is in this answer and in no other."""
+        """The secret that its messages are signed with is in this answer and in no other.
+
+        It is told of what begins after this answer; of what was going on it may be told or not.
+        """
         rules.check(body.url, body.events, body.description)
         secret = rules.new_secret(secrets.token_bytes(rules.SECRET_BYTES))
         async with resources.database.begin() as session:

@@ -146,7 +146,11 @@ class CatalogProvider(BaseModel):
 
     provider: str
     available: bool
-    unavailable_reason: str | None = Field(default=None, examples=["missing_api_key"])
+    unavailable_reason: str | None = Field(
+        default=None,
+        description="`user_api_key_required`: the caller can bring one; `missing_api_key`: only administrators can.",
+        examples=["user_api_key_required"],
+    )
     models: list[CatalogModel]
 
 

@@ -43,7 +43,7 @@ class GroupView(BaseModel):
     organization_id: UUID
     organization_name: str
     organization_display_name: str
-    members: list[GroupMemberView]
+    members: list[GroupMemberView] = Field(description="Empty for those who may only share with the group.")
     total_member_count: int
     avatar_url: str
     quota_allowance: int = Field(description="always 0: there are no workspace quotas")
@@ -64,6 +64,12 @@ class UpdateGroup(Body):
     avatar_url: Line | None = None
     add_users: list[UUID] = Field(default_factory=list, max_length=1000)
     remove_users: list[UUID] = Field(default_factory=list, max_length=1000)
+
+
+def counted(row: Row) -> dict[str, Any]:
+    """GroupView that does not tell who the members are, of a row of `groups.counted` or `groups.get`."""
+    count = row["total_member_count"] if "total_member_count" in row else len(row["members"])
+    return {**row, "members": [], "total_member_count": count, "quota_allowance": 0}
 
 
 def view(row: Row) -> dict[str, Any]:

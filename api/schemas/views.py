@@ -40,6 +40,11 @@ def token(row: Row) -> dict[str, Any]:
     }
 
 
+def acquaintance(row: Row) -> dict[str, Any]:
+    """MemberView for those who only need to know whom they could share a chat with."""
+    return {**row, "email": "", "roles": [], "global_roles": []}
+
+
 def member(row: Row) -> dict[str, Any]:
     """MemberView of a row of `organizations.member`."""
     names = {str(role): name for role, name in ORG_ROLE_NAMES.items()}

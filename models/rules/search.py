@@ -49,7 +49,7 @@ class Filter:
 
 def parse(query: str) -> Filter:
     """The filter that `query` spells out; raises Invalid with what is wrong, each mistake under its key."""
-    given = _terms(query)
+    given = terms(query)
     wrong: list[Validation] = []
     found: dict[str, Any] = {}
     for key, values in given.items():
@@ -82,7 +82,7 @@ class _Wrong(ValueError):
     """What a value should have been."""
 
 
-def _terms(query: str) -> dict[str, list[str]]:
+def terms(query: str) -> dict[str, list[str]]:
     """The values of each key, in the order in which the keys first come."""
     terms: dict[str, list[str]] = {}
     bare = []

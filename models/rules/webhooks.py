@@ -33,6 +33,8 @@ _ENDS = {
 }
 # After the first attempt: a day in all.
 SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (5, 5 * 60, 30 * 60, 2 * 3600, 5 * 3600, 8 * 3600, 8 * 3600))
+LONGEST_WISH = SCHEDULE[-1]
+"""An endpoint may ask to be left alone for so long."""
 PATIENCE = timedelta(days=5)
 """An endpoint that takes nothing for so long is disabled."""
 OVERLAP = timedelta(days=1)
@@ -50,9 +52,11 @@ def told(watch: Iterable[str], move: Move | None = None) -> list[str]:
     return [*(f"chat.{kind}" for kind in watch), *([ended] if ended else ())]
 
 
-def wait_after(attempts: int) -> timedelta | None:
-    """How long to wait after so many attempts have failed; None: it is given up."""
-    return SCHEDULE[attempts - 1] if attempts <= len(SCHEDULE) else None
+def wait_after(attempts: int, wish: timedelta | None = None) -> timedelta | None:
+    """How long to wait after so many attempts have failed, or what the endpoint asks for; None: it is given up."""
+    if attempts > len(SCHEDULE):
+        return None
+    return max(SCHEDULE[attempts - 1], min(wish or timedelta(), LONGEST_WISH))
 
 
 def message_id(endpoint_id: UUID, delivery_id: int) -> str:

@@ -138,6 +138,15 @@ async def of_workspaces(session: Session, caller: Principal, workspace_ids: Sequ
     return {row["workspace_id"]: row["id"] for row in rows}
 
 
+async def inherit(session: Session, row: Row) -> Row:
+    """A chat's own row with the ACL that counts: a child has its root's."""
+    root = row["root_chat_id"] or row["parent_chat_id"]
+    if root is None:
+        return row
+    found = await fetch(session, "SELECT user_acl, group_acl FROM chats WHERE id = %(id)s", {"id": root})
+    return {**row, **found[0]} if found else row
+
+
 async def children(
     session: Session, parents: Iterable[UUID], *, archived: bool | None
 ) -> Mapping[UUID, list[dict[str, Any]]]:
@@ -166,7 +175,15 @@ async def get(session: Session, caller: Principal, chat_id: UUID) -> dict[str, A
         shown["files"] = [_file(each) for each in used]
     if diff:
         shown["diff_status"] = diffs.view(chat_id, diff[0])
-    return view(row, **shown)
+    return as_seen(caller, view(row, **shown))
+
+
+def as_seen(caller: Principal, chat: dict[str, Any]) -> dict[str, Any]:
+    """The Chat; where sharing is switched off it is not shared, nor are its children, whatever they were before."""
+    if not caller.shares:
+        for each in (chat, *chat["children"]):
+            each["shared"] = False
+    return chat
 
 
 def view(row: Row, **more: Any) -> dict[str, Any]:

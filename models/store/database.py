@@ -1,7 +1,7 @@
 """The door to Postgres: transactions one can see, plain fast statements, and LISTEN."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, LiteralString
 
 import orjson
@@ -28,10 +28,12 @@ class Database:
     def __init__(self, url: str, pool_size: int = 10) -> None:
         self.url = url.replace("postgresql+psycopg://", "postgresql://", 1)
         self.pool = Pool(self.url, pool_size)
+        self.bell: Callable[[], None] | None = None
+        """Called after each commit that wrote something for the courier (store/courier.py)."""
 
     def begin(self) -> Session:
         """One transaction, as a block: committed when the block ends, rolled back when it raises."""
-        return Session(self.pool, transaction=True)
+        return Session(self.pool, transaction=True, bell=self.bell)
 
     def read(self) -> Session:
         """A block in which each statement stands alone: reads without a transaction's round trips."""

@@ -32,6 +32,19 @@ async def of_organization(session: Session, organization_id: UUID) -> list[Row]:
     return await _peopled(session, rows)
 
 
+async def counted(session: Session, organization_id: UUID) -> list[Row]:
+    """The organization's groups with their `total_member_count` and without members, by name."""
+    return await fetch(
+        session,
+        f"""
+        SELECT g.*, (SELECT count(*) FROM group_members m WHERE m.group_id = g.id)
+            + (SELECT count(*) FROM organization_members m WHERE m.organization_id = g.id) AS total_member_count
+        FROM ({_GROUP}) g WHERE g.organization_id = %(organization)s ORDER BY lower(g.name), g.id
+        """,  # noqa: S608 - fixed text
+        {"organization": organization_id},
+    )
+
+
 async def get(session: Session, group_id: UUID) -> Row:
     """A group with its `members`; raises NotFound."""
     rows = await fetch(session, f"{_GROUP} WHERE g.id = %(id)s", {"id": group_id})

@@ -57,11 +57,15 @@ async def known(session: Session, digest: bytes) -> bool:
 
 
 async def seen(session: Session, agent_id: UUID, connection_id: UUID) -> bool:
-    """The agent has given a sign of life; False if this is not its connection any more."""
+    """The agent has given a sign of life; False if this is not its connection, or it not the workspace's, any more."""
     rows = await fetch(
         session,
-        "UPDATE workspace_agents SET last_seen_at = now(), disconnected_at = NULL"
-        " WHERE id = %(id)s AND connection_id = %(connection)s RETURNING id",
+        """
+        UPDATE workspace_agents a SET last_seen_at = now(), disconnected_at = NULL FROM workspace_builds b
+        WHERE a.id = %(id)s AND a.connection_id = %(connection)s AND b.id = a.build_id
+            AND NOT EXISTS (SELECT FROM workspace_builds n WHERE n.workspace_id = b.workspace_id
+                                AND n.build_number > b.build_number)
+        RETURNING a.id""",
         {"id": agent_id, "connection": connection_id},
     )
     return bool(rows)

@@ -1,5 +1,6 @@
 """AI providers and their keys: what is stored is encrypted, what is listed is masked."""
 
+import re
 from dataclasses import dataclass
 from typing import Any, LiteralString
 from uuid import UUID
@@ -7,7 +8,8 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
-from models.store import catalog, secrets
+from models.store import audit, catalog, secrets
+from models.store.audit import Author
 from models.store.database import Row, fetch
 from models.store.people import is_unique_violation
 from models.store.secrets import Cipher
@@ -141,6 +143,40 @@ async def replace_keys(session: Session, cipher: Cipher, provider_id: UUID, keys
         if isinstance(key, NewKey):
             await _add_key(session, cipher, provider_id, key.secret)
     await catalog.changed(session)
+
+
+def told(session: Session, before: Row | None, after: Row | None, by: Author) -> None:
+    """Tell the audit log what became of a provider, if anything; None is where it was not there yet, or no longer."""
+    row = after or before
+    assert row is not None
+    action, status = ("create", 201) if before is None else ("delete", 204) if after is None else ("write", 200)
+    was, now = _told(before), _told(after)
+    diff = audit.changed(**{name: (was[name], now[name]) for name in _NOTHING if was[name] != now[name]})
+    diff |= {name: audit.MASKED for name in _SECRET if (before or {}).get(name) != (after or {}).get(name)}
+    if not diff:
+        return
+    audit.record(
+        session,
+        action=action,
+        resource_type=audit.PROVIDER,
+        resource_id=row["id"],
+        target=row["name"],
+        user_id=by.user_id,
+        diff=diff,
+        status_code=status,
+        request_id=by.request_id,
+    )
+
+
+_NOTHING = {"type": "", "name": "", "display_name": "", "enabled": False, "base_url": ""}
+_SECRET = ("api_keys", "settings")
+_CREDENTIALS = re.compile(r"(?<=//)[^/?#]*@|[?#].*$")
+
+
+def _told(row: Row | None) -> Row:
+    if row is None:
+        return _NOTHING
+    return {**{name: row[name] for name in _NOTHING}, "base_url": _CREDENTIALS.sub("", row["base_url"])}
 
 
 async def _add_key(session: Session, cipher: Cipher, provider_id: UUID, secret: str) -> None:

@@ -125,7 +125,7 @@ async def archive_idle(session: Session, root: UUID, cutoff: datetime, tick: str
     if not still or len(held) < counted["found"]:
         return 0
     moved = await moves.archive(session, root)
-    await audit.record(
+    audit.record(
         session,
         action="write",
         resource_type="chat",

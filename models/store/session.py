@@ -1,10 +1,10 @@
 """A transaction one can see, and the pool of connections it takes one from when it first asks something."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, LiteralString, Self
 
 import psycopg
 
@@ -94,13 +94,16 @@ class Session:
     It takes its connection with its first statement; BEGIN and savepoints travel with the statement that follows.
     """
 
-    __slots__ = ("_before", "_connection", "_ended", "_notices", "_pool", "_transaction")
+    __slots__ = ("_before", "_bell", "_connection", "_ended", "_last", "_notices", "_pool", "_rings", "_transaction")
 
-    def __init__(self, pool: Pool, *, transaction: bool) -> None:
+    def __init__(self, pool: Pool, *, transaction: bool, bell: Callable[[], None] | None = None) -> None:
         self._pool = pool
+        self._bell = bell
+        self._rings = False
         self._transaction = transaction
         self._before: list[Statement] = [_BEGIN] if transaction else []
         self._connection: Connection | None = None
+        self._last: list[Statement] = []
         self._notices: list[tuple[str, str]] = []
         self._ended = False
 
@@ -109,6 +112,12 @@ class Session:
         if not self._transaction or self._ended:
             raise RuntimeError("there is no transaction to follow")
         self._notices.append((channel, payload))
+
+    def ring(self) -> None:
+        """Once the transaction is committed, say in this process that it wrote something for the courier."""
+        self._rings = True
+        if self._ended:
+            self._committed()
 
     async def run(self, statements: Sequence[Statement], *, last: bool = False) -> list[list[Row]]:
         """Run these in one round trip. With `last` the transaction is committed in the same one: nothing may follow."""
@@ -122,17 +131,19 @@ class Session:
         self._before = []
         found = await self._connection.run(batch)
         self._ended = ends
+        if ends:
+            self._committed()
         return found[skipped : skipped + len(statements)]
 
     @asynccontextmanager
     async def begin_nested(self) -> AsyncIterator[None]:
         """A savepoint, one at a time: what the block did is undone when it raises, and the transaction goes on."""
         self._before.append(_SAVE)
-        told = len(self._notices)
+        told, last = len(self._notices), len(self._last)
         try:
             yield
         except BaseException:
-            del self._notices[told:]
+            del self._notices[told:], self._last[last:]
             if _SAVE in self._before:
                 self._before.remove(_SAVE)  # nothing was asked in the block
             elif self._connection is not None and self._connection.between_trips:
@@ -140,6 +151,12 @@ class Session:
                 await self._connection.run([_BACK, _RELEASE])
             raise
         self._before.append(_RELEASE)
+
+    def finish_with(self, statement: LiteralString, params: Mapping[str, Any]) -> None:
+        """Run this as the last thing of the transaction, in the commit's round trip. If it fails, nothing is done."""
+        if not self._transaction or self._ended or self._connection is None:
+            raise RuntimeError("there is no transaction to finish")
+        self._last.append(Statement(statement, params))
 
     async def __aenter__(self) -> Self:
         return self
@@ -161,10 +178,15 @@ class Session:
 
     def _commit(self) -> list[Statement]:
         if not self._notices:
-            return [_COMMIT]
+            return [*self._last, _COMMIT]
         channels, payloads = zip(*self._notices, strict=True)
         told = {"channels": list(channels), "payloads": list(payloads)}
-        return [_COMMIT, Statement(_TELL, told, prepare=True, forgiven=True)]
+        return [*self._last, _COMMIT, Statement(_TELL, told, prepare=True, forgiven=True)]
+
+    def _committed(self) -> None:
+        if self._rings and self._bell is not None:
+            self._bell()
+        self._rings = False
 
     async def _end(self, connection: Connection, *, commit: bool) -> None:
         if commit:
@@ -172,6 +194,7 @@ class Session:
                 await connection.run([_ROLLBACK])
                 raise psycopg.errors.InFailedSqlTransaction("a statement failed: nothing was committed")
             await connection.run(self._commit())
+            self._committed()
         elif connection.between_trips and connection.in_transaction:
             # One that is gone has rolled back by itself; what raised is what matters.
             with suppress(psycopg.OperationalError):

@@ -7,6 +7,7 @@ from uuid import UUID
 from models.errors import Invalid, Validation
 from models.principal import Principal
 from models.store import audit
+from models.store.audit import Author
 from models.store.chats import Statement, load_with
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import Locked
@@ -55,7 +56,7 @@ async def get(session: Session, caller: Principal, chat_id: UUID) -> tuple[Row, 
     return chat, users, groups
 
 
-async def change(session: Session, caller: Principal, locked: Locked, users: Roles, groups: Roles) -> None:
+async def change(session: Session, locked: Locked, users: Roles, groups: Roles, by: Author) -> None:
     """Give and take what is named, and leave the rest; the audit log tells who did it. Raises Invalid.
 
     Only members of the chat's organization, and its groups, can be given anything: whoever else is named is answered
@@ -74,25 +75,14 @@ async def change(session: Session, caller: Principal, locked: Locked, users: Rol
     if wrong:
         raise Invalid("Invalid request to update chat ACL.", validations=wrong)
     after = {"user_acl": _merged(chat["user_acl"], users), "group_acl": _merged(chat["group_acl"], groups)}
-    changed = {name: (chat[name], acl) for name, acl in after.items() if acl != chat[name]}
-    if not changed:
+    if all(acl == chat[name] for name, acl in after.items()):
         return
     await fetch(
         session,
         "UPDATE chats SET user_acl = %(user_acl)s::jsonb, group_acl = %(group_acl)s::jsonb WHERE id = %(id)s",
         {"id": locked.id, **{name: encode(acl) for name, acl in after.items()}},
     )
-    await audit.record(
-        session,
-        action="write",
-        resource_type="chat",
-        resource_id=locked.id,
-        target=str(locked.id)[:8],
-        organization_id=chat["organization_id"],
-        user_id=caller.user_id,
-        diff=audit.changed(**changed),
-        status_code=204,
-    )
+    audit.chat_changed(session, chat, by)
     session.tell(ACCESS, str(locked.id))
 
 

@@ -11,9 +11,6 @@ from models.store.notices import CATALOG
 from models.store.secrets import Cipher
 from models.store.session import Session
 
-KIND = "user_ai_provider_key"
-"""What the audit log calls such a key; its resource is the provider."""
-
 # Takes `keyless`, `own_keys` and `owner`, of a provider `p`.
 HAS_KEY: LiteralString = """
     (p.type = ANY(%(keyless)s) OR EXISTS (SELECT FROM ai_provider_keys k WHERE k.provider_id = p.id)
@@ -94,7 +91,7 @@ async def put(
         {"user": user_id, "provider": row["id"], "key": cipher.encrypt(secret)},
     )
     action = "create" if kept["is_new"] else "write"
-    await _record(session, action, user_id, row["id"], row["name"], by, request_id)
+    _record(session, action, user_id, row["id"], row["name"], by, request_id)
     session.tell(CATALOG, "")
 
 
@@ -109,11 +106,11 @@ async def delete(session: Session, user_id: UUID, provider_id: UUID, *, by: UUID
         {"user": user_id, "provider": provider_id},
     )
     if rows:
-        await _record(session, "delete", user_id, provider_id, rows[0]["name"], by, request_id, status=204)
+        _record(session, "delete", user_id, provider_id, rows[0]["name"], by, request_id, status=204)
         session.tell(CATALOG, "")
 
 
-async def _record(
+def _record(
     session: Session,
     action: str,
     user_id: UUID,
@@ -123,14 +120,14 @@ async def _record(
     request_id: str,
     status: int = 200,
 ) -> None:
-    await audit.record(
+    audit.record(
         session,
         action=action,
-        resource_type=KIND,
+        resource_type=audit.OWN_KEY,
         resource_id=provider_id,
         target=name,
         user_id=by,
-        diff={"api_key": {"old": "", "new": "", "secret": True}},
+        diff={"api_key": audit.MASKED},
         details={"user_id": str(user_id)},
         status_code=status,
         request_id=request_id,

@@ -1,6 +1,6 @@
 """Webhook endpoints of people and organizations, and the log of what is delivered to them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, LiteralString
@@ -173,6 +173,15 @@ async def claim_due(session: Session, limit: int) -> list[DeliveryRequest]:
         {"grace": GRACE, "limit": limit},
     )
     return [DeliveryRequest(row["endpoint_id"], row["id"]) for row in sorted(rows, key=lambda row: row["id"])]
+
+
+async def unclaim(session: Session, requests: Sequence[DeliveryRequest]) -> None:
+    """What was claimed and not begun is due at once."""
+    await fetch(
+        session,
+        "UPDATE webhook_deliveries SET due_at = now() WHERE id = ANY(%(ids)s::bigint[]) AND status = 'pending'",
+        {"ids": [request.delivery_id for request in requests]},
+    )
 
 
 async def to_deliver(session: Session, request: DeliveryRequest) -> Row | None:

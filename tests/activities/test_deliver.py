@@ -4,6 +4,8 @@ import asyncio
 import os
 import secrets
 import sys
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,7 +15,7 @@ import pytest
 from activities import deliver
 from activities.deliver import Delivering
 from activities.resources import Resources
-from activities.sweep import Sweeping
+from api.resources import open_resources as open_api
 from models.parts import text
 from models.rules import webhooks as rules
 from models.steps import DeliveryReply, DeliveryRequest
@@ -81,12 +83,12 @@ async def attempt(resources: Resources, request: DeliveryRequest) -> DeliveryRep
 
 async def test_a_turn_is_told_to_whoever_wants_to_know_signed_and_once(open_stack: Stack) -> None:
     stack = open_stack
-    async with Receiver() as own, Receiver() as all_of_it, worker(stack) as resources:
+    async with Receiver() as own, Receiver() as all_of_it, worker(stack):
         mine, secret = await endpoint(stack, own.url, events=("chat.turn_finished",))
         ours, their_secret = await endpoint(stack, all_of_it.url, organization=True)
         chat_id = await stack.create("hello")
         await stack.rest(chat_id)
-        await Sweeping(resources).begin_deliveries()
+        # No sweep runs here: whoever commits an event sends it on its way.
         [delivery] = await settled(stack, mine, 1)
         await settled(stack, ours, 4)
         [received] = own.received
@@ -121,6 +123,85 @@ async def test_what_is_refused_is_sent_again_under_the_same_id_until_it_is_taken
     assert (row["status"], row["attempts"], row["response"]) == ("delivered", 3, "thanks")
 
 
+async def test_with_two_workers_and_two_api_processes_each_event_goes_to_each_endpoint_once(open_stack: Stack) -> None:
+    stack, chats = open_stack, 4
+    async with AsyncExitStack() as opened:
+        receivers = [await opened.enter_async_context(Receiver()) for _ in range(2)]
+        for _ in range(2):
+            await opened.enter_async_context(worker(stack))
+        processes = [await opened.enter_async_context(open_api(stack.settings)) for _ in range(2)]
+        endpoints = [(await endpoint(stack, each.url))[0] for each in receivers]
+        fronts = [replace(stack, database=each.database, temporal=each.temporal) for each in processes]
+        made = await asyncio.gather(*(fronts[number % 2].create("hello") for number in range(chats)))
+        for chat_id in made:
+            await stack.rest(chat_id)
+        for endpoint_id in endpoints:
+            while any(row["status"] == "pending" for row in await log(stack, endpoint_id)):
+                await asyncio.sleep(0.02)
+        logs = [await log(stack, each) for each in endpoints]
+    for rows, receiver in zip(logs, receivers, strict=True):
+        assert sum(row["event"] == "chat.created" for row in rows) == chats
+        assert sum(row["event"] == "chat.turn_finished" for row in rows) == chats
+        assert {(row["status"], row["attempts"]) for row in rows} == {("delivered", 1)}
+        names = [each.headers["webhook-id"] for each in receiver.received]
+        assert sorted(names) == sorted(rules.message_id(row["endpoint_id"], row["id"]) for row in rows)
+
+
+async def test_a_receiver_that_asks_for_time_gets_it(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver(statuses=[429, 503], extra="Retry-After: 1200\r\n") as receiver, worker(stack) as resources:
+        endpoint_id, _ = await endpoint(stack, receiver.url)
+        request = await pending(stack, endpoint_id)
+        replies = [await attempt(resources, request) for _ in range(3)]
+    assert [(reply.note, reply.wait_seconds) for reply in replies] == [
+        ("It answered 429.", 1200), ("It answered 503.", 1200), ("delivered", None)
+    ]  # fmt: skip
+
+
+async def test_between_two_attempts_an_endpoint_may_move_be_disabled_and_come_back(open_stack: Stack) -> None:
+    stack, holder = open_stack, Holder(user_id=open_stack.world.owner_id)
+
+    async def change(endpoint_id: UUID, **fields: Any) -> None:
+        async with stack.database.begin() as session:
+            await webhooks.change(session, holder, endpoint_id, fields)
+
+    async with Receiver(statuses=[500]) as old, Receiver(statuses=[500]) as new, worker(stack) as resources:
+        endpoint_id, secret = await endpoint(stack, old.url)
+        request = await pending(stack, endpoint_id)
+        await attempt(resources, request)
+        await change(endpoint_id, url=new.url)
+        await attempt(resources, request)
+        await change(endpoint_id, enabled=False)
+        assert (await attempt(resources, request)).note == "disabled"
+        [row] = await log(stack, endpoint_id)
+        assert (row["status"], row["attempts"], row["error"]) == ("failed", 2, "The webhook is disabled.")
+        await change(endpoint_id, enabled=True)
+        assert (await attempt(resources, request)).note == "nothing to deliver"
+        async with stack.database.begin() as session:
+            await webhooks.replay(session, endpoint_id, request.delivery_id)
+        assert (await attempt(resources, request)).note == "delivered"
+    assert (len(old.received), len(new.received)) == (1, 2)
+    everything = [*old.received, *new.received]
+    assert len({each.headers["webhook-id"] for each in everything}) == 1
+    assert all(each.is_signed_with(secret) for each in everything)
+
+
+async def test_an_endpoint_that_is_deleted_hears_no_more_and_harms_nobody(open_stack: Stack) -> None:
+    stack, holder = open_stack, Holder(user_id=open_stack.world.owner_id)
+    async with Receiver(statuses=[500], delay=0.1) as receiver, worker(stack) as resources:
+        endpoint_id, _ = await endpoint(stack, receiver.url)
+        first, second = await pending(stack, endpoint_id), await pending(stack, endpoint_id)
+        await attempt(resources, first)
+        sending = asyncio.create_task(attempt(resources, second))
+        await receiver.until(2)
+        async with stack.database.begin() as session:
+            await webhooks.delete(session, holder, endpoint_id)
+        assert (await sending).wait_seconds is None
+        assert (await attempt(resources, first)).note == "nothing to deliver"
+        assert len(receiver.received) == 2
+    assert await log(stack, endpoint_id) == []
+
+
 async def test_a_receiver_that_is_down_gets_it_when_it_is_up_again(open_stack: Stack) -> None:
     stack = open_stack
     receiver = Receiver()
@@ -139,7 +220,7 @@ async def test_a_receiver_that_is_down_gets_it_when_it_is_up_again(open_stack: S
         await receiver.until(1)
         [row] = await settled(stack, endpoint_id, 1)
         assert (row["status"], row["attempts"]) == ("delivered", 2)
-        assert await Sweeping(resources).begin_deliveries() == 0
+        assert await resources.courier.begin_due() == 0
     await receiver.stop()
 
 

@@ -12,7 +12,9 @@ from activities.sweep import Sweeping
 from models.store import moves, stream
 from models.store.database import fetch
 from tests.activities.stack import Stack, worker
+from tests.activities.test_deliver import endpoint, settled
 from tests.fakes.behaviour import Behaviour
+from tests.fakes.receiver import Receiver
 from workflows.client import SWEEP
 
 
@@ -23,6 +25,17 @@ async def test_a_chat_whose_nudge_was_lost_is_run(stack: Stack) -> None:
         await stack.rest(chat_id)
     assert (reply.looked_at, reply.nudged) == (1, 1)
     assert [role for role, _ in await stack.said(chat_id)] == ["user", "assistant"]
+
+
+async def test_an_event_that_was_committed_and_not_begun_is_delivered(stack: Stack) -> None:
+    stack.settings = stack.settings.model_copy(update={"webhooks_allow_private": True})
+    async with Receiver() as receiver, worker(stack) as resources:
+        endpoint_id, _ = await endpoint(stack, receiver.url, events=("chat.created",))
+        chat_id = await stack.create("hello", signal="")  # by a process that nobody hears of any more
+        await Sweeping(resources).sweep("test")
+        [row] = await settled(stack, endpoint_id, 1)
+        await stack.rest(chat_id)
+    assert (row["status"], row["chat_id"], len(receiver.received)) == ("delivered", chat_id, 1)
 
 
 async def test_a_chat_that_is_driven_is_left_alone(stack: Stack) -> None:

@@ -79,8 +79,9 @@ async def test_a_provider_without_keys_works_for_whoever_has_one(stack: Stack) -
         await fetch(session, "UPDATE ai_providers SET type = 'openai'")
         await catalog.changed(session)
     async with worker(stack) as resources:
-        first = await stack.create("hello")
-        assert (await stack.rest(first)).status == "error"
+        first = await stack.rest(await stack.create("hello"))
+        assert first.last_error is not None
+        assert (first.status, first.last_error["kind"]) == ("error", "missing_key")
         await keep(stack, "sk-of-my-own")
         await until_known(stack, resources)
         second = await stack.create("hello")

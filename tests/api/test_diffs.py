@@ -141,9 +141,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"url": "https://[x/y"}, "url is not a valid URL: Invalid IPv6 URL"),
     ({"author_avatar_url": "javascript:alert(1)"}, 'author_avatar_url must use http or https scheme, got "javascript"'),
     ({"pull_request_state": "draft"}, "Input should be 'open', 'merged' or 'closed'"),
-    ({"additions": -1}, "Input should be greater than or equal to 0"),
-    ({"deletions": 2**31}, "Input should be less than or equal to 2147483647"),
-    ({"pr_number": 0}, "Input should be greater than or equal to 1"),
+    ({"additions": -1}, 'Validation failed for tag "min" with value: "-1"'),
+    ({"deletions": 2**31}, 'Validation failed for tag "max" with value: "2147483648"'),
+    ({"pr_number": 0}, 'Validation failed for tag "min" with value: "0"'),
     ({"git_branch": "x" * 501}, "String should have at most 500 characters"),
 ]
 

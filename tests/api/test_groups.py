@@ -121,12 +121,19 @@ async def test_a_caller_is_known_with_their_groups_as_soon_as_they_are_in_them(
     assert await known() == {api.organization_id}
 
 
-async def test_groups_are_for_admins_to_change_and_for_auditors_to_see(api: Api, boss: Person, member: Person) -> None:
+async def test_groups_are_for_admins_to_change_and_for_auditors_to_see(
+    api: Api, boss: Person, member: Person, outsider: Person
+) -> None:
     auditor = await api.person("auditor", org_roles=("organization-auditor",))
     elsewhere = await api.person("elsewhere", org_roles=None)
     group = await made(boss)
     path, everything = f"{GROUPS}/{group['id']}", f"{ORGANIZATIONS}/default/groups"
-    expected = {auditor: (200, 200, 403, 403), member: (404, 403, 404, 403), elsewhere: (404, 404, 404, 404)}
+    expected = {
+        auditor: (200, 200, 403, 403),
+        member: (200, 200, 403, 403),
+        outsider: (404, 403, 404, 403),
+        elsewhere: (404, 404, 404, 404),
+    }
     for somebody, statuses in expected.items():
         found = (
             (await somebody.client.get(path)).status_code,

@@ -242,7 +242,7 @@ async def test_models_on_offer_are_one_entry_a_type_in_a_fixed_order(owner: Pers
     found = (await member.client.get(MODELS)).json()["providers"]
     assert [entry["provider"] for entry in found] == ["anthropic", "openai", "demo"]
     anthropic, openai, demo = found
-    assert (anthropic["available"], anthropic["unavailable_reason"]) == (False, "missing_api_key")
+    assert (anthropic["available"], anthropic["unavailable_reason"]) == (False, "user_api_key_required")
     assert [model["id"] for model in anthropic["models"]] == ["anthropic:claude"]
     assert openai["available"]
     assert "unavailable_reason" not in openai

@@ -91,14 +91,14 @@ async def test_an_admin_of_one_organization_is_nobody_in_another(api: Api, owner
     assert (await boss.client.post(ORGANIZATIONS, json={"name": "mine"})).status_code == 403
 
 
-async def test_members_are_listed_for_admins_and_auditors(api: Api, member: Person) -> None:
+async def test_members_are_listed_for_admins_and_auditors(api: Api, outsider: Person) -> None:
     watcher = await api.person("watcher", org_roles=("organization-auditor",))
     clerk = await api.person("clerk", org_roles=None, site_roles=("user-admin",))
     path = f"{ORGANIZATIONS}/default/members"
-    for somebody, expected in ((watcher, 200), (clerk, 200), (member, 403)):
+    for somebody, expected in ((watcher, 200), (clerk, 200), (outsider, 403)):
         assert (await somebody.client.get(path)).status_code == expected, somebody.username
-    assert (await member.client.get(f"{path}/me")).json()["username"] == "member"
-    assert (await member.client.get(f"{path}/watcher")).status_code == 404
+    assert (await outsider.client.get(f"{path}/me")).json()["username"] == "outsider"
+    assert (await outsider.client.get(f"{path}/watcher")).status_code == 404
 
 
 # admin.md 3.3, for what exists: may they create a chat of their own; read, change somebody else's in the organization;

@@ -64,7 +64,7 @@ async def audited(api: Api, chat: UUID) -> list[Row]:
     async with api.resources.database.read() as session:
         return await fetch(
             session,
-            "SELECT * FROM audit_logs WHERE resource_id = %(id)s ORDER BY id",
+            "SELECT * FROM audit_logs WHERE resource_id = %(id)s AND diff ?| '{user_acl,group_acl}' ORDER BY id",
             {"id": chat},
         )
 
@@ -337,3 +337,39 @@ async def test_reading_an_acl_is_one_round_trip_however_many_are_named(talk: Tal
         with trips(talk.api.resources.database) as made:
             await acl(talk.person, chat)
         assert made.count == 1
+
+
+async def test_who_has_chats_to_share_finds_people_and_groups_by_name_and_no_more(
+    talk: Talk, boss: Person, outsider: Person
+) -> None:
+    here = f"/api/v2/organizations/{talk.api.organization_id}"
+    made = await boss.client.post(f"{here}/groups", json={"name": "crew"})
+    group = f"/api/v2/groups/{made.json()['id']}"
+    await boss.client.patch(group, json={"add_users": [str(outsider.id), str(boss.id)]})
+    people = (await talk.client.get(f"{here}/members")).json()
+    assert {each["username"] for each in people} >= {"boss", "member", "outsider"}
+    assert {(each["email"], *each["roles"], *each["global_roles"]) for each in people} == {("",)}
+    groups = (await talk.client.get(f"{here}/groups")).json()
+    assert [(each["name"], each["members"], each["total_member_count"]) for each in groups] == [
+        ("crew", [], 2),
+        ("Everyone", [], len(people)),
+    ]
+    assert (await talk.client.get(group)).json() == groups[0]
+    chat = await talk.start()
+    found = next(each["user_id"] for each in people if each["username"] == "outsider")
+    assert await change(talk.person, chat, user_roles={found: "read"}, group_roles={groups[0]["id"]: "read"}) == (
+        204,
+        {},
+    )
+    for nobody in (outsider, await talk.api.sign_in(talk.person.id, "member", scopes=("chat:read",))):
+        for path in ("members", "groups"):
+            assert (await nobody.client.get(f"{here}/{path}")).status_code == 403
+
+
+async def test_a_child_is_shared_as_its_root_is_also_when_it_is_stopped(talk: Talk, outsider: Person) -> None:
+    chat = await talk.start()
+    child = await child_of(talk.api, chat)
+    for shared in (False, True):
+        stopped = (await talk.client.post(f"{CHATS}/{child}/interrupt")).json()
+        assert (stopped["id"], stopped["shared"], (await talk.get(child))["shared"]) == (str(child), shared, shared)
+        await talk.share(chat, outsider)

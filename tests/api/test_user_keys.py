@@ -11,6 +11,7 @@ from models.store.database import Row, fetch
 from models.store.people import delete as delete_person
 from tests.api.conftest import Api, Person
 from tests.api.talk import CHATS
+from tests.api.talk import said as words
 from tests.api.test_providers import OPENAI, PROVIDERS
 
 KEYS = "/api/experimental/users/me/ai-provider-keys"
@@ -167,14 +168,42 @@ async def test_a_key_is_told_of_in_the_audit_log_and_found_nowhere_in_the_open(
 async def test_ones_own_key_makes_models_available(owner: Person, member: Person) -> None:
     provider = await add_provider(owner, api_keys=[])
 
-    async def available(person: Person) -> dict[str, bool]:
+    async def lacks(person: Person) -> str | None:
         listed = (await person.client.get(f"{CHATS}/models")).json()["providers"]
-        return {each["provider"]: each["available"] for each in listed}
+        [openai] = [each for each in listed if each["provider"] == "openai"]
+        reason: str | None = openai.get("unavailable_reason")
+        assert openai["available"] == (reason is None)
+        return reason
 
-    assert not (await available(member))["openai"]
+    assert await lacks(member) == "user_api_key_required"
     await put(member, provider)
-    assert (await available(member))["openai"]
-    assert not (await available(owner))["openai"]
+    assert await lacks(member) is None
+    assert await lacks(owner) == "user_api_key_required"
+    await member.client.delete(f"{KEYS}/{provider}")
+    assert await lacks(member) == "user_api_key_required"
+    await owner.client.patch(f"{PROVIDERS}/{provider}", json={"api_keys": [{"api_key": "sk-ours"}]})
+    assert await lacks(member) is None
+
+
+async def test_a_model_for_which_one_has_no_key_can_be_chosen_for_a_chat_and_not_for_all(
+    api: Api, owner: Person, member: Person
+) -> None:
+    provider = await add_provider(owner, api_keys=[])
+    body = {"ai_provider_id": provider, "model": "gpt", "context_limit": 1000}
+    model = (await owner.client.post(f"{CHATS}/model-configs", json=body)).json()["id"]
+    await owner.client.put(f"{CHATS}/config/personal-model-overrides", json={"allow_users": True})
+
+    async def choose() -> tuple[int, Any]:
+        path = f"{CHATS}/config/user-personal-model-overrides/root"
+        answer = await member.client.put(path, json={"mode": "model", "model_config_id": model})
+        return answer.status_code, answer.json() if answer.content else None
+
+    no_key = "Invalid model_config_id: provider credentials unavailable for this model."
+    assert await choose() == (400, {"message": no_key})
+    asked = {"organization_id": str(api.organization_id), "content": words("hello"), "model_config_id": model}
+    assert (await member.client.post(CHATS, json=asked)).status_code == 201
+    await put(member, provider)
+    assert await choose() == (204, None)
 
 
 async def test_a_person_who_is_deleted_leaves_no_key(api: Api, owner: Person, member: Person) -> None:
@@ -207,5 +236,6 @@ class TestWhereKeysOfOnesOwnAreNotAllowed:
         assert shown is not None
         assert (shown["has_user_api_key"], shown["byok_enabled"]) == (True, False)
         listed = (await member.client.get(f"{CHATS}/models")).json()["providers"]
-        assert [each["available"] for each in listed if each["provider"] == "openai"] == [False]
+        [openai] = [each for each in listed if each["provider"] == "openai"]
+        assert (openai["available"], openai["unavailable_reason"]) == (False, "missing_api_key")
         assert (await member.client.delete(f"{KEYS}/{provider}")).status_code == 204

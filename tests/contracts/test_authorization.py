@@ -19,25 +19,27 @@ from tests.contracts.test_routes import ask, filled, routes
 
 __all__ = ["api", "settings"]
 
-# deployment:   A whole account, r reads chats, R reads the settings, W writes them, U administers users
-# organization: c creates chats there, v sees it, l lists members, g manages membership, m administers it
+# deployment:   A whole account, r reads chats, R reads the settings, W writes them, U administers users,
+#               T reads the audit log, or an organization's part of it
+# organization: c creates chats there, v sees it, l lists members, p picks whom to share with, g manages membership,
+#               m administers it
 # chat:         r reads, u changes, d drives (sends, edits, promotes, answers, has titles made), s shares, f forks
 # out:          a token that is nobody's, or none
 #
 #                                | of the deployment | organization  | a chat that is…
 # caller                         |                   | own     other | own     by user  by group  same org  other org
 CALLERS = """
-  site owner                     | ArRWU             | cvlgm   vlgm  | rudsf   rusf     rusf      rusf      rus
-  organization admin             | Ar                | cvlgm   -     | rudsf   rusf     rusf      rusf      -
-  member with agents-access      | Ar                | cv      -     | rudsf   rf       rf        -         -
+  site owner                     | ArRWUT            | cvlpgm  vlpgm | rudsf   rusf     rusf      rusf      rus
+  organization admin             | ArT               | cvlpgm  -     | rudsf   rusf     rusf      rusf      -
+  member with agents-access      | Ar                | cvp     -     | rudsf   rf       rf        -         -
   member without it              | Ar                | v       -     | -       r        r         -         -
-  organization auditor           | Ar                | vl      -     | -       r        r         -         -
-  auditor                        | ArR               | vl      vl    | -       r        r         -         -
-  user admin                     | ArU               | vlg     vlg   | -       r        r         -         -
+  organization auditor           | ArT               | vlp     -     | -       r        r         -         -
+  auditor                        | ArRT              | vlp     vlp   | -       r        r         -         -
+  user admin                     | ArU               | vlpg    vlpg  | -       r        r         -         -
   template admin                 | Ar                | v       -     | -       r        r         -         -
-  not in the organization        | Ar                | -       cv    | -       -        -         -         -
+  not in the organization        | Ar                | -       cvp   | -       -        -         -         -
   token for chat:read            | r                 | v       -     | r       r        r         -         -
-  token for chat:read and share  | r                 | v       -     | rs      r        r         -         -
+  token for chat:read and share  | r                 | vp      -     | rs      r        r         -         -
   token for chat:update          | -                 | v       -     | ud      -        -         -         -
   token for chat:create          | -                 | cv      -     | -       -        -         -         -
   suspended                      | out               | out     out   | out     out      out       out       out
@@ -182,19 +184,20 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/organizations": signed_in(),
     "POST /api/v2/organizations": deployment("W", 400),
     "GET /api/v2/organizations/{organization}": organization("v", 200),
-    "GET /api/v2/organizations/{organization}/members": organization("l", 200),
+    "GET /api/v2/organizations/{organization}/members": organization("p", 200),
     "GET /api/v2/organizations/{organization}/members/{user}": organization("l", 200, 404),
     "POST /api/v2/organizations/{organization}/members/{user}": organization("g", 404, known=NOBODY),
     "DELETE /api/v2/organizations/{organization}/members/{user}": organization("g", 404, known=NOBODY),
     "PUT /api/v2/organizations/{organization}/members/{user}/roles": organization(
         "m", 404, body={"roles": []}, known=NOBODY
     ),
-    "GET /api/v2/organizations/{organization}/groups": organization("l", 200),
+    "GET /api/v2/organizations/{organization}/groups": organization("p", 200),
     "POST /api/v2/organizations/{organization}/groups": organization("m", 400, body={}),
-    "GET /api/v2/groups/{group}": organization("l", 200, 404),
-    "PATCH /api/v2/groups/{group}": organization("m", 200, sees="l", body={}),
-    "DELETE /api/v2/groups/{group}": organization("m", 400, sees="l"),  # Everyone stays
+    "GET /api/v2/groups/{group}": organization("p", 200, 404),
+    "PATCH /api/v2/groups/{group}": organization("m", 200, sees="p", body={}),
+    "DELETE /api/v2/groups/{group}": organization("m", 400, sees="p"),  # Everyone stays
     # the deployment
+    "GET /api/v2/audit": deployment("T", 200),
     "GET /api/v2/ai/providers": deployment("R", 200),
     "POST /api/v2/ai/providers": deployment("W", 400),
     "GET /api/v2/ai/providers/{id_or_name}": deployment("R", 404, known=GONE),
@@ -285,8 +288,11 @@ RULES: dict[str, Rule] = {
     "GET {chats}/{chat}/prompts": reads(),
     "GET {chats}/{chat}/stream": reads(426),
     "WEBSOCKET {chats}/{chat}/stream": reads(101),
-    "GET {chats}/{chat}/stream/git": reads(400),  # the chat works nowhere
-    "WEBSOCKET {chats}/{chat}/stream/git": reads(400),
+    **{
+        f"{method} {{chats}}/{{chat}}/stream/{what}": reads(400)
+        for method in ("GET", "WEBSOCKET")
+        for what in ("git", "desktop")
+    },
     "PATCH {chats}/{chat}": changes_what_it_reads(400),
     "POST {chats}/{chat}/interrupt": changes(200),
     "DELETE {chats}/{chat}/queue/{queued_message}": changes(400),

@@ -223,6 +223,23 @@ async def test_a_provider_and_its_model_are_added_and_listed(run: Run) -> None:
     assert made["model_config"]["temperature"] == 0.5
 
 
+async def test_a_webhook_is_added_tried_listed_and_deleted(run: Run) -> None:
+    code, out, err = await (await run("webhooks", "add", "https://example.com/hook", "--event", "chat.created")).end()
+    assert code == 0, err
+    hook = out.strip()
+    assert "whsec_" in err
+    code, sent, _ = await (await run("webhooks", "test", hook)).end()
+    assert code == 0
+    _, out, _ = await (await run("webhooks", "log", hook)).end()
+    assert out.split("\t")[:1] + out.split("\t")[2:4] == [sent.strip(), "webhook.test", "pending"]
+    assert (await (await run("webhooks", "replay", hook, sent.strip())).end())[0] == 0
+    _, out, _ = await (await run("webhooks", "list")).end()
+    assert out.splitlines() == [f"{hook}\ton\tchat.created\thttps://example.com/hook\t"]
+    assert (await (await run("webhooks", "delete", hook)).end())[0] == 0
+    code, _, err = await (await run("webhooks", "add", "example.com")).end()
+    assert (code, "url: must be an absolute http or https URL" in err) == (1, True)
+
+
 async def test_a_send_whose_answer_is_lost_is_not_doubled(run: Run, worker: PlayedWorker, service: Service) -> None:
     async with losing_the_first_answer("POST /api/v2/chats ", service) as url:
         client = await run("chat", "only once please", TURNSTONE_URL=url)

@@ -13,6 +13,9 @@ from turnstone.client import clients
 from turnstone.client.catalog import Models, Organizations, Providers, Users
 from turnstone.client.chats import Chats, Files, Queue
 from turnstone.client.methods import loop, method
+from turnstone.client.settings import Settings
+from turnstone.client.usage import Costs, Insights, Limits
+from turnstone.client.webhooks import Webhooks
 
 TEXT = (documents.ROOT / "docs" / "client.md").read_text()
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
@@ -20,6 +23,8 @@ SAID = (
     "Turn stones.\nuser: Why are turnstones called turnstones?\nassistant: Turn stones.\n",
     "Turn stones. 4 ()\n",
     "waiting Turn stones.\n",
+    "401\n",
+    "it is Answer in rhymes.\n",
     "404 Resource not found or you do not have access to this resource ",
 )
 
@@ -40,7 +45,9 @@ async def play(worker: PlayedWorker) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "said"), list(zip(EXAMPLES, SAID, strict=True)), ids=["stream", "await", "tools", "errors"]
+    ("code", "said"),
+    list(zip(EXAMPLES, SAID, strict=True)),
+    ids=["stream", "await", "tools", "webhooks", "settings", "errors"],
 )
 async def test_the_examples_run_as_they_stand(
     code: str, said: str, service: Service, worker: PlayedWorker, tmp_path: Path
@@ -61,7 +68,11 @@ async def test_the_examples_run_as_they_stand(
     assert out.decode().startswith(said)
 
 
-@pytest.mark.parametrize("kind", [clients.Client, Chats, Queue, Files, Models, Providers, Users, Organizations])
+@pytest.mark.parametrize(
+    "kind",
+    [clients.Client, Chats, Queue, Files, Models, Providers, Users, Organizations, Webhooks, Settings, Costs, Limits,
+     Insights],
+)  # fmt: skip
 def test_every_method_is_named_and_has_a_sentence(kind: type) -> None:
     for name, found in vars(kind).items():
         if isinstance(found, method | loop):

@@ -133,7 +133,11 @@ def refused(answer: Answer) -> ApiError:
 
 def fetched(service: Service, request: Request) -> Program[Any]:
     """The JSON of the answer, None if it has none; raises ApiError, ConnectionFailed, UnexpectedAnswer."""
-    answer = yield from ask(service, request)
+    return spoken(service, (yield from ask(service, request)))
+
+
+def spoken(service: Service, answer: Answer) -> Any:
+    """The JSON of an answer, None if it has none; raises UnexpectedAnswer."""
     if not answer.content:
         return None
     try:

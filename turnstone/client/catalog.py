@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from turnstone.client.asking import fetched, given, path
+from turnstone.client.asking import fetched, given, path, word
 from turnstone.client.methods import D, Resource, method
 from turnstone.client.objects import listed
 from turnstone.client.steps import Program, Request
-from turnstone.client.types import ModelConfig, Organization, Provider, User
+from turnstone.client.types import ModelConfig, Organization, Provider, ProviderKey, User
 
 # In a class that has a method `list`, no annotation can say list[...].
 ModelConfigs = list[ModelConfig]
 ListOfProviders = list[Provider]
 ListOfOrganizations = list[Organization]
+ListOfKeys = list[ProviderKey]
 
 PROVIDERS = "/api/v2/ai/providers"
 
@@ -84,12 +85,28 @@ class Providers(Resource[D]):
 
 
 class Users(Resource[D]):
-    """`client.users`."""
+    """`client.users`; `user` is an id, a username, or "me"."""
 
     @method
     def me(self) -> Program[User]:
         """Whose token this is."""
         return User.read((yield from fetched(self._service, Request("GET", "/api/v2/users/me"))))
+
+    @method
+    def provider_keys(self, *, user: str = "me") -> Program[ListOfKeys]:
+        """For each provider, whether this user has a key of their own for it, and whether it needs one."""
+        return listed(ProviderKey, (yield from fetched(self._service, Request("GET", _keys(user)))))
+
+    @method
+    def set_provider_key(self, provider_id: str, api_key: str, *, user: str = "me") -> Program[ProviderKey]:
+        """Use this key with the provider in this user's chats; it is stored encrypted and never shown again."""
+        request = Request("PUT", _keys(user, provider_id), json={"api_key": api_key})
+        return ProviderKey.read((yield from fetched(self._service, request)))
+
+    @method
+    def delete_provider_key(self, provider_id: str, *, user: str = "me") -> Program[None]:
+        """Forget this user's key for the provider."""
+        yield from fetched(self._service, Request("DELETE", _keys(user, provider_id)))
 
 
 class Organizations(Resource[D]):
@@ -100,3 +117,7 @@ class Organizations(Resource[D]):
         """The organizations that the caller may see."""
         found = yield from fetched(self._service, Request("GET", "/api/v2/organizations"))
         return listed(Organization, found)
+
+
+def _keys(user: str, *provider: str) -> str:
+    return "/".join([f"/api/v2/users/{word(user)}/ai-provider-keys", *(word(each) for each in provider)])

@@ -12,7 +12,10 @@ from turnstone.client.chats import Chats
 from turnstone.client.drivers import Awaiting, Blocking
 from turnstone.client.following import Query
 from turnstone.client.methods import D, Resource, method
+from turnstone.client.settings import Settings
 from turnstone.client.steps import Program, Request
+from turnstone.client.usage import Costs, Insights, Limits
+from turnstone.client.webhooks import Webhooks
 
 LOCAL = "http://127.0.0.1:8080"
 
@@ -27,6 +30,11 @@ class Client(Resource[D], Generic[D]):
         self.providers = Providers(service, driver)
         self.users = Users(service, driver)
         self.organizations = Organizations(service, driver)
+        self.webhooks = Webhooks(service, driver)
+        self.settings = Settings(service, driver)
+        self.limits = Limits(service, driver)
+        self.costs = Costs(service, driver)
+        self.insights = Insights(service, driver)
 
     @property
     def url(self) -> str:

@@ -4,6 +4,7 @@ TurnstoneError
 ├── ConnectionFailed        nobody answered, for as long as there was patience
 ├── UnexpectedAnswer        something answered that does not speak like Turnstone
 ├── InvalidId               what was given as an id cannot be one
+├── NotGenuine              a webhook's message is not what the service sent, or not now
 ├── WaitTimedOut            what was waited for did not happen in time
 └── ApiError                the service said no: status, message, detail, validations, request_id
     ├── BadRequest 400 · Unauthenticated 401 · Forbidden 403 · NotFound 404 · Gone 410
@@ -41,6 +42,10 @@ class UnexpectedAnswer(TurnstoneError):
 
 class InvalidId(TurnstoneError, ValueError):
     """What was given as an id cannot be one; nothing was sent."""
+
+
+class NotGenuine(TurnstoneError):
+    """A message for a webhook that cannot be shown to come from the service; do nothing that it says."""
 
 
 class WaitTimedOut(TurnstoneError):

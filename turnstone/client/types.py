@@ -272,6 +272,15 @@ class Provider(Object):
     updated_at: datetime = NEVER
 
 
+class ProviderKey(Object):
+    """Whether there is a key for a provider: the deployment's, and one's own."""
+
+    provider: Provider = Provider()
+    byok_enabled: bool = False
+    has_provider_api_key: bool = False
+    has_user_api_key: bool = False
+
+
 class User(Object):
     """A person."""
 

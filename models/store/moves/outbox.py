@@ -16,12 +16,15 @@ _WRITE: LiteralString = """
     FROM {changed} c
     JOIN webhook_endpoints e ON e.enabled AND (e.user_id = c.owner_id OR e.organization_id = c.organization_id)
     CROSS JOIN unnest(%(told)s::text[]) AS told(event)
-    WHERE e.events = '{{}}' OR told.event = ANY(e.events)"""
+    WHERE e.events = '{{}}' OR told.event = ANY(e.events)
+    RETURNING webhook_deliveries.id"""
 
 HEARD: LiteralString = """EXISTS (
     SELECT FROM webhook_endpoints e
     WHERE e.enabled AND (e.user_id = c.owner_id OR e.organization_id = c.organization_id)) AS is_heard"""
 """Asked with the lock of the chat `c`: a move that nobody hears of need not look for listeners as it writes."""
+WRITTEN: LiteralString = "EXISTS (SELECT FROM told) AS told"
+"""Selected by such a statement: is there something to deliver now?"""
 RETURNED: LiteralString = f"RETURNING {COLUMNS}"
 CHANGED: LiteralString = f"told AS ({_WRITE.format(changed='changed')})"
 """A piece of a statement that has the changed chat, RETURNED, as `changed`."""
@@ -34,5 +37,5 @@ _THESE: LiteralString = _WRITE.format(changed=_CHATS)
 
 async def note(session: Session, chat_ids: Collection[UUID], events: Sequence[str]) -> None:
     """Tell endpoints of these chats, as they are now in this transaction."""
-    if chat_ids and events:
-        await fetch(session, _THESE, {"chats": list(chat_ids), "told": list(events)})
+    if chat_ids and events and await fetch(session, _THESE, {"chats": list(chat_ids), "told": list(events)}):
+        session.ring()

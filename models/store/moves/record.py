@@ -345,7 +345,7 @@ async def _write(
     if told:
         pieces.append(outbox.CHANGED)
         params["told"] = told
-    select = ["now() AS at"]
+    select = ["now() AS at", *([outbox.WRITTEN] if told else ())]
     if change.cut is not None:
         pieces.append(_DELETE_ROWS)
         params["cut"] = change.cut
@@ -374,6 +374,8 @@ async def _write(
     statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)}"
     session.tell(CHATS, payload)
     [written] = await fetch(session, statement, params, last=last)
+    if written.get("told"):
+        session.ring()
     return written
 
 

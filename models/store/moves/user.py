@@ -44,7 +44,7 @@ WITH made AS (
 {outbox.MADE},
 {INSERT_ROWS}
 SELECT made.*, u.username AS owner_username, u.name AS owner_name, now() AS at,
-    ARRAY(SELECT id FROM added ORDER BY id) AS ids
+    ARRAY(SELECT id FROM added ORDER BY id) AS ids, {outbox.WRITTEN}
 FROM made JOIN users u ON u.id = made.owner_id"""  # noqa: S608 - fixed text
 
 
@@ -99,6 +99,8 @@ async def create(
     }
     session.tell(CHATS, notice(fresh, ("created",)))
     [made] = await fetch(session, _CREATE, params)
+    if made.pop("told"):
+        session.ring()
     written = {"ids": made.pop("ids"), "at": made.pop("at")}
     return Moved(made, State.R0, inserted(records, new_id, 1, written), nudge=True)
 

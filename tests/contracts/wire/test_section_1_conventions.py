@@ -129,11 +129,11 @@ async def test_1_3_message_and_queue_ids_grow_over_all_chats(world: World) -> No
 @pytest.mark.parametrize(
     ("query", "field", "detail"),
     [
-        ("limit=x", "limit", 'Query param "limit" '),
-        ("limit=-1", "limit", 'Query param "limit" '),
-        ("offset=-1", "offset", 'Query param "offset" '),
-        ("offset=1.5", "offset", 'Query param "offset" '),
-        ("after_id=5", "after_id", 'Query param "after_id" '),
+        ("limit=x", "limit", 'Query param "limit" must be a valid integer ('),
+        ("limit=-1", "limit", 'Query param "limit" must be a valid integer ('),
+        ("offset=-1", "offset", 'Query param "offset" must be a valid integer ('),
+        ("offset=1.5", "offset", 'Query param "offset" must be a valid integer ('),
+        ("after_id=5", "after_id", 'Query param "after_id" must be a valid uuid'),
     ],
 )
 async def test_1_4_bad_paging_of_the_list_is_named(world: World, query: str, field: str, detail: str) -> None:

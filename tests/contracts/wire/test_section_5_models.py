@@ -43,7 +43,7 @@ async def test_5_1_models_on_offer_are_named_by_provider_and_model(world: World)
     found = (await world.ask("GET", "/models", by=world.outsider)).json()["providers"]
     assert [each["provider"] for each in found] == ["anthropic", "openai", "demo"]
     unavailable, openai, _ = found
-    assert (unavailable["available"], unavailable["unavailable_reason"]) == (False, "missing_api_key")
+    assert (unavailable["available"], unavailable["unavailable_reason"]) == (False, "user_api_key_required")
     assert unavailable["models"] == [
         {"id": "anthropic:claude", "provider": "anthropic", "model": "claude", "display_name": "claude"}
     ]
@@ -203,6 +203,7 @@ async def test_5_4_a_provider_shows_no_key_and_is_found_by_id_and_name(world: Wo
     ("change", "field"),
     [
         ({"type": "nonsense"}, "type"),
+        ({"type": "copilot"}, "type"),
         ({"name": "Not A Name"}, "name"),
         ({"base_url": "ftp://x"}, "base_url"),
         ({"base_url": ""}, "base_url"),

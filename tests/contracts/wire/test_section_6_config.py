@@ -146,10 +146,13 @@ async def test_6_ones_own_compaction_thresholds(world: World) -> None:
     assert (await world.ask("GET", path)).json() == {
         "thresholds": [{"model_config_id": model, "threshold_percent": 42}]
     }
-    for percent in (-1, 101):
+    for percent, tag in ((-1, "min"), (101, "max")):
         response = await world.ask("PUT", f"{path}/{model}", {"threshold_percent": percent})
-        assert response.status_code == 400
-        assert response.json()["message"] in ("Validation failed.", "threshold_percent is out of range.")
+        detail = f'Validation failed for tag "{tag}" with value: "{percent}"'
+        assert (response.status_code, response.json()) == (
+            400,
+            {"message": "Validation failed.", "validations": [{"field": "threshold_percent", "detail": detail}]},
+        )
     not_found(await world.ask("PUT", f"{path}/{NOWHERE}", {"threshold_percent": 5}))
     for method, body in (("PUT", {"threshold_percent": 5}), ("DELETE", None)):
         bad = await world.ask(method, f"{path}/nonsense", body)

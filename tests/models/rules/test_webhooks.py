@@ -37,6 +37,17 @@ def test_it_is_tried_for_about_a_day_less_and_less_often() -> None:
     assert webhooks.wait_after(len(waits) + 1) is None
 
 
+@given(st.integers(1, 12), st.none() | st.timedeltas(min_value=timedelta()))
+def test_who_asks_for_time_gets_more_never_less_and_never_for_ever(attempts: int, wish: timedelta | None) -> None:
+    planned, wait = webhooks.wait_after(attempts), webhooks.wait_after(attempts, wish)
+    if planned is None:
+        assert wait is None
+    else:
+        assert wait is not None
+        assert planned <= wait <= webhooks.LONGEST_WISH
+        assert wait >= min(wish or timedelta(), webhooks.LONGEST_WISH)
+
+
 def test_a_change_tells_of_the_sidebar_and_of_the_turns_end() -> None:
     assert webhooks.told(("created",)) == ["chat.created"]
     assert webhooks.told((), Move.COMMIT_STEP) == []

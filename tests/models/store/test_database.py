@@ -134,6 +134,34 @@ async def test_a_trip_whose_statements_fail_and_are_prepared_leaves_its_connecti
         assert await fetch(session, "SELECT 2 AS found") == [{"found": 2}]
 
 
+async def test_the_bell_rings_once_after_each_commit_that_asked_for_it(database: Database) -> None:
+    rung: list[int] = []
+    database.bell = lambda: rung.append(1)
+    async with database.begin() as session:
+        await fetch(session, "SELECT 1")
+        session.ring()
+        session.ring()
+        assert rung == []
+    assert len(rung) == 1
+    async with database.begin() as session:
+        await fetch(session, "SELECT 1", last=True)
+        assert len(rung) == 1
+        session.ring()
+        assert len(rung) == 2
+    async with database.begin() as session:
+        session.ring()
+        await fetch(session, "SELECT 1", last=True)
+        assert len(rung) == 3
+    async with database.begin() as session:
+        await fetch(session, "SELECT 1")
+    with contextlib.suppress(ArithmeticError):
+        async with database.begin() as session:
+            await fetch(session, "SELECT 1")
+            session.ring()
+            raise ArithmeticError
+    assert len(rung) == 3
+
+
 async def test_what_is_told_follows_the_commit_and_nothing_else(database: Database) -> None:
     heard: list[str] = []
     async with contextlib.aclosing(database.listen(["news"])) as notices:
@@ -165,3 +193,29 @@ async def test_what_is_told_follows_the_commit_and_nothing_else(database: Databa
     assert shown == {"synchronous_commit": "on"}
     with pytest.raises(RuntimeError):
         database.read().tell("news", "of nothing")
+
+
+async def test_what_a_transaction_finishes_with_is_committed_with_it_or_nothing_is(database: Database) -> None:
+    add = "INSERT INTO site_configs (key, value) VALUES (%(key)s, %(value)s)"
+    async with database.begin() as session:
+        with pytest.raises(RuntimeError, match="no transaction"):
+            session.finish_with(add, {"key": "early", "value": "x"})
+        await fetch(session, add, {"key": "a", "value": "x"})
+        session.finish_with(add, {"key": "z", "value": "x"})
+        with contextlib.suppress(ArithmeticError):
+            async with session.begin_nested():
+                await fetch(session, add, {"key": "undone", "value": "x"})
+                session.finish_with(add, {"key": "undone with it", "value": "x"})
+                raise ArithmeticError
+        assert len(await fetch(session, "SELECT * FROM site_configs")) == 1
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        async with database.begin() as session:
+            await fetch(session, add, {"key": "b", "value": "x"})
+            session.finish_with(add, {"key": "a", "value": "y"})
+    async with database.begin() as session:
+        await fetch(session, "SELECT 1")
+        session.finish_with(add, {"key": "c", "value": "x"})
+        await fetch(session, "SELECT 1", last=True)
+    async with database.read() as session:
+        found = await fetch(session, "SELECT key FROM site_configs ORDER BY key")
+    assert [row["key"] for row in found] == ["a", "c", "z"]

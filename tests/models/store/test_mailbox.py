@@ -216,6 +216,6 @@ async def test_an_agents_status_is_what_is_known_of_its_connection(
     database: Database, place: Workplace, changed: str, status: str
 ) -> None:
     async with database.begin() as session:
-        await fetch(session, f"UPDATE workspace_agents SET {changed}")  # type: ignore[arg-type]
+        await fetch(session, f"UPDATE workspace_agents SET {changed}")
         [row] = await fetch(session, f"SELECT {presence.STATUS} AS status FROM workspace_agents a")
     assert row["status"] == status
