@@ -18,8 +18,9 @@ COPY models models
 COPY workflows workflows
 COPY activities activities
 COPY api api
+COPY agent agent
 COPY turnstone turnstone
-RUN python -m compileall -q models workflows activities api turnstone
+RUN python -m compileall -q models workflows activities api agent turnstone
 
 USER turnstone
 EXPOSE 8080

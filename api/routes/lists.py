@@ -29,7 +29,7 @@ Terms `key:value`, all of which must hold; a value with a space or a colon is pu
 * `has_unread:` true or false
 * `status:` waiting, pending, running, interrupting, requires_action, error; several with commas
 * `source:` created_by_me (default), shared_with_me; both with a comma
-* `search:` words, all of which one message says
+* `search:` words, all of which one message says; the chats that answer best come first
 * `pr_status:` draft, open, merged, closed, none; several with commas
 * `pr:` number of the pull request
 * `pr_title:` part of its title
@@ -59,7 +59,9 @@ async def list_chats(
 ) -> Response:
     """Root chats, one's own that are not archived unless `q` says otherwise: pinned ones first, then the newest.
 
-    Each comes with its sub-agent chats, and in a `search:` with a message that says it.
+    Each comes with its sub-agent chats, and in a `search:` with a message that says it. A search ranks the first 50
+    chats that say it: those whose title says all the words, then those that say them side by side, then those that say
+    them more often and in shorter messages; of equal ones the first of the list. The others follow in the list's order.
     """
     asked = search.parse(q)
     wanted = labels.wanted(label or ())

@@ -152,11 +152,22 @@ async def children(
 ) -> Mapping[UUID, list[dict[str, Any]]]:
     """The sub-agent chats of each parent, newest first, as Chats: one statement for all. `archived` None is any."""
     wanted = list(parents)
-    families: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
-    if wanted:
-        for row in await fetch(session, _CHILDREN, {"parents": wanted, "archived": archived}):
-            families[row["parent_chat_id"]].append(listed(row, []))
-    return families
+    if not wanted:
+        return {}
+    return families(await fetch(session, *below(wanted, archived=archived)))
+
+
+def below(parents: Iterable[UUID], *, archived: bool | None) -> Statement:
+    """The statement that reads the rows of `families`."""
+    return _CHILDREN, {"parents": list(parents), "archived": archived}
+
+
+def families(rows: Iterable[Row]) -> Mapping[UUID, list[dict[str, Any]]]:
+    """The sub-agent chats by their parents, as Chats."""
+    found: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row["parent_chat_id"]].append(listed(row, []))
+    return found
 
 
 async def files(session: Session, chat_id: UUID) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from models.store.session import Session
 READ = 100_000  # characters of a message; a tsvector holds a megabyte
 UNREAD = 5_000  # messages, of all chats, that a search reads for itself
 BATCH = 1_000
+PLACES = 16  # messages of a chat, its newest, that are asked one by one; as many count when chats are ranked
 
 SAID: LiteralString = """
     (SELECT string_agg(said #>> '{}', E'\\n')
@@ -49,46 +50,67 @@ CHAT_WORD: LiteralString = "quote_literal(' chat ' || c.id::text)::tsquery"
 OWNER_WORD: LiteralString = "quote_literal(' owner ' || %(caller_key)s::text)::tsquery"
 
 # A word that is said often is said in one of these; one that is not is rare in the index as well. To find a word that
-# is everywhere by way of the index costs as much as there are places.
+# is everywhere by way of the index costs as much as there are places. What the search reads for itself is left to that.
 _LATELY: LiteralString = f"""
-    SELECT lately.id FROM (
-        SELECT m.id FROM chat_messages m WHERE m.chat_id = c.id AND {FINDABLE} ORDER BY m.id DESC LIMIT 16) AS lately
-    JOIN chat_message_words w ON w.message_id = lately.id WHERE w.words @@ (SELECT words FROM asked)
-"""  # noqa: S608 - fixed text
-
-# How rare a chat's words are is not known when a search is planned. What is materialized is planned to be read to its
-# end, for which the index is best; a single one would be sought row by row.
-_EVER: LiteralString = f"""
-    WITH saying AS MATERIALIZED (
-        SELECT w.message_id FROM chat_message_words w WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}))
-    SELECT m.id FROM saying JOIN chat_messages m ON m.id = saying.message_id WHERE {FINDABLE}
+    SELECT lately.id, length(w.words) AS size FROM (
+        SELECT m.id FROM chat_messages m WHERE m.chat_id = c.id AND {FINDABLE} ORDER BY m.id DESC LIMIT {PLACES}
+    ) AS lately JOIN chat_message_words w ON w.message_id = lately.id
+    WHERE lately.id <= (SELECT after_id FROM fresh) AND w.words @@ (SELECT words FROM asked)
 """  # noqa: S608 - fixed text
 
 _UNREAD: LiteralString = f"""
-    SELECT m.id FROM chat_messages m
+    SELECT m.id, length(spoken.words) AS size
+    FROM chat_messages m CROSS JOIN LATERAL (SELECT {SPOKEN} AS words OFFSET 0) AS spoken
     WHERE m.chat_id = c.id AND m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
-        AND {SPOKEN} @@ (SELECT words FROM asked)
+        AND spoken.words @@ (SELECT words FROM asked)
 """  # noqa: S608 - fixed text
 
-HOLDS: LiteralString = f"(EXISTS ({_LATELY}) OR EXISTS ({_UNREAD}) OR EXISTS ({_EVER}))"
-"""Is what is asked said in the chat `c`, as it is now?"""
+# How rare a chat's words are is not known when a search is planned. What is materialized is planned to be read to its
+# end, for which the index is best; a single one would be sought row by row. Of old places, at most a hundred are
+# looked at.
+_EVER: LiteralString = f"""
+    WITH saying AS MATERIALIZED (
+        SELECT w.message_id, length(w.words) AS size FROM chat_message_words w
+        WHERE w.words @@ ((SELECT words FROM asked) && {CHAT_WORD}))
+    SELECT m.id, saying.size FROM saying JOIN chat_messages m ON m.id = saying.message_id WHERE {FINDABLE} LIMIT 100
+"""  # noqa: S608 - fixed text
 
-# Of old places, at most a hundred are looked at; of them the newest is shown.
+SAYS: LiteralString = f"""
+    CROSS JOIN LATERAL (
+        WITH late AS MATERIALIZED (({_UNREAD}) UNION ALL ({_LATELY}))
+        SELECT max(said.id) AS match_id, sum(1 / greatest(ln(said.size), 1)) AS amount
+        FROM (
+            SELECT * FROM late UNION ALL SELECT * FROM ({_EVER}) AS ever WHERE NOT EXISTS (SELECT FROM late)
+            ORDER BY id DESC LIMIT {PLACES}) AS said
+        HAVING count(*) > 0
+    ) AS says
+"""  # noqa: S608 - fixed text
+"""With ASKED and FRESH: where the chat `c`, as it is now, said last what is asked, and how much of it says so.
+
+A short message says it more than a long one. Older messages count where no late one says it.
+"""
+
+# What stands in the title weighs more than words that stand side by side, and these more than any number of places.
+# Only what is said twice as much counts as more: else nothing would be as good, and newer.
+SCORE: LiteralString = f"""
+    CASE WHEN to_tsvector('simple', translate(c.title, '<', ' ')) @@ (SELECT words FROM asked) THEN 200 ELSE 0 END
+    + CASE WHEN %(phrase)s::text IS NOT NULL AND EXISTS (
+        SELECT FROM chat_messages m
+        WHERE m.id = match_id AND position(%(phrase)s IN lower(left({SAID}, {READ}))) > 0) THEN 100 ELSE 0 END
+    + round(ln(amount) / ln(2.0::float8))
+"""  # noqa: S608 - fixed text
+"""How well the chat `c` answers, by the columns of SAYS."""
+
 MATCH: LiteralString = f"""
     LEFT JOIN LATERAL (
-        SELECT coalesce(
-            (SELECT max(unread.id) FROM ({_UNREAD}) AS unread),
-            (SELECT max(lately.id) FROM ({_LATELY}) AS lately),
-            (SELECT max(ever.id) FROM ({_EVER} LIMIT 100) AS ever)) AS id
-    ) AS place ON true
-    LEFT JOIN LATERAL (
-        SELECT translate({SAID}, '<' || %(marks)s, %(less)s) AS text FROM chat_messages m WHERE m.id = place.id
+        SELECT translate({SAID}, '<' || %(marks)s, %(less)s) AS text FROM chat_messages m WHERE m.id = p.match_id
     ) AS said ON true
 """  # noqa: S608 - fixed text
+"""The message `p.match_id` as `said`, for SNIPPET."""
 
 # A long message is shown around the place where the first word of the search stands.
 SNIPPET: LiteralString = """
-    place.id AS match_id, ts_headline('simple',
+    p.match_id, ts_headline('simple',
         CASE WHEN length(said.text) <= 8000 THEN said.text
              ELSE substr(said.text, greatest(position(%(first)s IN lower(said.text)) - 1000, 1), 4000) END,
         (SELECT words FROM asked), %(headline)s) AS match_snippet
@@ -99,11 +121,13 @@ _BEGIN, _END, _LESS = "\x82", "\x83", "\x84"
 
 
 def sought(search: str) -> dict[str, Any]:
-    """The parameters of ASKED and SNIPPET."""
+    """The parameters of ASKED, SCORE and SNIPPET."""
     rested: str = to_rest(search)
+    words = rested.lower().split()
     return {
         "search": rested,
-        "first": (rested.split() or [""])[0].lower(),
+        "first": (words or [""])[0],
+        "phrase": " ".join(words) if len(words) > 1 else None,
         "marks": _BEGIN + _END + _LESS,
         "less": _LESS,
         "headline": f'StartSel="{_BEGIN}", StopSel="{_END}", MinWords=12, MaxWords=30',
@@ -112,8 +136,6 @@ def sought(search: str) -> dict[str, Any]:
 
 def shown(row: Row) -> dict[str, Any]:
     """`search_match` of a row with SNIPPET: HTML in which what was sought is marked, and all else escaped."""
-    if row["match_id"] is None:
-        return {}
     snippet = html.escape(from_rest(row["match_snippet"] or "").replace(_LESS, "<"))
     snippet = snippet.replace(_BEGIN, "<mark>").replace(_END, "</mark>")
     return {"search_match": {"message_id": row["match_id"], "snippet": snippet}}
@@ -126,8 +148,10 @@ def hits(everybody: bool) -> LiteralString:
     """
     return f"""
         recent AS MATERIALIZED (
-            SELECT m.chat_id, m.content FROM chat_messages m JOIN chats c ON c.id = m.chat_id
-            WHERE m.id > (SELECT after_id FROM fresh) AND {FINDABLE} AND {_EVERYBODYS if everybody else _OWN}),
+            SELECT m.chat_id, m.content FROM (
+                SELECT m.* FROM chat_messages m WHERE m.id > (SELECT after_id FROM fresh) AND {FINDABLE}
+                ORDER BY m.id LIMIT {UNREAD}
+            ) AS m JOIN chats c ON c.id = m.chat_id WHERE {_EVERYBODYS if everybody else _OWN}),
         hits AS MATERIALIZED (
             SELECT w.chat_id FROM chat_message_words w
             WHERE numnode({_GIVEN}) > 0 AND w.words @@ ({_GIVEN}{"" if everybody else f" && {OWNER_WORD}"})

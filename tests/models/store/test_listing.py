@@ -8,6 +8,7 @@ import pytest
 from models.principal import Principal
 from models.rules import pages, search
 from models.store import listing
+from models.store.connection import PREPARE_AFTER
 from models.store.database import Database, fetch
 from tests.models.store.chats import born
 from tests.seeds import World
@@ -36,6 +37,11 @@ WORDS = """
     SELECT m.id, c.id, to_tsvector('simple', m.content -> 0 ->> 'text')
         || array_to_tsvector(ARRAY[' chat ' || c.id::text, ' owner ' || c.owner_id::text])
     FROM chat_messages m JOIN chats c ON c.id = m.chat_id
+"""
+READ = """
+    SELECT pg_stat_get_xact_tuples_fetched('chats'::regclass) + pg_stat_get_xact_tuples_returned('chats'::regclass)
+        + (SELECT sum(pg_stat_get_xact_tuples_fetched(indexrelid)) FROM pg_index WHERE indrelid = 'chats'::regclass)
+        AS chats
 """
 # q, the index it begins at, and how many chats may be looked at for a page of ten.
 PLANS = [
@@ -72,7 +78,10 @@ async def test_each_filter_begins_at_its_index_and_stops_when_the_page_is_full(c
     page = pages.chats(10, 0, None)
     for q, index, most in PLANS:
         asked = search.parse(q.replace("'", '"'))
-        text = f"EXPLAIN (ANALYZE, FORMAT JSON) {listing.statement(asked, page, False)}"
+        statement = listing.statement(asked, page, False)
+        if asked.search:
+            statement = listing.ranking(asked, page, False, "first")
+        text = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
         async with crowded.read() as session:
             [row] = await fetch(session, text, listing.parameters(caller, asked, page), prepare=False)
         nodes = list(_nodes(row["QUERY PLAN"][0]["Plan"]))
@@ -93,6 +102,32 @@ async def test_a_deep_page_begins_where_the_one_before_it_ended(crowded: Databas
     assert scan["Actual Rows"] == 10
     assert scan.get("Rows Removed by Filter", 0) == 0
     assert [chat["title"] for chat in found[:3]] == ["n2002", "n2003", "n2004"]
+
+
+async def test_the_usual_page_has_one_plan_that_reads_no_more_chats_than_it_shows(
+    crowded: Database, seed: World
+) -> None:
+    caller = Principal(seed.owner_id, "ada", organizations={seed.organization_id: frozenset({"agents-access"})})
+    for q in ("", "archived:true", "archived:any"):
+        page, asked = pages.chats(None, None, None), search.parse(q)
+        async with crowded.begin() as session:
+            for _ in range(PREPARE_AFTER + 2):
+                assert len(await listing.list_for(session, caller, page, asked)) == page.limit
+            [before] = await fetch(session, READ)
+            await listing.list_for(session, caller, page, asked)
+            [after] = await fetch(session, READ)
+        # Once where the list is in order, of each of its branches, and once for what is shown.
+        assert after["chats"] - before["chats"] <= (3 if q == "archived:any" else 2) * page.limit, q
+
+
+async def test_how_the_list_is_planned_says_nothing_about_what_comes_after(crowded: Database, seed: World) -> None:
+    caller = Principal(seed.owner_id, "ada", organizations={seed.organization_id: frozenset({"agents-access"})})
+    async with crowded.read() as session:
+        await listing.list_for(session, caller, pages.chats(None, None, None), search.Filter())
+        [row] = await fetch(
+            session, "SELECT current_setting('enable_sort') || current_setting('plan_cache_mode') AS is"
+        )
+    assert row["is"] == "onauto"
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
