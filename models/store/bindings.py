@@ -9,6 +9,7 @@ from uuid import UUID
 
 from models.errors import Invalid
 from models.principal import Principal
+from models.store import scans
 from models.store.database import Row, fetch
 from models.store.notices import CHATS, notice
 from models.store.presence import STATUS
@@ -84,6 +85,8 @@ async def attach(session: Session, chat_id: UUID, workspace_id: UUID | None, bui
     """
     rows = await fetch(session, _ATTACH, {"chat": chat_id, "workspace": workspace_id, "build": build_id})
     _tell(session, rows)
+    if rows and workspace_id is not None:
+        await scans.catch_up(session, rows[0])
 
 
 async def require_entry(

@@ -73,7 +73,8 @@ async def keep(session: Session, agent_id: UUID, connection_id: UUID, scan: Scan
     await fetch(session, _KEEP, {"agent": agent_id, "git": orjson.dumps(to_rest(git)).decode()})
     session.tell(GIT, str(agent_id))
     if now != before:
-        await _refresh(session, agent_id, rows[0]["workspace_id"], now)
+        chats = await fetch(session, _CHATS, {"workspace": rows[0]["workspace_id"], "agent": agent_id})
+        await _refresh(session, {chat["id"]: chat for chat in chats}, now)
     return True
 
 
@@ -96,11 +97,16 @@ def diff_for(caller: Principal, rows: list[Row]) -> str:
     return str(found["unified_diff"]) if found else ""
 
 
-async def _refresh(session: Session, agent_id: UUID, workspace_id: UUID, found: list[Repository]) -> None:
+async def catch_up(session: Session, chat: Row) -> None:
+    """The chat works in another workspace from now on: what was seen there before is known of it as well."""
+    rows = await fetch(session, _OF_CHAT, {"chat": chat["id"]})
+    if rows:
+        await _refresh(session, {chat["id"]: chat}, from_rest(rows[0]["git"]).get("repositories") or [])
+
+
+async def _refresh(session: Session, chats: Mapping[UUID, Row], found: list[Repository]) -> None:
+    """What chats, which are locked, know by these repositories; who is concerned is told if it is news."""
     main = repositories.main(found)
-    chats: Mapping[UUID, Row] = {
-        row["id"]: row for row in await fetch(session, _CHATS, {"workspace": workspace_id, "agent": agent_id})
-    }
     if not chats:
         return
     params = {

@@ -180,6 +180,23 @@ async def test_the_chats_that_work_there_know_their_branch_and_are_told_of_chang
     assert [(each.chat_id, each.watch) for each in heard] == [(stage.drive.chat_id, ("diff_status_change",))] * 3
 
 
+async def test_a_chat_that_comes_later_knows_what_was_seen_before(stage: Stage) -> None:
+    place = await furnish(stage.drive.database, stage.drive.owner_id, stage.organization_id)
+    async with agent(stage.one, place) as there:
+        await there.sees(SITE)
+        await settled(stage, lambda row: row["seen"] == 1)
+    headers = {"Coder-Session-Token": stage.token}
+    async with httpx.AsyncClient(base_url=f"http://{stage.two.address}{PREFIX}", headers=headers) as client:
+        where = {"workspace_id": str(place.workspace_id)}
+        said = [{"type": "text", "text": "hello"}]
+        made = await client.post("", json={"organization_id": str(stage.organization_id), "content": said, **where})
+        bound = await client.patch(f"/{stage.drive.chat_id}", json=where)
+        assert (made.status_code, bound.status_code) == (201, 204)
+        for chat in (made.json()["id"], stage.drive.chat_id):
+            shown = (await client.get(f"/{chat}")).json()["diff_status"]
+            assert (shown["url"], shown["additions"]) == ("https://github.com/acme/site/tree/mutex", 2)
+
+
 async def test_the_diff_is_for_whoever_may_work_there(stage: Stage, place: Workplace) -> None:
     _, friend, tokens = await people_beside(stage)
     acl = orjson.dumps({str(friend): {"permissions": ["read"]}}).decode()
