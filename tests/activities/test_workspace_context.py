@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from activities import workspace_context
+from models.errors import Invalid
 from models.rules import workspace_context as rules
 from models.store import bindings, moves
 from models.store.database import fetch
@@ -223,6 +224,16 @@ async def test_an_edit_that_takes_it_away_has_it_asked_for_again(stack: Stack, p
         await stack.rest(chat_id)
     assert kinds(sent) == ["context", "context"]
     assert len(await context_of(stack, chat_id)) == 1
+
+
+async def test_nobody_can_edit_what_a_workspace_told(stack: Stack, place: Workplace) -> None:
+    async with worker(stack), agent(stack.database, place, answers(FOUND)):
+        chat_id = await begin(stack, place)
+    [kept] = await context_of(stack, chat_id)
+    async with stack.database.begin() as session:
+        locked = await moves.lock(session, chat_id)
+        with pytest.raises(Invalid, match="Only user messages"):
+            await moves.edit(session, locked, kept.id, content=[], editor_id=stack.world.owner_id)
 
 
 async def test_it_holds_after_a_summary(stack: Stack, place: Workplace) -> None:

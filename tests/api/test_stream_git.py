@@ -261,6 +261,19 @@ async def test_without_a_stream_to_take_the_answer_is_426(api: Api, member: Pers
     assert (await talk.client.get(f"{PREFIX}/{chat}/stream/git")).status_code == 426
 
 
+async def test_long_diffs_are_taken_and_told_in_what_clients_can_read(stage: Stage, place: Workplace) -> None:
+    lines = "".join(f'+"{n}"\n' for n in range(200_000))
+    long = {**SITE, "unified_diff": f"diff --git a/x b/x\n@@ -0,0 +1,200000 @@\n{lines}"}
+    async with agent(stage.one, place) as there, stage.socket(stage.two, path(stage)) as socket:
+        await there.sees(long, {**long, "repo_root": "/w/twin"})
+        event = await told(socket)  # of less than 4 MiB
+        first, second = event["repositories"]
+        assert first["unified_diff"] == long["unified_diff"]
+        assert second["unified_diff"].endswith("too long]\n")
+        row = await settled(stage, lambda row: row["seen"] == 2)
+        assert row["additions"] == 400_000
+
+
 async def test_frames_that_no_agent_sends_end_its_connection(stage: Stage, place: Workplace) -> None:
     async with agent(stage.one, place) as there:
         await there.say(type="git", repositories=[{"branch": "x"}])
