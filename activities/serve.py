@@ -15,6 +15,8 @@ import uvloop
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from activities.build import Building
+from activities.patience import AWAY
 from activities.resources import Resources, open_resources
 from activities.worker import make_runtime, make_workers
 from models.settings import Settings
@@ -60,10 +62,20 @@ async def _serve(settings: Settings, ready: str | None) -> int:
         workers = make_workers(temporal.client, settings, resources)
         gc.freeze()  # what is loaded by now stays: collections need not walk it, and stop the streams while they do
         keeping = asyncio.create_task(_keep_schedule(temporal))
+        reviving = asyncio.create_task(_revive(resources))
         try:
             return await _work(workers, stopping, resources, ready)
         finally:
             keeping.cancel()
+            reviving.cancel()
+
+
+async def _revive(resources: Resources) -> None:
+    """Workspaces of this machine that should be running are; what cannot be helped now is left to the next start."""
+    try:
+        await Building(resources).revive()
+    except AWAY as away:
+        log.warning("agents of this machine were not looked after: %s", away)
 
 
 def _serve_metrics(settings: Settings, resources: Resources) -> None:

@@ -10,6 +10,7 @@ from temporalio.service import RPCError
 from activities.attempt import heartbeats
 from activities.performs import performs
 from activities.resources import Resources
+from activities.tending import Tending
 from models.errors import NotFound, Unavailable
 from models.rules.states import Status
 from models.steps import SweepReply
@@ -36,6 +37,7 @@ class Sweeping:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
+        self._tending = Tending(resources)
 
     @performs(effects.sweep)
     async def sweep(self, reason: str) -> SweepReply:
@@ -59,6 +61,7 @@ class Sweeping:
         nudged = await self._nudge([*lost, *stalled])
         expired = await self._expire(overdue)
         await self._resources.courier.begin_due()
+        await self._tending.tend()
         if lost:
             log.info("sweep (%s): %d of %d runnable chats were driven by nobody", reason, len(lost), runnable)
         purged = await self._purge()

@@ -15,6 +15,7 @@ from temporalio.worker import (
 )
 
 from activities.attend import Attendance
+from activities.build import Building
 from activities.compact import Compaction
 from activities.deliver import Delivering
 from activities.drive import Generation
@@ -61,6 +62,7 @@ def performers(resources: Resources) -> list[Callable[..., Any]]:
         Titling(resources).title,
         Housekeeping(resources).housekeep,
         Delivering(resources).deliver,
+        Building(resources).build,
     ]
 
 
@@ -71,6 +73,7 @@ def make_workers(client: Client, settings: Settings, resources: Resources) -> li
         Queue.MODEL: settings.model_slots,
         Queue.TOOLS: settings.tool_slots,
         Queue.CONTROL: settings.control_slots,
+        Queue.BUILDS: settings.build_slots,
         Queue.ASIDE: settings.aside_slots,
     }
     return [

@@ -77,6 +77,10 @@ class Connection:
         self._queue.put_nowait(_encoded(frame))
         return True
 
+    def listening(self) -> bool:
+        """Whether the API is there."""
+        return self._queue is not None
+
     async def run(self, receiver: Receiver) -> None:
         """Stay connected for ever. Raises Rejected when the API does not want us."""
         pause = FIRST_PAUSE

@@ -65,10 +65,13 @@ class Git:
         now = await asyncio.to_thread(self._scan, {})
         return _frame([repository.told for repository in now.values()])
 
-    async def watch(self, tell: Callable[[Frame], bool]) -> None:
-        """For ever: tell of repositories that are new, changed or gone."""
+    async def watch(self, tell: Callable[[Frame], bool], listening: Callable[[], bool]) -> None:
+        """For ever, while somebody listens: tell of repositories that are new, changed or gone."""
         while True:
             self._wake.clear()
+            if not listening():
+                await self._wake.wait()
+                continue
             asked, self._again = self._again, False
             begin = time.monotonic()
             seen = self._seen

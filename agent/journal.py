@@ -49,7 +49,7 @@ class Journal:
         steps: list[_Step] = []
         try:
             for number, change in enumerate(changes):
-                steps.append(_prepare(change, f"turnstone-{job}-{number}"))
+                steps.append(_prepare(change, f"turnstone-{job}-{number}", keep=len(changes) > 1))
             _verify(changes)
             # One rename decides for itself; of several, the host must remember after a crash that they were to be made.
             self._write(job, steps, outcome, undo=False, durable=len(steps) > 1)
@@ -119,8 +119,8 @@ def _verify(changes: list[Change]) -> None:
             raise Changed(str(change.target))
 
 
-def _prepare(change: Change, name: str) -> _Step:
-    """Write the new content beside its target, with its rights, and keep the old under a second name."""
+def _prepare(change: Change, name: str, *, keep: bool) -> _Step:
+    """Write the new content beside its target, with its rights; keep the old under a second name, to go back to."""
     folder = change.target.parent
     folder.mkdir(parents=True, exist_ok=True)
     fresh, kept = folder / f".{name}.new", folder / f".{name}.old"
@@ -134,7 +134,7 @@ def _prepare(change: Change, name: str) -> _Step:
             os.fchmod(file.fileno(), change.before.st_mode & 0o7777)
         file.flush()
         os.fsync(file.fileno())
-    if change.before is None:
+    if change.before is None or not keep:
         return _Step(fresh, change.target, None)
     try:
         os.link(change.target, kept, follow_symlinks=False)

@@ -124,6 +124,7 @@ class Processes:
             return "the process has not come up yet: try again"
         else:
             census.tell(found, number)
+            census.tell(found, signal.SIGCONT)  # what stands still hears nothing
         return None
 
     def cancel(self, job: str) -> None:

@@ -110,7 +110,14 @@ class Agent:
             await asyncio.gather(*tasks, stopped, return_exceptions=True)
 
     def welcomed(self, frame: Frame) -> None:
-        """Take what the API says of the workspace; only the first time it settles where we work."""
+        """Take what the API says of the workspace."""
+        try:
+            self._settle(frame)
+        except Exception:
+            log.exception("the welcome")
+
+    def _settle(self, frame: Frame) -> None:
+        """Where we work is settled by the first welcome; the environment by each."""
         if not self._welcomed.is_set():
             if self._options.directory is None and frame.get("directory"):
                 directory = located(str(frame["directory"]), self._place.home, self._place.home)
@@ -174,7 +181,7 @@ class Agent:
 
     async def _watch_git(self) -> None:
         await self._welcomed.wait()
-        await self._git.watch(lambda frame: self._connection.hint({"type": "git", **frame}))
+        await self._git.watch(lambda frame: self._connection.hint({"type": "git", **frame}), self._connection.listening)
 
     async def _prune(self) -> None:
         while True:

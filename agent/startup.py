@@ -63,7 +63,6 @@ class Startup:
         if not script.strip():
             self.move("ready")
             return
-        self.move("starting")
         job = str(uuid.uuid5(uuid.NAMESPACE_OID, f"startup {agent_id} {self._boot_id}"))
         path = self._folder / "startup.sh"
         write_whole(path, script.encode())
@@ -78,6 +77,8 @@ class Startup:
             self._log([f"The startup script could not be begun: {error}"], level="error")
             self.move("start_error")
             return
+        if not process.done.is_set():  # an earlier agent may have seen its end
+            self.move("starting")
         await self._follow(process, timeout)
 
     async def _follow(self, process: Process, timeout: float) -> None:

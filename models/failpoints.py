@@ -13,6 +13,8 @@ NAMES = frozenset(
         "worker.before_commit",  # the whole answer is here, nothing committed
         "worker.after_commit",  # committed, Temporal not told
         "worker.after_delivery",  # a webhook has its event, the log does not know
+        "worker.build_opened",  # a build is taken over, nothing of it is done
+        "worker.before_build_end",  # a provisioner is done, the build is not
         "worker.before_interrupt_commit",  # the stream is cut, the partial not committed
     }
 )

@@ -121,6 +121,38 @@ class Principal:
     def may_administer_organization(self, organization_id: UUID) -> bool:
         return Scope.ALL in self.scopes and (self.is_owner or self.has_org_role(organization_id, OrgRole.ADMIN))
 
+    def may_read_templates(self, organization_id: UUID) -> bool:
+        """See what an organization builds workspaces from."""
+        everywhere = self.site_roles & {SiteRole.OWNER, SiteRole.AUDITOR, SiteRole.TEMPLATE_ADMIN}
+        return Scope.ALL in self.scopes and (bool(everywhere) or self.is_member(organization_id))
+
+    def may_write_templates(self, organization_id: UUID) -> bool:
+        return Scope.ALL in self.scopes and (
+            SiteRole.TEMPLATE_ADMIN in self.site_roles or self.may_administer_organization(organization_id)
+        )
+
+    def may_create_workspace(self, organization_id: UUID) -> bool:
+        """Create a workspace of one's own."""
+        return Scope.ALL in self.scopes and (self.is_owner or self.is_member(organization_id))
+
+    def may_read_workspace(self, owner_id: UUID | None, organization_id: UUID) -> bool:
+        """See a workspace: its owner, and who governs or audits its organization. One that is nobody's has no owner."""
+        everywhere = self.site_roles & {SiteRole.AUDITOR, SiteRole.TEMPLATE_ADMIN}
+        overseer = bool(everywhere) or self.has_org_role(organization_id, OrgRole.AUDITOR)
+        return self.may_update_workspace(owner_id, organization_id) or (Scope.ALL in self.scopes and overseer)
+
+    def may_update_workspace(self, owner_id: UUID | None, organization_id: UUID) -> bool:
+        """Build, rename, connect to: its owner while they belong to the organization, and its admins."""
+        own = self.user_id == owner_id and self.is_member(organization_id)
+        return self.may_administer_organization(organization_id) or (Scope.ALL in self.scopes and own)
+
+    def sees_workspaces_of(self) -> frozenset[UUID] | None:
+        """Organizations whose workspaces the caller sees, whoever owns them; None: of all."""
+        if self.site_roles & {SiteRole.OWNER, SiteRole.AUDITOR, SiteRole.TEMPLATE_ADMIN}:
+            return None
+        overseers = {OrgRole.ADMIN, OrgRole.AUDITOR}
+        return frozenset(each for each, roles in self.organizations.items() if roles & overseers)
+
     def _uses_agents(self, organization_id: UUID) -> bool:
         return (
             self.is_owner

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     task_queue: str = Field(
         default="turnstone",
         description="Temporal task queue of workflows and model steps; tool calls use `<name>-tools`, "
-        "stops and sweeps `<name>-control`, titles `<name>-aside`.",
+        "stops and sweeps `<name>-control`, builds of workspaces `<name>-builds`, titles `<name>-aside`.",
     )
     secret_keys: SecretStr = Field(
         default=SecretStr(""),
@@ -68,6 +68,26 @@ class Settings(BaseSettings):
     )
     aside_slots: int = Field(
         default=4, ge=1, le=1000, description="Searches for titles and labels that one worker process does at once."
+    )
+    build_slots: int = Field(
+        default=20, ge=1, le=1000, description="Builds of workspaces that one worker process performs at once."
+    )
+    build_timeout: timedelta = Field(
+        default=timedelta(minutes=10), description="Time a build of a workspace may take before it has failed."
+    )
+    access_url: str = Field(
+        default="",
+        description="URL at which workspace agents reach the API; empty means `public_url`, or host and port.",
+    )
+    workspaces_dir: str = Field(
+        default=".turnstone/workspaces", description="Directory of the workspaces of `local` templates."
+    )
+    workspace_isolation: Literal["auto", "none", "bubblewrap"] = Field(
+        default="auto",
+        description="Whether agents of `local` templates run in bubblewrap: where it works (`auto`), never, or always.",
+    )
+    docker_socket: str = Field(
+        default="/var/run/docker.sock", description="Unix socket of the engine that `docker` templates use."
     )
     automatic_titles: bool = Field(
         default=True, description="Whether a model gives a chat its title once its first answer begins."
@@ -171,6 +191,14 @@ class Settings(BaseSettings):
         default=frozenset(),
         description="Names of places where the process kills itself, comma-separated; for crash tests only.",
     )
+
+    @property
+    def agents_url(self) -> str:
+        """Where agents of workspaces find the API."""
+        if self.access_url or self.public_url:
+            return (self.access_url or self.public_url).rstrip("/")
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - to reach what listens
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @field_validator("*", mode="before")
     @classmethod

@@ -152,3 +152,19 @@ class DeliveryReply:
 
     note: str
     wait_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """Start, stop or delete this workspace, as the build says."""
+
+    build_id: UUID
+    workspace_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class BuildReply:
+    """What the build came to: succeeded, failed or canceled."""
+
+    status: str
+    note: str = ""

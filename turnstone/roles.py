@@ -94,6 +94,9 @@ def bootstrap(
     parent: Parent = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     token_file: Annotated[Path | None, typer.Option(help="File to keep the owner's token in.")] = None,
+    local_template: Annotated[
+        bool, typer.Option("--local-template", help="Offer workspaces on the workers' machine, if nothing was offered.")
+    ] = False,
 ) -> None:
     """Migrate, then create the first owner, organization and provider where there are none."""
     follow_parent(parent)
@@ -110,7 +113,7 @@ def bootstrap(
         # Kept before it is valid: a crash in between must not leave an owner whose token nobody has seen.
         token = new_token("token")
         write_private(token_file, token)
-    made = asyncio.run(first_rows(settings, admin_token=token, environ=os.environ))
+    made = asyncio.run(first_rows(settings, admin_token=token, environ=os.environ, local_template=local_template))
     if made.admin_token and token_file is not None:
         write_private(token_file, made.admin_token)
     facts = {

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from activities.provisioners import inhabitants
 from turnstone import embedded_temporal, ports
 from turnstone.data_dir import DataDir, write_facts
 from turnstone.embedded_postgres import EmbeddedPostgres
@@ -18,6 +19,7 @@ from turnstone.nursery import Nursery
 from turnstone.supervisor import Command, Supervisor, end_orphans, tail
 
 START_PATIENCE = 120.0
+WORKSPACE_PATIENCE = 3.0
 STOP_PATIENCE = 15.0  # more than the default of TURNSTONE_SHUTDOWN_GRACE
 ROLES = ("nursery", "api", "worker", "temporal", "postgres")
 STOP_RANKS = (("nursery", "api", "worker"), ("temporal",), ("postgres",))
@@ -99,6 +101,8 @@ class Stack:
         """Stop all of it, the users of a thing before the thing."""
         self._up = False
         await self.supervisor.stop(STOP_RANKS)
+        # Workspaces go with the stack; the next one starts those that ran.
+        await asyncio.to_thread(inhabitants.end, inhabitants.ROOT, self._workspaces, WORKSPACE_PATIENCE)
         if self._nursery is not None:
             self._nursery.close()
         for file in (self.place.facts, self.options.ready_file):
@@ -134,6 +138,10 @@ class Stack:
                 **{role: self.supervisor.pids(role) for role in ROLES},
             },
         }
+
+    @property
+    def _workspaces(self) -> str:
+        return str(self.place.root / "workspaces")
 
     def _publish(self) -> None:
         if self._up:
@@ -192,6 +200,7 @@ class Stack:
             [
                 *self._turnstone("bootstrap"),
                 "--json",
+                "--local-template",
                 "--after",
                 str(self._database_up),
                 "--token-file",
@@ -289,9 +298,12 @@ class Stack:
             "TURNSTONE_TEMPORAL_UI_URL": self.temporal_ui_url,
             "TURNSTONE_HOST": self.options.host,
             "TURNSTONE_PORT": str(self._api_ports[0]),
+            "TURNSTONE_WORKSPACES_DIR": self._workspaces,
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",
             "PYTHONUNBUFFERED": "1",
         }
+        if not os.environ.get("TURNSTONE_ACCESS_URL"):
+            own["TURNSTONE_ACCESS_URL"] = self.api_urls[0]
         if not os.environ.get("TURNSTONE_SECRET_KEYS"):
             own["TURNSTONE_SECRET_KEYS"] = self.place.secret_key()
         return {**os.environ, **own}

@@ -41,7 +41,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from models.errors import Unavailable
 from models.settings import Settings
-from models.steps import DeliveryRequest, Naming, TitleOutcome, TitleReply, TitleRequest, TurnInput
+from models.steps import BuildRequest, DeliveryRequest, Naming, TitleOutcome, TitleReply, TitleRequest, TurnInput
+from workflows.build import WorkspaceBuild
 from workflows.delivery import WebhookDelivery
 from workflows.housekeeping import Housekeeping
 from workflows.sweep import Sweep
@@ -82,6 +83,11 @@ def title_workflow_id(chat_id: UUID, naming: Naming) -> str:
 def delivery_workflow_id(request: DeliveryRequest) -> str:
     """Under which id an event goes to an endpoint: it is on its way once at a time."""
     return f"webhook-{request.endpoint_id}-{request.delivery_id}"
+
+
+def build_workflow_id(build_id: UUID) -> str:
+    """Under which id a build is performed: once at a time."""
+    return f"build/{build_id}"
 
 
 class Temporal:
@@ -226,6 +232,30 @@ class Temporal:
                 )
         except (RPCError, RuntimeError, TimeoutError) as away:
             log.warning("delivery %d was not begun; the sweep will find it: %s", request.delivery_id, away)
+            return False
+        return True
+
+    async def build(self, request: BuildRequest, *, cancel: bool = False) -> bool:
+        """Have a build performed, unless that goes on already; `cancel` tells its run to look whether to stop.
+
+        A failure is logged: the sweep finds what is under way.
+        """
+        try:
+            async with asyncio.timeout(RPC_TIMEOUT.total_seconds() + 1):
+                await self.client.start_workflow(
+                    WorkspaceBuild.run,
+                    request,
+                    id=build_workflow_id(request.build_id),
+                    task_queue=self._settings.task_queue,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    start_signal="cancel" if cancel else None,
+                    static_summary=f"build {request.build_id} of workspace {request.workspace_id}",
+                    priority=Priority(fairness_key=str(request.workspace_id)),
+                    task_timeout=TASK_PATIENCE,
+                    rpc_timeout=RPC_TIMEOUT,
+                )
+        except (RPCError, RuntimeError, TimeoutError) as away:
+            log.warning("build %s was not begun; the sweep will find it: %s", request.build_id, away)
             return False
         return True
 

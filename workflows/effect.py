@@ -19,6 +19,7 @@ class Queue(StrEnum):
     MODEL = ""  # where the workflows run too, so that Temporal can hand the effect over at once
     TOOLS = "-tools"
     CONTROL = "-control"  # what is short and must not wait behind what is long
+    BUILDS = "-builds"  # of workspaces: minutes of waiting for others
     ASIDE = "-aside"  # what nobody's turn waits for: a few at a time, and a backlog harms nothing
 
     def beside(self, task_queue: str) -> str:

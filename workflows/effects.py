@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 from models.steps import (
+    BuildReply,
+    BuildRequest,
     DeliveryReply,
     DeliveryRequest,
     HousekeepingReply,
@@ -68,12 +70,19 @@ async def deliver(request: DeliveryRequest) -> DeliveryReply:
     """Send an event to a webhook once, write down what came of it, and say when to try again."""
 
 
+# On a queue of its own: tools that wait for builds must not keep builds from being done. Its own limit is in the row.
+@effect(timeout=timedelta(hours=2), heartbeat=HEARTBEAT, queue=Queue.BUILDS)
+async def build(request: BuildRequest) -> BuildReply:
+    """Have a provisioner start, stop or delete a workspace, and wake the chats that wait for it."""
+
+
 EFFECTS: tuple[
     Effect[StepRequest, StepReply]
     | Effect[str, SweepReply]
     | Effect[TitleRequest, TitleReply]
     | Effect[HousekeepingRequest, HousekeepingReply]
-    | Effect[DeliveryRequest, DeliveryReply],
+    | Effect[DeliveryRequest, DeliveryReply]
+    | Effect[BuildRequest, BuildReply],
     ...,
 ] = (
     generate,
@@ -85,4 +94,5 @@ EFFECTS: tuple[
     title,
     housekeep,
     deliver,
+    build,
 )

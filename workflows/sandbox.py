@@ -2,13 +2,14 @@
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from workflows.build import WorkspaceBuild
 from workflows.delivery import WebhookDelivery
 from workflows.housekeeping import Housekeeping
 from workflows.sweep import Sweep
 from workflows.title import ChatTitle
 from workflows.turn import ChatTurn
 
-WORKFLOWS: tuple[type, ...] = (ChatTurn, ChatTitle, Sweep, Housekeeping, WebhookDelivery)
+WORKFLOWS: tuple[type, ...] = (ChatTurn, ChatTitle, Sweep, Housekeeping, WebhookDelivery, WorkspaceBuild)
 
 # The sandbox imports everything else anew for each run: passing these through halves a run's CPU.
 DECLARATIVE = ("models", "workflows.effect", "workflows.effects")

@@ -3,7 +3,9 @@
 from api.requests import Router
 from api.routes import (
     agent_door,
+    agents,
     audit,
+    builds,
     chats,
     compact,
     cost,
@@ -33,6 +35,7 @@ from api.routes import (
     stream,
     stream_git,
     switches,
+    templates,
     thresholds,
     titles,
     tokens,
@@ -44,6 +47,7 @@ from api.routes import (
     users,
     webhooks,
     workspace_streams,
+    workspaces,
 )
 
 EXPERIMENTAL = "/api/experimental"
@@ -93,6 +97,15 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/organizations", groups.in_organization),
     ("/api/v2/organizations", webhooks.in_organization),
     ("/api/v2/groups", groups.router),
+    ("/api/v2/organizations", templates.in_organization),
+    ("/api/v2/templates", templates.router),
+    ("/api/v2/templateversions", templates.versions),
+    ("/api/v2/organizations", workspaces.in_organization),
+    ("/api/v2/users", workspaces.of_user),
+    ("/api/v2/workspaces", workspaces.router),
+    ("/api/v2/workspaces", builds.of_workspace),
+    ("/api/v2/workspacebuilds", builds.router),
+    ("/api/v2/workspaceagents", agents.router),
     ("/api/v2/webhooks", webhooks.router),
     ("/api/v2/workspaceagents", agent_door.router),
     ("/api/v2/ai/providers", providers.router),

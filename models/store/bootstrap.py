@@ -8,7 +8,7 @@ from uuid import UUID
 
 from models.principal import OrgRole, SiteRole
 from models.settings import Settings
-from models.store import catalog, organizations, people, providers
+from models.store import catalog, organizations, people, providers, templates
 from models.store.database import Database, fetch
 from models.store.secrets import Cipher
 from models.store.session import Session
@@ -44,9 +44,12 @@ class _Offer:
     context_limit: int
 
 
-async def bootstrap(settings: Settings, *, admin_token: str | None, environ: Mapping[str, str]) -> Bootstrapped:
+async def bootstrap(
+    settings: Settings, *, admin_token: str | None, environ: Mapping[str, str], local_template: bool = False
+) -> Bootstrapped:
     """Create what is missing; running it again changes nothing, and two at once are one after the other.
 
+    With `local_template` there is a template for workspaces on this machine, where there was never any template.
     The owner is `admin`, who has no password (login type `none`) and comes in by token until one is set.
     """
     database = Database(settings.database_url, 1)
@@ -58,6 +61,8 @@ async def bootstrap(settings: Settings, *, admin_token: str | None, environ: Map
             organization_id = await default_organization(session, owner)
             token = await _admin_token(session, owner, admin_token, make=created)
             await _models(session, cipher, environ, owner)
+            if local_template and not await templates.any_of(session, organization_id):
+                await _template(session, organization_id, owner)
     finally:
         await database.close()
     return Bootstrapped(token, organization_id, created)
@@ -103,6 +108,19 @@ async def _admin_token(session: Session, owner: UUID, given: str | None, *, make
         session, owner, kind="token", lifetime=people.FOREVER, name="bootstrap" if make else "", secret=given
     )
     return token
+
+
+async def _template(session: Session, organization_id: UUID, owner: UUID) -> None:
+    made = await templates.create(
+        session,
+        organization_id,
+        name="local",
+        provisioner="local",
+        display_name="This machine",
+        description="A directory on the machine that runs Turnstone, with the tools that are installed there.",
+        created_by=owner,
+    )
+    await templates.add_version(session, made, spec={"agents": [{"name": "main"}]}, created_by=owner)
 
 
 async def _models(session: Session, cipher: Cipher, environ: Mapping[str, str], owner: UUID) -> None:

@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -98,10 +98,8 @@ class Outside:
 
         async def send() -> None:
             if self._socket is not None and not self._socket.closed:
-                try:
+                with suppress(ConnectionError):
                     await self._socket.send_str(json.dumps(frame))
-                except ConnectionError:
-                    return
 
         asyncio.run_coroutine_threadsafe(send(), self._loop).result(10)
 
@@ -109,8 +107,7 @@ class Outside:
         """Break the connection without a word."""
 
         async def drop() -> None:
-            if self._socket is not None and (transport := self._socket._req.transport) is not None:
-                transport.abort()
+            self._abort()
 
         asyncio.run_coroutine_threadsafe(drop(), self._loop).result(10)
 
@@ -122,10 +119,11 @@ class Outside:
         socket = web.WebSocketResponse(max_msg_size=64 * 2**20, compress=False)
         await socket.prepare(request)
         self.connections += 1
-        async for message in socket:
-            if message.type is not WSMsgType.TEXT:
-                break
-            await self._hear(socket, json.loads(message.data))
+        with suppress(ConnectionError):  # an agent that is killed hears no answer
+            async for message in socket:
+                if message.type is not WSMsgType.TEXT:
+                    break
+                await self._hear(socket, json.loads(message.data))
         return socket
 
     async def _hear(self, socket: web.WebSocketResponse, frame: Frame) -> None:
@@ -170,12 +168,14 @@ class Outside:
 
     async def _close(self) -> None:
         if self._runner is not None:
-            self.drop_now()
+            self._abort()
             await self._runner.cleanup()
 
-    def drop_now(self) -> None:
-        if self._socket is not None and (transport := self._socket._req.transport) is not None:
-            transport.abort()
+    def _abort(self) -> None:
+        if self._socket is not None and self._socket._req is not None:
+            transport = self._socket._req.transport
+            if transport is not None:
+                transport.abort()
 
     def open(self) -> None:
         """Begin to listen (again, at the same address)."""

@@ -109,6 +109,19 @@ def test_the_api_may_go_away_and_come_back(fresh: Fresh) -> None:
     assert outside.result(job)["result"]["output"] == "through\n"
 
 
+def test_an_agent_that_is_told_to_close_comes_back(fresh: Fresh) -> None:
+    resident = fresh()
+    resident.start()
+    outside = resident.outside
+    before = outside.connections
+    outside.say({"type": "close", "reason": "restarting"})
+    outside.until(lambda: outside.connections > before)
+    outside.say({"type": "nonsense"})
+    outside.say({"type": "job", "job": "../../etc/x", "kind": "exec", "request": {"command": "true"}})
+    outside.say({"type": "job", "job": ["x"], "kind": 7})
+    assert outside.exec("echo back")["output"] == "back\n"
+
+
 def test_an_agent_whose_token_is_unknown_exits_with_3_and_leaves_its_commands(fresh: Fresh) -> None:
     resident = fresh()
     resident.start()

@@ -11,39 +11,42 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from models.store import groups, organizations, people
-from models.store.database import fetch
+from models.store import agents, groups, organizations, people, templates, workspaces
+from models.store.database import Row, fetch
+from models.store.secrets import Cipher
 from models.store.session import Session
 from tests.api.conftest import Api, api, settings
 from tests.contracts.test_routes import ask, filled, routes
+from tests.places import ended
 
 __all__ = ["api", "settings"]
 
 # deployment:   A whole account, r reads chats, R reads the settings, W writes them, U administers users,
 #               T reads the audit log, or an organization's part of it
 # organization: c creates chats there, v sees it, l lists members, p picks whom to share with, g manages membership,
-#               m administers it
+#               m administers it, t reads templates, T writes them, w creates workspaces of one's own
 # chat:         r reads, u changes, d drives (sends, edits, promotes, answers, has titles made), s shares, f forks
+# workspace:    r reads, u changes
 # out:          a token that is nobody's, or none
 #
-#                                | of the deployment | organization  | a chat that is…
-# caller                         |                   | own     other | own     by user  by group  same org  other org
+#                                | all   | organization   | a chat that is…                        | a workspace
+# caller                         |       | own      other | own   by user by group same org other org | own same other
 CALLERS = """
-  site owner                     | ArRWUT            | cvlpgm  vlpgm | rudsf   rusf     rusf      rusf      rus
-  organization admin             | ArT               | cvlpgm  -     | rudsf   rusf     rusf      rusf      -
-  member with agents-access      | Ar                | cvp     -     | rudsf   rf       rf        -         -
-  member without it              | Ar                | v       -     | -       r        r         -         -
-  organization auditor           | ArT               | vlp     -     | -       r        r         -         -
-  auditor                        | ArRT              | vlp     vlp   | -       r        r         -         -
-  user admin                     | ArU               | vlpg    vlpg  | -       r        r         -         -
-  template admin                 | Ar                | v       -     | -       r        r         -         -
-  not in the organization        | Ar                | -       cvp   | -       -        -         -         -
-  token for chat:read            | r                 | v       -     | r       r        r         -         -
-  token for chat:read and share  | r                 | vp      -     | rs      r        r         -         -
-  token for chat:update          | -                 | v       -     | ud      -        -         -         -
-  token for chat:create          | -                 | cv      -     | -       -        -         -         -
-  suspended                      | out               | out     out   | out     out      out       out       out
-  without a token                | out               | out     out   | out     out      out       out       out
+  site owner                     | ArRWUT | cvlpgmtTw vlpgmtTw| rudsf rusf    rusf     rusf     rus     | ru  ru   ru
+  organization admin             | ArT    | cvlpgmtTw -       | rudsf rusf    rusf     rusf     -       | ru  ru   -
+  member with agents-access      | Ar     | cvptw     -       | rudsf rf      rf       -        -       | ru  -    -
+  member without it              | Ar     | vtw       -       | -     r       r        -        -       | ru  -    -
+  organization auditor           | ArT    | vlptw     -       | -     r       r        -        -       | ru  r    -
+  auditor                        | ArRT   | vlptw     vlpt    | -     r       r        -        -       | ru  r    r
+  user admin                     | ArU    | vlpgtw    vlpg    | -     r       r        -        -       | ru  -    -
+  template admin                 | Ar     | vtTw      tT      | -     r       r        -        -       | ru  r    r
+  not in the organization        | Ar     | -         cvptw   | -     -       -        -        -       | -   -    -
+  token for chat:read            | r      | v         -       | r     r       r        -        -       | -   -    -
+  token for chat:read and share  | r      | vp        -       | rs    r       r        -        -       | -   -    -
+  token for chat:update          | -      | v         -       | ud    -       -        -        -       | -   -    -
+  token for chat:create          | -      | cv        -       | -     -       -        -        -       | -   -    -
+  suspended                      | out    | out       out     | out   out     out      out      out     | out out  out
+  without a token                | out    | out       out     | out   out     out      out      out     | out out  out
 """
 MADE_OF: dict[str, dict[str, Any]] = {
     "site owner": {"site_roles": ("owner",)},
@@ -64,6 +67,7 @@ MADE_OF: dict[str, dict[str, Any]] = {
 }
 CHAT_RELATIONS = ("own", "by user", "by group", "same org", "other org")
 ORGANIZATION_RELATIONS = ("own", "other")
+WORKSPACE_RELATIONS = ("own", "same org", "other org")
 OUT = "out"
 
 
@@ -140,6 +144,24 @@ def forks(allowed: int, **more: Any) -> Rule:
     return Rule("chat", allowed, lambda had: 404 if "r" not in had else allowed if "f" in had else 403, **more)
 
 
+def templates_read(allowed: int = 200, **more: Any) -> Rule:
+    return organization("t", allowed, 404, sees="t", **more)
+
+
+def templates_written(allowed: int, **more: Any) -> Rule:
+    """Who sees templates and may not write them is told so."""
+    return organization("T", allowed, sees="t", **more)
+
+
+def workspace_read(allowed: int = 200, **more: Any) -> Rule:
+    return Rule("workspace", allowed, lambda had: allowed if "r" in had else 404, **more)
+
+
+def workspace_changed(allowed: int, **more: Any) -> Rule:
+    """Who sees the workspace and may not change it is told so."""
+    return Rule("workspace", allowed, lambda had: 404 if "r" not in had else allowed if "u" in had else 403, **more)
+
+
 ME = {"user": "me"}
 NOBODY = {"user": "nobody-of-this-name"}
 GONE = {"id_or_name": "gone", "webhook": SOME_ID}
@@ -196,6 +218,40 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/groups/{group}": organization("p", 200, 404),
     "PATCH /api/v2/groups/{group}": organization("m", 200, sees="p", body={}),
     "DELETE /api/v2/groups/{group}": organization("m", 400, sees="p"),  # Everyone stays
+    # templates and workspaces
+    "GET /api/v2/organizations/{organization}/templates": templates_read(),
+    "GET /api/v2/organizations/{organization}/templates/{name}": templates_read(),
+    "POST /api/v2/organizations/{organization}/templates": templates_written(400, body={"name": "no good"}),
+    "GET /api/v2/templates": deployment("A", 200),
+    "GET /api/v2/templates/{template}": templates_read(),
+    "PATCH /api/v2/templates/{template}": templates_written(400, body={"name": "no good"}),
+    "DELETE /api/v2/templates/{template}": templates_written(409),  # there are workspaces of it
+    "GET /api/v2/templates/{template}/versions": templates_read(),
+    "POST /api/v2/templates/{template}/versions": templates_written(400, body={"name": "no good"}),
+    "PATCH /api/v2/templates/{template}/versions": templates_written(404, body={"id": SOME_ID}),
+    "GET /api/v2/templateversions/{version}": templates_read(),
+    "GET /api/v2/templateversions/{version}/rich-parameters": templates_read(),
+    "GET /api/v2/templateversions/{version}/presets": templates_read(),
+    "POST /api/v2/organizations/{organization}/members/{user}/workspaces": organization(
+        "w", 400, sees="t", body={"name": "no good"}, known=ME
+    ),
+    "POST /api/v2/users/{user}/workspaces": deployment("A", 400, known=ME, body={"name": "x"}),
+    "GET /api/v2/users/{user}/workspace/{name}": workspace_read(),
+    "GET /api/v2/workspaces": deployment("A", 200),
+    "GET /api/v2/workspaces/{workspace}": workspace_read(),
+    "PATCH /api/v2/workspaces/{workspace}": workspace_changed(400, body={"name": "no good"}),
+    "PUT /api/v2/workspaces/{workspace}/ttl": workspace_changed(204, body={}),
+    "GET /api/v2/workspaces/{workspace}/external-agent/{agent}/credentials": workspace_changed(404),
+    "GET /api/v2/workspaces/{workspace}/builds": workspace_read(),
+    "POST /api/v2/workspaces/{workspace}/builds": workspace_changed(
+        400, body={"transition": "start", "rich_parameter_values": [{"name": "none", "value": ""}]}
+    ),
+    "GET /api/v2/workspacebuilds/{build}": workspace_read(),
+    "PATCH /api/v2/workspacebuilds/{build}/cancel": workspace_changed(400),  # it is over
+    "GET /api/v2/workspacebuilds/{build}/logs": workspace_read(),
+    "WEBSOCKET /api/v2/workspacebuilds/{build}/logs": workspace_read(101),
+    "GET /api/v2/workspaceagents/{agent}": workspace_read(),
+    "GET /api/v2/workspaceagents/{agent}/logs": workspace_read(),
     # the deployment
     "GET /api/v2/audit": deployment("T", 200),
     "GET /api/v2/ai/providers": deployment("R", 200),
@@ -323,12 +379,12 @@ class Somebody:
     """By kind of rule: a relation, what they may do in it, and what the path names there."""
 
 
-def table() -> dict[str, tuple[str, list[str], list[str]]]:
-    """What each caller may do: of the deployment, in each organization, with each chat."""
+def table() -> dict[str, tuple[str, list[str], list[str], list[str]]]:
+    """What each caller may do: of the deployment, in each organization, with each chat, with each workspace."""
     read = {}
     for line in CALLERS.strip().splitlines():
-        name, site, organizations_, chats = line.split("|")
-        read[name.strip()] = (site.strip(), organizations_.split(), chats.split())
+        name, site, organizations_, chats, workspaces_ = line.split("|")
+        read[name.strip()] = (site.strip(), organizations_.split(), chats.split(), workspaces_.split())
     return read
 
 
@@ -363,7 +419,7 @@ def test_no_route_is_left_out() -> None:
 def test_every_right_of_the_table_decides_somewhere() -> None:
     rights = table()
     assert set(rights) == set(MADE_OF)
-    for kind, column in (("deployment", 0), ("organization", 1), ("chat", 2)):
+    for kind, column in (("deployment", 0), ("organization", 1), ("chat", 2), ("workspace", 3)):
         cells = {cell for row in rights.values() for cell in ([row[0]] if kind == "deployment" else row[column])}
         granted = {letter for cell in cells - {OUT, "-"} for letter in cell}
         decided = {
@@ -400,9 +456,21 @@ async def _callers(api: Api) -> list[Somebody]:
             await _chat(session, foreigner.id, other),
         ]
         own = {name: await _chat(session, person.id, api.organization_id) for name, person in made.items()}
+        offered = [await _template(session, each) for each in (api.organization_id, other)]
+        places = [
+            await _workspace(session, api.resources.cipher, user, template)
+            for user, template in ((author.id, offered[0]), (foreigner.id, offered[1]))
+        ]
+        owned = {
+            name: await _workspace(session, api.resources.cipher, person.id, offered[0])
+            for name, person in made.items()
+        }
     where = [
-        {"organization": str(each), "group": str(each), "user": str(user)}
-        for each, user in ((api.organization_id, author.id), (other, foreigner.id))
+        {"organization": str(each), "group": str(each), "user": str(user), **_names(template)}
+        for each, user, template in (
+            (api.organization_id, author.id, offered[0]),
+            (other, foreigner.id, offered[1]),
+        )
     ]
     return [
         Somebody(
@@ -414,10 +482,42 @@ async def _callers(api: Api) -> list[Somebody]:
                 "deployment": [("anywhere", site, where[0])],
                 "organization": list(zip(ORGANIZATION_RELATIONS, there, where, strict=True)),
                 "chat": list(zip(CHAT_RELATIONS, chats, [own[name], *common], strict=True)),
+                "workspace": list(zip(WORKSPACE_RELATIONS, rooms, [owned[name], *places], strict=True)),
             },
         )
-        for name, (site, there, chats) in table().items()
+        for name, (site, there, chats, rooms) in table().items()
     ]
+
+
+async def _template(session: Session, organization_id: UUID) -> Row:
+    made = await templates.create(session, organization_id, name="place", provisioner="local")
+    await templates.add_version(session, made)
+    return await templates.get(session, made)
+
+
+def _names(template: Row) -> dict[str, str]:
+    return {"template": str(template["id"]), "version": str(template["active_version_id"]), "name": template["name"]}
+
+
+async def _workspace(session: Session, cipher: Cipher, owner: UUID, template: Row) -> dict[str, str]:
+    """A workspace whose first build is over."""
+    made = await workspaces.create(
+        session,
+        cipher,
+        organization_id=template["organization_id"],
+        owner_id=owner,
+        name="place",
+        template_id=template["id"],
+    )
+    await ended(session, made.build_id)
+    [agent] = await agents.of_builds(session, [made.build_id])
+    return {
+        "workspace": str(made.workspace_id),
+        "build": str(made.build_id),
+        "agent": str(agent["id"]),
+        "user": str(owner),
+        "name": "place",
+    }
 
 
 async def _chat(session: Session, owner: UUID, organization_id: UUID, **acl: dict[str, Any]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from mypy import api as mypy
 
 import activities
 from activities.attend import Attendance
+from activities.build import Building
 from activities.compact import Compaction
 from activities.deliver import Delivering
 from activities.drive import Generation
@@ -23,7 +24,18 @@ from activities.use_tools import Tools
 from workflows import effects
 from workflows.effect import Effect
 
-PERFORMERS = (Generation, Tools, Attendance, Compaction, Interruption, Sweeping, Titling, Housekeeping, Delivering)
+PERFORMERS = (
+    Generation,
+    Tools,
+    Attendance,
+    Compaction,
+    Interruption,
+    Sweeping,
+    Titling,
+    Housekeeping,
+    Delivering,
+    Building,
+)
 HEAVY = ("litellm", "sqlalchemy", "sqlmodel", "psycopg", "fastapi", "httpx", "uvicorn")
 
 

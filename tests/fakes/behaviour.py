@@ -97,6 +97,16 @@ def directed(messages: Sequence[Mapping[str, Any]]) -> tuple[Behaviour | None, s
         return None, ""
     start = tail.lstrip()
     values, end = json.JSONDecoder().raw_decode(start)
-    if _is_tool_result(messages[-1]):
-        return read(values.get("then", {})), start[:end] + "#then"
-    return read(values), start[:end]
+    if not _is_tool_result(messages[-1]):
+        return read(values), start[:end]
+    # After each step's results the next `then` inside; the innermost one for all that come.
+    later = values.get("then", {})
+    for _ in range(_steps_since(messages, asked) - 1):
+        later = later.get("then", later)
+    return read(later), start[:end] + "#then"
+
+
+def _steps_since(messages: Sequence[Mapping[str, Any]], asked: Mapping[str, Any] | None) -> int:
+    """How many answers there are after this message."""
+    place = next(place for place, message in enumerate(messages) if message is asked)
+    return sum(message.get("role") == "assistant" for message in messages[place:])

@@ -115,6 +115,14 @@ def test_the_ready_file_tells_a_program_all_it_needs(running: Running) -> None:
 
 
 @pytest.mark.chaos
+def test_a_newcomer_is_offered_a_workspace_on_this_machine(running: Running) -> None:
+    facts = running.facts()
+    headers = {"Authorization": f"Bearer {facts['admin_token']}"}
+    answer = httpx.get(f"{facts['api_url']}/api/v2/templates", headers=headers, timeout=30)
+    assert [(each["name"], each["provisioner"]) for each in answer.json()] == [("local", "local")]
+
+
+@pytest.mark.chaos
 @pytest.mark.parametrize("role", ["postgres", "temporal", "nursery", "api", "worker"])
 def test_a_killed_process_is_replaced_at_the_same_address(running: Running, role: str) -> None:
     before = running.facts()

@@ -11,6 +11,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from models.steps import (
+    BuildReply,
+    BuildRequest,
     DeliveryReply,
     DeliveryRequest,
     HousekeepingReply,
@@ -44,6 +46,7 @@ class Script:
     rounds: list[HousekeepingRequest] = field(default_factory=list)
     broken: tuple[Job, ...] = ()
     deliver: list[DeliveryReply] = field(default_factory=list)
+    build: list[Callable[[], Awaitable[BuildReply]]] = field(default_factory=list)
 
     async def play(self, effect: str, request: StepRequest) -> StepReply:
         self.calls.append(effect)
@@ -88,6 +91,11 @@ class Script:
     async def on_deliver(self, request: DeliveryRequest) -> DeliveryReply:
         self.calls.append(f"deliver {request.delivery_id}")
         return self.deliver.pop(0) if self.deliver else DeliveryReply("delivered")
+
+    @activity.defn(name="build")
+    async def on_build(self, request: BuildRequest) -> BuildReply:
+        self.calls.append("build")
+        return await self.build.pop(0)() if self.build else BuildReply("succeeded")
 
     @activity.defn(name="title")
     async def on_title(self, request: TitleRequest) -> TitleReply:
@@ -137,6 +145,7 @@ async def worker(client: Client, task_queue: str, script: Script, *, tools: bool
         script.on_title,
         script.on_housekeep,
         script.on_deliver,
+        script.on_build,
     ]
     model = Worker(
         client, task_queue=task_queue, workflows=WORKFLOWS, activities=acts, workflow_runner=runner(), build_id="test"
@@ -148,6 +157,7 @@ async def worker(client: Client, task_queue: str, script: Script, *, tools: bool
         async with (
             Worker(client, task_queue=Queue.TOOLS.beside(task_queue), activities=acts, build_id="test"),
             Worker(client, task_queue=Queue.CONTROL.beside(task_queue), activities=acts, build_id="test"),
+            Worker(client, task_queue=Queue.BUILDS.beside(task_queue), activities=acts, build_id="test"),
             Worker(client, task_queue=Queue.ASIDE.beside(task_queue), activities=acts, build_id="test"),
         ):
             yield

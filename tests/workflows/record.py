@@ -13,10 +13,11 @@ from uuid import UUID, uuid4
 
 from temporalio.client import Client, WorkflowHandle
 
-from models.steps import DeliveryReply, DeliveryRequest, Naming, StepReply, Then, TitleRequest, TurnInput
+from models.steps import BuildRequest, DeliveryReply, DeliveryRequest, Naming, StepReply, Then, TitleRequest, TurnInput
 from tests.temporal import Server
 from tests.workflows.performers import Script, Step, rest, worker
-from workflows.client import delivery_workflow_id, title_workflow_id, workflow_id
+from workflows.build import WorkspaceBuild
+from workflows.client import build_workflow_id, delivery_workflow_id, title_workflow_id, workflow_id
 from workflows.delivery import WebhookDelivery
 from workflows.housekeeping import Housekeeping
 from workflows.sweep import Sweep
@@ -138,6 +139,14 @@ async def histories(client: Client) -> AsyncIterator[tuple[str, str]]:
         )
         await delivery.result()
     yield "delivery", (await delivery.fetch_history()).to_json()
+    queue = f"record-{uuid4()}"
+    async with worker(client, queue, Script()):
+        asked = BuildRequest(CHAT, OWNER)
+        build = await client.start_workflow(
+            WorkspaceBuild.run, asked, id=build_workflow_id(asked.build_id), task_queue=queue
+        )
+        await build.result()
+    yield "build", (await build.fetch_history()).to_json()
 
 
 async def record(wanted: set[str]) -> None:

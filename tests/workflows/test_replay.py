@@ -25,7 +25,7 @@ async def test_a_recorded_run_replays(path: Path) -> None:
 
 
 def test_every_shape_of_turn_is_recorded() -> None:
-    assert {*turns(), "next_turn_second_run", "sweep", "title", "housekeeping", "delivery"} == {
+    assert {*turns(), "next_turn_second_run", "sweep", "title", "housekeeping", "delivery", "build"} == {
         path.stem for path in RECORDED
     }
 

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from models.errors import Precondition
 from models.settings import Settings
-from models.store import catalog, people, secrets
+from models.store import catalog, people, secrets, templates
 from models.store.bootstrap import bootstrap
 from models.store.database import Database, Row, fetch
 from models.store.secrets import Cipher
@@ -118,6 +118,22 @@ async def test_a_deleted_provider_is_not_made_again(settings: Settings, database
         await fetch(session, "UPDATE ai_providers SET deleted = true, enabled = false")
     await bootstrap(settings, admin_token=None, environ=KEYS)
     assert await rows(database, "SELECT id FROM ai_providers WHERE NOT deleted") == []
+
+
+async def test_a_template_of_this_machine_is_offered_once_where_it_is_asked_for(
+    settings: Settings, database: Database
+) -> None:
+    made = await bootstrap(settings, admin_token=None, environ={})
+    for _ in range(2):
+        await bootstrap(settings, admin_token=None, environ={}, local_template=True)
+    async with database.begin() as session:
+        [offered] = await templates.listed(session, [made.organization_id])
+        version = await templates.version(session, offered["active_version_id"])
+        await templates.delete(session, offered["id"])
+    assert (offered["name"], [each["name"] for each in version["spec"]["agents"]]) == ("local", ["main"])
+    await bootstrap(settings, admin_token=None, environ={}, local_template=True)
+    async with database.read() as session:
+        assert await templates.listed(session, [made.organization_id]) == []
 
 
 async def test_a_key_is_never_stored_in_clear(settings: Settings, database: Database) -> None:

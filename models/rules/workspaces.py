@@ -1,0 +1,84 @@
+"""What holds of workspaces: their names, what their builds make of them, which agent a chat works with."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from models.errors import Conflict, Invalid, TurnstoneError, Validation
+
+NAME = re.compile(r"[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*")
+LONGEST_NAME = 32
+BASE = 27  # characters of a made name, before its hyphen and its four random ones
+CHAT_AGENT = "-coderd-chat"
+
+UNDER_WAY = frozenset({"pending", "running", "canceling"})
+SILENCE = timedelta(seconds=15)  # an agent that was not heard for so long is disconnected
+
+_DOING = {"start": "starting", "stop": "stopping", "delete": "deleting"}
+_DONE = {"start": "running", "stop": "stopped", "delete": "deleted"}
+
+
+class NoSingleChatAgent(TurnstoneError):
+    """More than one agent of a workspace claims to be the one for chats."""
+
+
+def check_name(name: str) -> None:
+    """Raises Invalid for a name that no workspace, template or agent may have."""
+    if not 1 <= len(name) <= LONGEST_NAME or not NAME.fullmatch(name):
+        detail = f"must be 1 to {LONGEST_NAME} letters and digits, with single hyphens between them"
+        raise Invalid(validations=[Validation("name", detail)])
+
+
+def made_name(wish: str, letters: str) -> str:
+    """A workspace's name from a wish, which any text may be, and four random letters."""
+    base = re.sub(r"[^a-z0-9]+", "-", wish.lower()).strip("-")[:BASE].strip("-")
+    return f"{base or 'workspace'}-{letters}"
+
+
+def status(transition: str, build_status: str) -> str:
+    """A workspace's status, by its latest build."""
+    if build_status == "running":
+        return _DOING[transition]
+    return _DONE[transition] if build_status == "succeeded" else build_status
+
+
+def builds_of(workspace_status: str) -> tuple[str, str]:
+    """Which latest build makes a workspace's status: its transition, "" for any, and its own status."""
+    for words, build_status in ((_DOING, "running"), (_DONE, "succeeded")):
+        for transition, word in words.items():
+            if word == workspace_status:
+                return transition, build_status
+    return "", workspace_status
+
+
+def agent_status(agent: Mapping[str, Any], now: datetime) -> str:
+    """connecting, connected, disconnected, or timeout: it never came in time. An external one may come at any time."""
+    if agent["first_connected_at"] is None:
+        late = now - agent["created_at"] > timedelta(seconds=agent["connection_timeout_seconds"])
+        return "timeout" if late and agent["connection_timeout_seconds"] else "connecting"
+    seen, left = agent["last_seen_at"], agent["disconnected_at"]
+    if seen is None or now - seen > SILENCE or (left is not None and left >= seen):
+        return "disconnected"
+    return "connected"
+
+
+def chat_agent(agents: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The agent that chats work with: the root agent named for it, else the first; None when there is none.
+
+    Raises NoSingleChatAgent when several are named for it.
+    """
+    roots = [each for each in agents if each["parent_id"] is None]
+    named = [each for each in roots if each["name"].lower().endswith(CHAT_AGENT)]
+    if len(named) > 1:
+        names = ", ".join(sorted(each["name"] for each in named))
+        raise NoSingleChatAgent(f'Several agents are named "*{CHAT_AGENT}": {names}. Only one may be.')
+    order = sorted(
+        named or roots, key=lambda each: (each["display_order"], each["name"].lower(), each["name"], str(each["id"]))
+    )
+    return order[0] if order else None
+
+
+def busy() -> Conflict:
+    """What a second build is told while another is under way."""
+    return Conflict("A workspace build is already active.", "Wait for it to end, or cancel it.")
