@@ -93,22 +93,6 @@ class Principal:
         """May the caller read what is shared with them there? Who leaves an organization leaves its shared chats."""
         return self.shares and self.is_member(organization_id)
 
-    def may_read_workspace(self, owner_id: UUID | None, organization_id: UUID) -> bool:
-        """See a workspace: its owner while they are a member, or who governs its organization."""
-        if Scope.ALL not in self.scopes:
-            return False
-        own = self.user_id == owner_id and self.is_member(organization_id)
-        return own or self.is_owner or self.has_org_role(organization_id, OrgRole.ADMIN)
-
-    def may_enter_workspace(self, owner_id: UUID | None, organization_id: UUID) -> bool:
-        """Work in a workspace (the reference's SSH): its owner, or the deployment's; not who governs its organization.
-
-        One that was built ahead is nobody's.
-        """
-        if owner_id is None or not self.may_read_workspace(owner_id, organization_id):
-            return False
-        return self.is_owner or self.user_id == owner_id
-
     def may_read_deployment(self) -> bool:
         return Scope.ALL in self.scopes and (self.is_owner or SiteRole.AUDITOR in self.site_roles)
 
@@ -145,6 +129,15 @@ class Principal:
         """Build, rename, connect to: its owner while they belong to the organization, and its admins."""
         own = self.user_id == owner_id and self.is_member(organization_id)
         return self.may_administer_organization(organization_id) or (Scope.ALL in self.scopes and own)
+
+    def may_enter_workspace(self, owner_id: UUID | None, organization_id: UUID) -> bool:
+        """Work in a workspace (the reference's SSH): its owner, or the deployment's; not who governs its organization.
+
+        One that was built ahead is nobody's.
+        """
+        if owner_id is None or not self.may_update_workspace(owner_id, organization_id):
+            return False
+        return self.is_owner or self.user_id == owner_id
 
     def sees_workspaces_of(self) -> frozenset[UUID] | None:
         """Organizations whose workspaces the caller sees, whoever owns them; None: of all."""
