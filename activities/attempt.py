@@ -10,6 +10,7 @@ from uuid import UUID
 
 from temporalio import activity
 
+from activities import workspace_context
 from activities.ahead import HeadStart
 from activities.control import Watch
 from activities.patience import AWAY, patiently
@@ -173,6 +174,7 @@ class Attempt:
         self.turn = turn_of(self._chat_id, opened.history)
         if opened.taken_over:
             self._resources.meters.takeovers.inc()
+        workspace_context.hold(opened)
         self._resources.failpoints.hit("worker.after_open")
         if self._head is not None and self._head.starting is None:
             temporal, owner_id = self._resources.temporal, opened.chat["owner_id"]

@@ -13,9 +13,10 @@ from activities.draft import clock
 from activities.performs import performs
 from activities.recorder import Subject
 from activities.resources import Resources
+from activities.workspace_context import kept
 from models.errors import FailureFacts, ProviderFailed
 from models.parts import Part, text, tool_result
-from models.rules import compaction, excerpt, failures, history
+from models.rules import compaction, excerpt, failures, history, workspace_context
 from models.rules.moments import rfc3339
 from models.steps import StepReply, StepRequest, Then
 from models.store import moves
@@ -43,8 +44,9 @@ class Compaction:
 class CompactStep:
     """One summary: asked for by the chat's owner, or made by a model step because its context is too full."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, context: StepRow | None = None) -> None:
         self._resources = resources
+        self._context = context  # what the workspace has just told, and nobody has kept yet
 
     def partial(self) -> list[StepRow]:
         """Half a summary is none."""
@@ -99,7 +101,8 @@ class CompactStep:
         result = tool_result(call, outcome) | {"created_at": rfc3339(clock())}
         attempt.show("tool", result)
         runtime = round((asyncio.get_running_loop().time() - begun) * 1000)
-        committed = [*_triplet(opened, rows, model, answer, call, result, runtime), *map(_again, pending)]
+        asked = [_again(row) for row in pending if not history.is_context(row)]
+        committed = [*_triplet(opened, rows, model, answer, call, result, runtime), *asked, *self._told(opened.chat)]
         await attempt.shown()
         return await attempt.commit(lambda session, fence: moves.commit_compaction(session, fence, committed))
 
@@ -137,6 +140,13 @@ class CompactStep:
             raise ProviderFailed(FailureFacts(model.provider, signal=signal))
         raise AssertionError("the last try returns or raises")
 
+    def _told(self, chat: Row) -> list[StepRow]:
+        """What the workspace tells, once more after the summary: what came before it is not read again."""
+        if self._context is not None:
+            return [self._context]
+        known = chat.get(workspace_context.KEY)
+        return [kept(known, again=True)] if known else []
+
     async def _give_up(self, attempt: Attempt) -> StepReply:
         error = compaction.STILL_TOO_LONG
         return await attempt.commit(lambda session, fence: moves.finish_error(session, fence, error))
@@ -146,7 +156,9 @@ def _triplet(
     opened: Opened, rows: Sequence[Row], model: ReadyModel, answer: Answer, call: Part, result: Part, runtime_ms: int
 ) -> list[StepRow]:
     """The summary for the model, and the call and its result for people; the call bears what the summary cost."""
-    asked = next((row for row in reversed(opened.history) if row["role"] == "user"), None)
+    asked = next(
+        (row for row in reversed(opened.history) if row["role"] == "user" and not history.is_context(row)), None
+    )
     return [
         StepRow(
             "user",

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
 
-from activities import client_tools, prompting, setback
+from activities import client_tools, prompting, setback, workspace_context
 from activities.attempt import Attempt
 from activities.catalog import ReadyModel
 from activities.compact import CompactStep
@@ -33,13 +33,14 @@ class ModelStep:
         self._draft = Draft()
         self._model: ReadyModel | None = None
         self._begun = 0.0
+        self._context: StepRow | None = None
         self._quick = ToolsStep(resources)
 
     def partial(self) -> list[StepRow]:
         """The answer as far as it was streamed; with its usage if it had come to its end, where providers tell it."""
         self._draft.close()
         parts = self._draft.parts()
-        return [self._row(parts), *self._quick.partial()] if parts else []
+        return [*self._told(), self._row(parts), *self._quick.partial()] if parts else []
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Stream the answer, commit it; a provider's failure becomes a retry or an error."""
@@ -47,7 +48,8 @@ class ModelStep:
         if isinstance(model, StepReply):
             return model
         self._model = model
-        compaction = CompactStep(self._resources)
+        self._context = await workspace_context.look(self._resources, opened)
+        compaction = CompactStep(self._resources, self._context)
         if (reply := await compaction.before_answer(attempt, opened, model)) is not None:
             return reply
         try:
@@ -118,7 +120,7 @@ class ModelStep:
         parts = draft.parts()
         if not parts:
             return await attempt.commit(lambda session, fence: self._end_unsaid(session, fence, opened.chat))
-        rows = [self._row(parts)]
+        rows = [*self._told(), self._row(parts)]
         if (called := draft.called) and self._resources.tools.are_quick(called):
             # What changes nothing may as well be run before the commit: that is one transaction instead of three.
             asked = history.open_calls([{"role": "assistant", "content": parts}])
@@ -134,6 +136,10 @@ class ModelStep:
         if any((row.usage or {}).values()):
             await charge(session, chat, row)
         return reply
+
+    def _told(self) -> list[StepRow]:
+        """What the workspace has told, if that is new: it is committed with the answer that was given in its light."""
+        return [self._context] if self._context else []
 
     def _row(self, parts: list[Part]) -> StepRow:
         draft, model = self._draft, self._model

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from activities.catalog import ReadyModel
-from models.rules import attachments, instructions, plan_file, prompt
+from models.rules import attachments, instructions, plan_file, prompt, workspace_context
 from models.rules.instructions import PLAN, PLAN_INSTRUCTIONS
 from models.rules.profiles import Profile, profile_for
 from models.store import bindings, files, preferences
@@ -42,6 +42,7 @@ async def messages(
     said = instructions.for_turn(
         site,
         opened.own_prompt,
+        workspace=workspace_context.said(opened.chat),
         plan_mode=opened.chat["plan_mode"],
         child=opened.chat["parent_chat_id"] is not None,
         plan=plan_file.block(plan_file.path(place.home, opened.chat["id"])) if place and place.home else "",

@@ -11,7 +11,7 @@ from api.caller import COOKIE, HEADER
 from api.examples import example
 from api.schemas.errors import Error, FieldError
 from models.errors import UsageLimited
-from models.events import StreamEvent, WatchEvent
+from models.events import GitEvent, StreamEvent, WatchEvent
 
 SECURITY_SCHEMES: dict[str, dict[str, str]] = {
     "token": {"type": "apiKey", "in": "header", "name": HEADER},
@@ -23,7 +23,7 @@ PUBLIC = frozenset({"healthz", "readyz", "metrics", "buildinfo", "first_user_exi
 _NEVER = ("HTTPValidationError", "ValidationError")
 _REF = "#/components/schemas/"
 _ERROR = {"$ref": f"{_REF}Error"}
-_EVENTS: Mapping[str, Any] = {"StreamEvent": StreamEvent, "WatchEvent": WatchEvent}
+_EVENTS: Mapping[str, Any] = {"StreamEvent": StreamEvent, "WatchEvent": WatchEvent, "GitEvent": GitEvent}
 # What events hold of the API's own objects, which their module does not know.
 _HELD: Mapping[tuple[str, str], dict[str, Any]] = {
     ("MessageEvent", "message"): {"$ref": f"{_REF}ChatMessage"},

@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from api.live.guests import Guests
 from api.live.hub import Hub
 from api.live.mailroom import Mailroom
+from api.live.scans import Scans
 from api.meters import Meters
 from api.price_list import PriceList
 from api.principals import Principals
@@ -71,6 +72,7 @@ class Resources:
     live: Hub
     guests: Guests
     mailroom: Mailroom
+    scans: Scans
     failpoints: Failpoints
     rate_limit: RateLimit
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
@@ -129,6 +131,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(live.close)
         mailroom = Mailroom(database)
         stack.push_async_callback(mailroom.close)
+        scans = Scans(database, mailroom, settings.watcher_buffer_bytes)
         resources = Resources(
             settings=settings,
             database=database,
@@ -138,12 +141,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             live=live,
             guests=guests,
             mailroom=mailroom,
+            scans=scans,
             failpoints=Failpoints(settings.failpoints),
             rate_limit=RateLimit(settings.rate_limit_per_minute),
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),
         )
         stack.push_async_callback(resources.errands.drain)
         stack.callback(live.stop)
+        stack.callback(scans.stop)
         yield resources
 
 

@@ -58,6 +58,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+# Clients say next to nothing; a workspace agent tells diffs, files and instructions, some MiB of text as JSON.
+LARGEST_FRAME = 16 * 1024 * 1024
+
+
 def main(settings: Settings, *, ready: str | None = None) -> None:
     """Serve until SIGTERM or SIGINT; create the file `ready` once listening. Does not return."""
     config = _Own(
@@ -68,7 +72,7 @@ def main(settings: Settings, *, ready: str | None = None) -> None:
         http="httptools",
         ws="websockets-sansio",
         ws_per_message_deflate=False,
-        ws_max_size=1024 * 1024,
+        ws_max_size=LARGEST_FRAME,
         ws_ping_interval=settings.stream_ping_interval.total_seconds(),
         ws_ping_timeout=settings.stream_ping_interval.total_seconds(),
         lifespan="on",

@@ -233,3 +233,29 @@ class WatchEvent(BaseModel):
     ]
     chat: dict[str, Any]
     tool_calls: list[ToolCall] | None = None
+
+
+class Repository(BaseModel):
+    """A repository in a workspace, with what is not committed in it."""
+
+    repo_root: str
+    branch: str
+    remote_origin: str
+    unified_diff: str
+    removed: bool = Field(description="It is not there any more.")
+
+
+class GitChanges(BaseModel):
+    """The repositories that have changed since the event before; at first, all."""
+
+    type: Literal["changes"]
+    scanned_at: AwareDatetime
+    repositories: list[Repository]
+
+
+class GitError(BaseModel):
+    type: Literal["error"]
+    message: str
+
+
+GitEvent = Annotated[GitChanges | GitError, Field(discriminator="type")]

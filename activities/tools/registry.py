@@ -16,11 +16,14 @@ from activities.tools.process_output import process_output
 from activities.tools.process_signal import process_signal
 from activities.tools.propose_plan import propose_plan
 from activities.tools.read_file import read_file
+from activities.tools.read_skill import read_skill
+from activities.tools.read_skill_file import read_skill_file
 from activities.tools.read_template import read_template
 from activities.tools.start_workspace import start_workspace
 from activities.tools.stop_workspace import stop_workspace
 from activities.tools.tool import Tool, where
 from activities.tools.write_file import write_file
+from models.rules import workspace_context
 from models.settings import Settings
 
 TOOLS: tuple[Tool, ...] = (
@@ -39,6 +42,8 @@ TOOLS: tuple[Tool, ...] = (
     stop_workspace,
     ask_user_question,
     propose_plan,
+    read_skill,
+    read_skill_file,
     current_time,
     fetch_url,
 )
@@ -67,6 +72,8 @@ class Toolbox:
 
 def active(tool: Tool, chat: Mapping[str, Any]) -> bool:
     """May the chat's model call the tool in this turn?"""
+    if tool.needs_skills and not workspace_context.skills(chat):
+        return False
     return where(chat) in tool.offered
 
 

@@ -153,7 +153,8 @@ class Tool:
 
     `probe` finds out what became of a call whose worker died. An `exclusive` tool must be the only call of its step. A
     `quick` one changes nothing and waits for nobody: it is run where its model was asked. Calls of one `series` are run
-    one after another. Success of a tool that `ends_turn` does so.
+    one after another. Success of a tool that `ends_turn` does so. One that `needs_skills`
+    is offered where the chat's workspace has some.
     """
 
     name: str
@@ -167,6 +168,7 @@ class Tool:
     quick: bool = False
     series: str = ""
     ends_turn: bool = False
+    needs_skills: bool = False
 
     def __post_init__(self) -> None:
         if (self.policy is Policy.PROBE) != (self.probe is not None):
@@ -192,12 +194,15 @@ def tool(
     quick: bool = False,
     series: str = "",
     ends_turn: bool = False,
+    needs_skills: bool = False,
 ) -> Callable[[Run], Tool]:
     """Make a tool of the one public function of its module: `async def run(arguments: Arguments, context)`."""
 
     def made(run: Run) -> Tool:
         arguments = next(iter(get_type_hints(run).values()))
         name = run.__module__.rpartition(".")[2]
-        return Tool(name, arguments, run, policy, probe, exclusive, offered, timeout, quick, series, ends_turn)
+        return Tool(
+            name, arguments, run, policy, probe, exclusive, offered, timeout, quick, series, ends_turn, needs_skills
+        )
 
     return made

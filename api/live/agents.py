@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -12,10 +13,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from api.resources import Resources
 from models.errors import Unauthenticated
-from models.store import mailbox, presence
+from models.rules import repositories
+from models.store import mailbox, presence, scans
 from models.store.database import Row
 from models.store.mailbox import Job
-from models.store.notices import JOBS, JobNotice, tell
+from models.store.notices import GIT_ASKED, JOBS, JobNotice, tell
 from models.store.session import Session
 from models.store.stream import NOTICE_BYTES
 from models.tables.agents import LIFECYCLES
@@ -51,10 +53,13 @@ class Connection:
         self._heard = monotonic()
         self._sent_cancel: set[UUID] = set()
         self._awake = resources.mailroom.join(self._id)
+        self._asked = resources.mailroom.join(self._id, GIT_ASKED)
+        self._scanned = False
 
     async def serve(self) -> None:
         """Pass jobs and results on until one side ends it."""
-        tasks = [asyncio.create_task(each) for each in (self._receive(), self._deliver(), self._doubt())]
+        work = (self._receive(), self._deliver(), self._doubt(), self._pass_requests())
+        tasks = [asyncio.create_task(each) for each in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -64,6 +69,7 @@ class Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             self._resources.mailroom.leave(self._id, self._awake)
+            self._resources.mailroom.leave(self._id, self._asked, GIT_ASKED)
 
     async def _deliver(self) -> None:
         await self._send({"type": "welcome", **_welcome(self._row)})
@@ -165,10 +171,20 @@ class Connection:
         await self._write(lambda s: presence.log(s, self._id, kept))
 
     async def _git(self, frame: Mapping[str, Any]) -> None:
-        scan = {key: frame.get(key) for key in ("scanned_at", "repositories", "error")}
-        if not isinstance(scan["repositories"], list | None):
-            raise Gone(MALFORMED, "repositories is a list")
-        await self._write(lambda s: presence.git(s, self._id, self._connection_id, scan))
+        try:
+            scan = await asyncio.to_thread(repositories.read, frame, datetime.now(UTC))
+        except repositories.Malformed as wrong:
+            raise Gone(MALFORMED, str(wrong)) from wrong
+        # The first of a connection has all there are, those that follow what has changed.
+        whole, self._scanned = not self._scanned, True
+        await self._write(lambda s: scans.keep(s, self._id, self._connection_id, scan, whole=whole))
+
+    async def _pass_requests(self) -> None:
+        """Tell the agent when somebody wants it to look at its repositories."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            await self._send({"type": "git_refresh"})
 
     async def _write(self, work: Callable[[Session], Awaitable[T]]) -> T:
         async with self._database.begin() as session:

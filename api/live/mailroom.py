@@ -1,4 +1,4 @@
-"""Wakes the connections of workspace agents that end in this process, when there is something in their mailboxes."""
+"""Wakes whoever waits in this process for news of a workspace agent: its mailbox, what it saw."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from models.store.database import Database
-from models.store.notices import AGENTS
+from models.store.notices import AGENTS, GIT, GIT_ASKED
 
 log = logging.getLogger(__name__)
 
@@ -16,23 +16,23 @@ class Mailroom:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._connected: dict[UUID, set[asyncio.Event]] = {}
+        self._waiting: dict[tuple[str, UUID], set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def join(self, agent_id: UUID) -> asyncio.Event:
-        """An event that is set whenever the agent should be looked after."""
+    def join(self, agent_id: UUID, channel: str = AGENTS) -> asyncio.Event:
+        """An event that is set whenever there may be news of the agent."""
         awake = asyncio.Event()
-        self._connected.setdefault(agent_id, set()).add(awake)
+        self._waiting.setdefault((channel, agent_id), set()).add(awake)
         if self._task is None:
             self._task = asyncio.create_task(self._listen(), name="mailroom")
         return awake
 
-    def leave(self, agent_id: UUID, awake: asyncio.Event) -> None:
-        """The connection has ended."""
-        connected = self._connected.get(agent_id, set())
-        connected.discard(awake)
-        if not connected:
-            self._connected.pop(agent_id, None)
+    def leave(self, agent_id: UUID, awake: asyncio.Event, channel: str = AGENTS) -> None:
+        """Nobody waits for this event any more."""
+        waiting = self._waiting.get((channel, agent_id), set())
+        waiting.discard(awake)
+        if not waiting:
+            self._waiting.pop((channel, agent_id), None)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -44,14 +44,14 @@ class Mailroom:
     async def _listen(self) -> None:
         while True:
             try:
-                async for notice in self._database.listen([AGENTS]):
-                    found = self._connected.values() if notice is None else [self._meant(notice.payload)]
-                    for connected in found:
-                        for awake in connected:
+                async for notice in self._database.listen([AGENTS, GIT, GIT_ASKED]):
+                    found = self._waiting.values() if notice is None else [self._meant(notice.channel, notice.payload)]
+                    for waiting in found:
+                        for awake in waiting:
                             awake.set()
             except Exception:
                 log.exception("the mailroom failed; it listens again")
                 await asyncio.sleep(1)
 
-    def _meant(self, payload: str) -> set[asyncio.Event]:
-        return self._connected.get(UUID(payload), set())
+    def _meant(self, channel: str, payload: str) -> set[asyncio.Event]:
+        return self._waiting.get((channel, UUID(payload)), set())

@@ -1,7 +1,7 @@
 """WebSocket: one way, bare JSON in text messages, ended with the codes that clients expect (wire-api.md 1.5)."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -20,6 +20,8 @@ GOING_AWAY = 1001
 POLICY_VIOLATION = 1008
 
 Framing = Callable[[Iterable[Event]], Iterator[bytes]]
+Listen = Callable[[WebSocket], Awaitable[int | None]]
+"""Hears the client until it leaves (None), or is to be sent away with this code."""
 
 
 def arrays(events: Iterable[Event]) -> Iterator[bytes]:
@@ -52,8 +54,8 @@ def refuse_other_origins(socket: WebSocket, public_url: str) -> None:
         raise Forbidden("Cross-origin WebSocket refused.", "The Origin of a WebSocket must be this host.")
 
 
-async def serve(socket: WebSocket, watcher: Watcher, framing: Framing) -> None:
-    """Tell the client everything the watcher gets, until one side ends it."""
+async def serve(socket: WebSocket, watcher: Watcher, framing: Framing, listen: Listen | None = None) -> None:
+    """Tell the client everything the watcher gets, until one side ends it; one that speaks is heard by `listen`."""
 
     async def send(events: list[Event]) -> None:
         for frame in framing(events):
@@ -61,7 +63,7 @@ async def serve(socket: WebSocket, watcher: Watcher, framing: Framing) -> None:
 
     await socket.accept()
     try:
-        code = await Teller(watcher, send).until(_listen(socket))
+        code = await Teller(watcher, send).until((listen or _listen)(socket))
     except Ended:
         code = GOING_AWAY
     except WebSocketDisconnect:

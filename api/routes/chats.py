@@ -22,7 +22,7 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable,
 from models.parts import Part, can_rest, to_rest
 from models.principal import Principal
 from models.rules import instructions, labels, titles
-from models.store import audit, bindings, catalog, chats, files, limits, moves
+from models.store import audit, bindings, catalog, chats, files, limits, moves, scans
 from models.store.session import Session
 
 router = Router(tags=["chats"])
@@ -98,6 +98,8 @@ async def create_chat(
             workspace_id=workspace_id,
         )
         audit.chat_created(session, moved.chat, by)
+        if workspace_id is not None:
+            await scans.catch_up(session, moved.chat)
         chat = chats.view(moved.chat) | await _linked(session, moved.chat["id"], content)
         response = await once.keep(session, answer(chat, 201))
     nudge(resources, moved, "woken")

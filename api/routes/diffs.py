@@ -15,7 +15,7 @@ from api.schemas.chats import ChatDiffStatus
 from api.schemas.diffs import ChatDiffContents, ReportDiffStatus
 from models.errors import Invalid, NotFound, Validation
 from models.rules.search import address_fault
-from models.store import chats, diffs, moves
+from models.store import chats, diffs, moves, scans
 
 router = Router(tags=["diffs"])
 
@@ -27,10 +27,15 @@ router = Router(tags=["diffs"])
     summary="Get where a chat's changes are",
 )
 async def get_diff(chat: UUID, caller: Caller, resources: Opened) -> Response:
-    """Branch, remote and pull request, as they were reported last; no git host is asked yet."""
+    """Branch, remote and pull request, as they were reported last; no git host is asked.
+
+    For whoever may work in the chat's workspace, also what is changed there, as its agent saw it last.
+    """
     async with resources.database.read() as session:
-        _, found = await chats.load_with(session, caller, chat, (diffs.OF_CHAT, {"chat": chat}))
-        return answer(diffs.contents(chat, found[0] if found else None))
+        _, found, seen = await chats.load_with(
+            session, caller, chat, (diffs.OF_CHAT, {"chat": chat}), scans.asking(chat)
+        )
+        return answer(diffs.contents(chat, found[0] if found else None, scans.diff_for(caller, seen)))
 
 
 @router.put(

@@ -46,7 +46,7 @@ async def stream_socket(
     """Everything of a chat as it happens: messages are arrays of events."""
     websocket.refuse_other_origins(socket, resources.settings.public_url)
     asked = _after(after_id), _cursor(cursor)
-    guest = _arrives(socket, caller, resources)
+    guest = arrives(socket, caller, resources)
     row = await resources.live.door(caller, chat)
     with _watch(resources, guest, row, *asked) as watcher:
         await websocket.serve(socket, watcher, websocket.arrays)
@@ -69,10 +69,10 @@ async def stream_chat(
 ) -> Response:
     """A snapshot, then everything as it happens; an event's id is its cursor. On a WebSocket, messages are arrays."""
     asked = _after(after_id), _cursor(last_event_id or cursor)
-    guest = _arrives(request, caller, resources)
+    guest = arrives(request, caller, resources)
     row = await resources.live.door(caller, chat)
-    if not _accepts_events(request):
-        return _upgrade_required()
+    if not accepts_events(request):
+        return upgrade_required()
     return sse.EventStream(lambda: _watch(resources, guest, row, *asked), resources.live.pulse)
 
 
@@ -80,7 +80,7 @@ async def stream_chat(
 async def watch_socket(socket: WebSocket, caller: Caller, resources: Opened) -> None:
     """What happens to the caller's chats: messages are one event each."""
     websocket.refuse_other_origins(socket, resources.settings.public_url)
-    guest = _arrives(socket, caller, resources)
+    guest = arrives(socket, caller, resources)
     await _may_watch(resources, caller)
     with _watch_list(resources, guest) as watcher:
         await websocket.serve(socket, watcher, websocket.objects)
@@ -94,10 +94,10 @@ async def watch_socket(socket: WebSocket, caller: Caller, resources: Opened) -> 
 )
 async def watch_chats(request: Request, caller: Caller, resources: Opened) -> Response:
     """What happens to the caller's own chats, from now on: no snapshot, no replay. List again after a reconnect."""
-    guest = _arrives(request, caller, resources)
+    guest = arrives(request, caller, resources)
     await _may_watch(resources, caller)
-    if not _accepts_events(request):
-        return _upgrade_required()
+    if not accepts_events(request):
+        return upgrade_required()
     return sse.EventStream(lambda: _watch_list(resources, guest), resources.live.pulse)
 
 
@@ -107,7 +107,7 @@ async def _may_watch(resources: Resources, caller: Principal) -> None:
     await resources.live.listening()
 
 
-def _arrives(connection: HTTPConnection, caller: Principal, resources: Resources) -> Guest:
+def arrives(connection: HTTPConnection, caller: Principal, resources: Resources) -> Guest:
     """Somebody who is about to follow something; asked before it is known whether they may."""
     return resources.guests.arrive(caller, credentials(connection.scope).digest or b"")
 
@@ -148,9 +148,11 @@ def _cursor(text: str) -> Cursor | None:
     return cursors.parse(text) if text else None
 
 
-def _accepts_events(request: Request) -> bool:
+def accepts_events(request: Request) -> bool:
+    """Does the client ask for server-sent events?"""
     return sse.MEDIA_TYPE in request.headers.get("accept", "").lower()
 
 
-def _upgrade_required() -> Response:
+def upgrade_required() -> Response:
+    """The answer to whoever asks for a live stream as if it were a document."""
     return envelope(426, "This is a live stream.", HOW_TO, headers={"Upgrade": "websocket", "Connection": "Upgrade"})

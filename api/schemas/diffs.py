@@ -61,4 +61,7 @@ class ChatDiffContents(BaseModel):
     remote_origin: str | None = None
     branch: str | None = None
     pull_request_url: str | None = None
-    diff: str | None = Field(default=None, description="A unified diff; not told yet.")
+    diff: str | None = Field(
+        default=None,
+        description="A unified diff of what is not committed in the workspace, for whoever may work there.",
+    )

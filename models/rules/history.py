@@ -27,6 +27,15 @@ ASKED = "asked"
 """Internal mark of a summary: the id and the moment of the user message that was being answered."""
 
 
+CONTEXT_PARTS = frozenset({"context-file", "skill"})
+
+
+def is_context(row: Row) -> bool:
+    """Is it what a workspace tells its agents? It has the role of a user, and is nobody's message."""
+    content = row["content"]
+    return bool(row["role"] == "user" and content) and all(part.get("type") in CONTEXT_PARTS for part in content)
+
+
 def calls(parts: Iterable[Part]) -> list[Part]:
     """The tool calls among `parts` that we must answer: those the provider ran itself are its own affair."""
     return [part for part in parts if part.get("type") == "tool-call" and not part.get("provider_executed")]
@@ -48,7 +57,7 @@ def open_calls(rows: Sequence[Row]) -> list[Part]:
         if rows[index]["role"] == "assistant":
             done = answered(rows[index:])
             return [call for call in calls(rows[index]["content"]) if call.get("tool_call_id") not in done]
-        if rows[index]["role"] == "user":
+        if rows[index]["role"] == "user" and not is_context(rows[index]):
             return []
     return []
 
@@ -78,7 +87,7 @@ def steps_since_user(rows: Sequence[Row]) -> int:
     for row in reversed(rows):
         if is_summary(row):
             return count + int(_marked(row, STEPS) or 0)
-        if row["role"] == "user":
+        if row["role"] == "user" and not is_context(row):
             break
         count += row["role"] == "assistant"
     return count
@@ -89,7 +98,7 @@ def last_asked(rows: Sequence[Row]) -> tuple[int, datetime] | None:
     for row in reversed(rows):
         if is_summary(row) and (asked := _marked(row, ASKED)):
             return asked[0], datetime.fromisoformat(asked[1])
-        if row["role"] == "user" and row.get("visibility", "both") != "model":
+        if row["role"] == "user" and row.get("visibility", "both") != "model" and not is_context(row):
             return row["id"], row["created_at"]
     return None
 
@@ -101,7 +110,7 @@ def _marked(row: Row, mark: str) -> Any:
 def succeeded_since_user(rows: Sequence[Row], tools: Collection[str]) -> bool:
     """Has one of these tools succeeded since the last user message?"""
     for row in reversed(rows) if tools else ():
-        if row["role"] == "user":
+        if row["role"] == "user" and not is_context(row):
             break
         for part in row["content"]:
             if part.get("type") == "tool-result" and part.get("tool_name") in tools and not part.get("is_error"):
@@ -117,6 +126,6 @@ def is_complete(rows: Sequence[Row]) -> bool:
 def model_of_turn(rows: Sequence[Row]) -> Any:
     """The model config that the last user message names, or None."""
     for row in reversed(rows):
-        if row["role"] == "user":
+        if row["role"] == "user" and not is_context(row):
             return row.get("model_config_id")
     return None

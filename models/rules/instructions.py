@@ -1,7 +1,7 @@
 """What a model is told before the conversation: the default system prompt, the order of its pieces, clean text."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from models.errors import Invalid
 
@@ -111,10 +111,19 @@ def stored(site: Mapping[str, str], chat_prompt: str = "") -> list[str]:
 
 
 def for_turn(
-    site: Mapping[str, str], own_prompt: str, *, plan_mode: str | None = None, child: bool = False, plan: str = ""
+    site: Mapping[str, str],
+    own_prompt: str,
+    *,
+    workspace: Sequence[str] = (),
+    plan_mode: str | None = None,
+    child: bool = False,
+    plan: str = "",
 ) -> list[str]:
-    """What follows the stored system messages in every step, in order; `plan` says where a root's plan is kept."""
-    said = []
+    """What follows the stored system messages in every step, in order.
+
+    `workspace` is what is said of that, `plan` says where a root's plan is kept.
+    """
+    said = [*workspace]
     if custom := own_prompt.strip():
         said.append(f"<user-instructions>\n{custom}\n</user-instructions>")
     if plan_mode == PLAN:

@@ -8,7 +8,7 @@ import orjson
 
 from models.parts import NUL, NUL_AT_REST, Part
 from models.rules import attachments
-from models.rules.history import visible_to_model
+from models.rules.history import is_context, visible_to_model
 from models.rules.profiles import Profile, profile_for
 from models.rules.repair import SIGNATURE, repaired, safe_name
 
@@ -43,7 +43,9 @@ def build(
     system = [text for row in visible if row["role"] == "system" for text in _first_text(row["content"])]
     system += [text for text in instructions if text.strip()]
     family = profile.family if profile.runs_tools else ""
-    rest = repaired([row for row in visible if row["role"] != "system"], tools=tools, family=family)
+    rest = repaired(
+        [row for row in visible if row["role"] != "system" and not is_context(row)], tools=tools, family=family
+    )
     talk = [message for row in rest if (message := writer.message(row)) is not None]
     if profile.alternates:
         talk = list(_alternating(talk))

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from models.parts import Part
+from models.rules.history import is_context
 
 UNTITLED = "New Chat"
 WORDS = 6
@@ -66,7 +67,7 @@ def awaits_title(title: str, rows: Sequence[Row]) -> bool:
     `rows` are messages in order: what only the model sees does not count, nor does the answer to that one message.
     """
     shown = [row for row in rows if row.get("visibility", "both") in VISIBLE and row["role"] != "system"]
-    asked = [row for row in shown if row["role"] == "user"]
+    asked = [row for row in shown if row["role"] == "user" and not is_context(row)]
     if len(asked) != 1 or shown[0] is not asked[0] or not spoken(asked[0]["content"]):
         return False
     return title in ("", fallback(asked[0]["content"]))

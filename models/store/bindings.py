@@ -10,7 +10,7 @@ from uuid import UUID
 from models.errors import Invalid
 from models.principal import Principal
 from models.rules.agents import Ambiguous, chosen
-from models.store import mailbox
+from models.store import mailbox, scans
 from models.store.database import Row, fetch, fetch_together
 from models.store.mailbox import Job
 from models.store.notices import CHATS, notice
@@ -32,6 +32,8 @@ class Place:
     agents: list[dict[str, Any]]
     bound_build: UUID | None
     bound_agent: UUID | None
+    owner_id: UUID | None
+    organization_id: UUID
 
     @property
     def home(self) -> str:
@@ -51,7 +53,7 @@ class Place:
 _PLACE: LiteralString = f"""
 SELECT w.id AS workspace_id, w.name, w.deleted, b.id AS build_id, coalesce(b.transition, '') AS transition,
     coalesce(b.status, '') AS build_status, coalesce(b.error, '') AS build_error,
-    c.build_id AS bound_build, c.agent_id AS bound_agent,
+    c.build_id AS bound_build, c.agent_id AS bound_agent, w.owner_id, w.organization_id,
     coalesce((SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'parent_id', a.parent_id,
         'display_order', a.display_order, 'status', {STATUS}, 'lifecycle', a.lifecycle, 'external', a.external,
         'home', coalesce(a.facts->>'home', ''),
@@ -101,6 +103,8 @@ async def attach(session: Session, chat_id: UUID, workspace_id: UUID | None, bui
     """
     rows = await fetch(session, _ATTACH, {"chat": chat_id, "workspace": workspace_id, "build": build_id})
     _tell(session, rows)
+    if rows and workspace_id is not None:
+        await scans.catch_up(session, rows[0])
 
 
 async def require_entry(

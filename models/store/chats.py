@@ -132,6 +132,12 @@ async def load_with(session: Session, caller: Principal, chat_id: UUID, *more: S
     return [rows[0], *others]
 
 
+async def of_workspaces(session: Session, caller: Principal, workspace_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """The chat of each workspace that was used last, of those that the caller sees and that are not archived."""
+    rows = await fetch(session, _BY_WORKSPACE, {"workspaces": list(workspace_ids), **visible(caller)})
+    return {row["workspace_id"]: row["id"] for row in rows}
+
+
 async def inherit(session: Session, row: Row) -> Row:
     """A chat's own row with the ACL that counts: a child has its root's."""
     root = row["root_chat_id"] or row["parent_chat_id"]

@@ -23,6 +23,7 @@ MOST_ATTEMPTS = 50
 _TRIGGER: LiteralString = """
     SELECT id, content FROM chat_messages
     WHERE chat_id = %(chat)s AND role = 'user' AND NOT deleted AND visibility IN ('user', 'both')
+      AND content #>> '{0,type}' NOT IN ('context-file', 'skill')
       AND id <= coalesce(%(tip)s::bigint, 9223372036854775807)
     ORDER BY id DESC LIMIT 1
 """

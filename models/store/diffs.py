@@ -1,4 +1,4 @@
-"""What is known of chats' branches and pull requests: told by a route today, by a git watcher once there is one."""
+"""What is known of chats' branches and pull requests: told by a route, or seen by the agent of a workspace."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -137,7 +137,7 @@ def view(chat_id: UUID, row: Mapping[str, Any] | None) -> dict[str, Any]:
     return shown
 
 
-def contents(chat_id: UUID, row: Row | None) -> dict[str, Any]:
+def contents(chat_id: UUID, row: Row | None, diff: str = "") -> dict[str, Any]:
     """The ChatDiffContents of a chat, as far as it is known without asking the git host."""
     shown: dict[str, Any] = {"chat_id": chat_id}
     if row is None:
@@ -148,6 +148,7 @@ def contents(chat_id: UUID, row: Row | None) -> dict[str, Any]:
         "remote_origin": remote,
         "branch": branch,
         "pull_request_url": from_rest(row["url"]) if row["url"] else None,
+        "diff": diff,
     }
     return shown | {key: value for key, value in known.items() if value}
 

@@ -18,6 +18,8 @@ CATALOG = "turnstone_catalog"  # providers, keys, models: drop cached configurat
 SWITCHES = "turnstone_switches"  # who has debug logging on: look again
 AGENTS = "turnstone_agents"  # a workspace agent has something to do: whoever holds its connection looks
 JOBS = "turnstone_jobs"  # what an agent was asked to do is done, or has said something
+GIT = "turnstone_git"  # an agent has seen something else in its repositories: whoever watches them looks
+GIT_ASKED = "turnstone_git_asked"  # somebody wants an agent to look at its repositories now
 WORKERS = "turnstone_workers"  # a worker is there, and has room for head starts or not
 WORKSPACES = "turnstone_workspaces"  # the workspace of this id changed, a build of it or that build's log
 

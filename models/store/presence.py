@@ -105,17 +105,6 @@ async def log(session: Session, agent_id: UUID, lines: Sequence[Mapping[str, str
     )
 
 
-async def git(session: Session, agent_id: UUID, connection_id: UUID, scan: Mapping[str, Any]) -> bool:
-    """Keep what the agent found in its repositories; False if this is not its connection any more."""
-    rows = await fetch(
-        session,
-        "UPDATE workspace_agents SET git = %(scan)s::jsonb WHERE id = %(id)s AND connection_id = %(connection)s"
-        " RETURNING id",
-        {"id": agent_id, "connection": connection_id, "scan": _encode(scan)},
-    )
-    return bool(rows)
-
-
 async def asked_by(session: Session, digest: bytes, job_id: UUID) -> Row | None:
     """The chat whose job it is, if this agent has been sent the job and it is not over."""
     rows = await fetch(

@@ -72,7 +72,8 @@ async def turn(session: Session, chat_id: UUID) -> tuple[int, datetime] | None:
     rows = await fetch(
         session,
         "SELECT id, created_at FROM chat_messages WHERE chat_id = %(id)s AND role = 'user' AND NOT deleted "
-        "AND visibility IN ('user', 'both') ORDER BY id DESC LIMIT 1",
+        "AND visibility IN ('user', 'both') AND content #>> '{0,type}' NOT IN ('context-file', 'skill') "
+        "ORDER BY id DESC LIMIT 1",
         {"id": chat_id},
     )
     return (rows[0]["id"], rows[0]["created_at"]) if rows else None

@@ -14,7 +14,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from api.app import create_app
-from api.serve import Server
+from api.serve import LARGEST_FRAME, Server
 from models.settings import Settings
 from models.store import organizations, people
 from models.store.bootstrap import bootstrap
@@ -39,6 +39,7 @@ class Process:
             create_app(settings),
             ws="websockets-sansio",
             ws_per_message_deflate=False,
+            ws_max_size=LARGEST_FRAME,
             ws_ping_interval=0.2,
             ws_ping_timeout=20,
             log_config=None,

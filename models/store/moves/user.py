@@ -162,14 +162,14 @@ async def edit(
     landings(locked.state, Move.EDIT)
     found = await fetch(
         session,
-        "SELECT role, visibility, model_config_id FROM chat_messages "
+        "SELECT role, visibility, model_config_id, content #>> '{0,type}' AS begins FROM chat_messages "
         "WHERE chat_id = %(chat)s AND id = %(id)s AND NOT deleted AND visibility <> 'model'",
         {"chat": locked.id, "id": message_id},
     )
     if not found:
         raise NotFound("Chat message not found.", "Message does not belong to this chat.")
     [target] = found
-    if target["role"] != "user":
+    if target["role"] != "user" or target["begins"] in history.CONTEXT_PARTS:
         raise Invalid("Only user messages can be edited.")
     remaining = [row for row in locked.tail if row["id"] < message_id]
     replacement = StepRow(
