@@ -161,9 +161,13 @@ class Attempt:
                 ahead=ahead.worker if self._head else None,
                 unattempted=self._unattempted,
                 living=ahead.living(),
+                stop_after=self._resources.tools.stops,
             )
         self.held_by = opened.held_by
         if opened.reply is not None:
+            if opened.reply.outcome == Outcome.FINISHED:  # what its last step came to was enough
+                note_end(self._resources, turn_of(self._chat_id, opened.history), opened.reply)
+                self._resources.aside.rests(self._chat_id)
             return opened.reply
         version = opened.chat["snapshot_version"]
         fence = self._fence = opened.fence

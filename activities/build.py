@@ -218,8 +218,8 @@ class Building:
         """Chats that wait for the workspace look again; one that is not told finds out by itself, later."""
         async with self._resources.database.read() as session:
             waiting = await builds.waiting_chats(session, workspace_id)
-        for chat in waiting:
-            await self._resources.temporal.nudge(chat["id"], chat["owner_id"], chat["snapshot_version"])
+        for chat in waiting:  # of no version: it is not the chat that has changed
+            await self._resources.temporal.nudge(chat["id"], chat["owner_id"], 0)
 
 
 def _unsaid(output: str, *, stage: str = "", level: str = "info") -> None:

@@ -20,10 +20,13 @@ from activities.providers.provider import (
     Usage,
 )
 from models.parts import Part, can_rest
+from models.rules import shell
 from models.rules.history import DYNAMIC
 from models.rules.moments import rfc3339
 from models.rules.repair import RUN_BY, safe_id, unpaired
 
+SHELL = "execute"
+"""The tool whose commands clients show in words."""
 MALFORMED = "malformed_args"
 """Internal mark of a call whose arguments are no JSON, or were cut: it must not be run as if it had none."""
 
@@ -86,6 +89,8 @@ class _Call:
             return part
         if self.is_clients:
             part["provider_metadata"] = {DYNAMIC: True}
+        elif self.name == SHELL and isinstance(args, dict) and (commands := shell.parsed(str(args.get("command", "")))):
+            part["parsed_commands"] = commands
         return part
 
 

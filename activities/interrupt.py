@@ -9,7 +9,7 @@ from activities.resources import Resources
 from activities.tracing import Turn
 from models.errors import NotFound
 from models.parts import Part
-from models.rules import compaction
+from models.rules import compaction, tool_results
 from models.rules.states import Status
 from models.steps import StepReply, StepRequest, Then
 from models.store import moves, standing, stream
@@ -69,4 +69,4 @@ def rebuilt(logged: Sequence[tuple[str, Part]]) -> list[StepRow]:
     said = [part for role, part in logged if role == "assistant"]
     results = [part for role, part in logged if role == "tool" and part["type"] == "tool-result"]
     rows = [StepRow("assistant", said)] if said else []
-    return rows + [StepRow("tool", [part]) for part in results]
+    return rows + [StepRow("tool", tool_results.with_files(part)) for part in results]

@@ -58,15 +58,16 @@ class Mailbox:
         self._waiters.setdefault(job.id, set()).add(waiter)
         until = monotonic() + patience
         try:
-            # It may have ended before we listened for it.
-            job = await self._find(job)
-            while not job.over and (left := until - monotonic()) > 0:
+            while True:
+                # Before the look: what is told during it is looked at again.
                 waiter.news.clear()
+                job = await self.find(job)
+                left = until - monotonic()
+                if job.over or left <= 0:
+                    return job
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(left, LOOK)):
                         await waiter.news.wait()
-                job = await self._find(job)
-            return job
         finally:
             waiters = self._waiters[job.id]
             waiters.discard(waiter)
@@ -78,7 +79,8 @@ class Mailbox:
         async with self._database.begin() as session:
             return await mailbox.withdraw(session, job.id) or job
 
-    async def _find(self, job: Job) -> Job:
+    async def find(self, job: Job) -> Job:
+        """The job as it stands."""
         async with self._database.read() as session:
             return (await mailbox.find(session, [job.id])).get(job.id, job)
 

@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID
 
 from activities.catalog import ReadyModel
-from models.rules import attachments, instructions, prompt, workspace_context
+from models.rules import attachments, instructions, plan_file, prompt, workspace_context
 from models.rules.instructions import PLAN, PLAN_INSTRUCTIONS
 from models.rules.profiles import Profile, profile_for
-from models.store import files, preferences
+from models.store import bindings, files, preferences
+from models.store.bindings import Place
 from models.store.database import Database, Row
 from models.store.files import StoredFile
 from models.store.moves import Opened
@@ -31,16 +32,20 @@ async def messages(
     loaded: dict[str, StoredFile] = {}
     gone: set[str] = set()
     site: dict[str, str] = {}
+    place: Place | None = None
     if named or opened.chat["plan_mode"] == PLAN:
         async with database.read() as session:
             site = await preferences.site(session, PLAN_INSTRUCTIONS)
             loaded, gone = await _files(session, history, named, profile)
+            if opened.chat["plan_mode"] == PLAN and opened.chat["workspace_id"] is not None:
+                place = await bindings.of(session, opened.chat["id"])
     said = instructions.for_turn(
         site,
         opened.own_prompt,
         workspace=workspace_context.said(opened.chat),
         plan_mode=opened.chat["plan_mode"],
         child=opened.chat["parent_chat_id"] is not None,
+        plan=plan_file.block(plan_file.path(place.home, opened.chat["id"])) if place and place.home else "",
     )
     build = partial(
         prompt.build,

@@ -104,7 +104,7 @@ async def open_resources(
             recorder=recorder,
             aside=aside,
             ahead=ahead,
-            workshop=Workshop(database, mailbox),
+            workshop=Workshop(database, mailbox, secrets=cipher, temporal=temporal),
             courier=courier,
         )
 

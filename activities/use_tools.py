@@ -1,7 +1,7 @@
 """The tools step: run the open calls of the last assistant message side by side, commit their results together."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +62,7 @@ class ToolsStep:
 
     def partial(self) -> list[StepRow]:
         """The results there are, in call order; what is open is answered by the move that ends the step."""
-        return [StepRow("tool", [self._results[place]]) for place in sorted(self._results)]
+        return [StepRow("tool", tool_results.with_files(self._results[place])) for place in sorted(self._results)]
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Run every open call, then commit; a failing tool never fails the turn."""
@@ -72,10 +72,7 @@ class ToolsStep:
         batch = self._batch(opened.chat, message["id"], message["context_limit"])
         claims = await self._claimed(opened, batch, [each for each in ready.values() if _is_kept(each)])
         self._resources.failpoints.hit("worker.after_claim")
-        await _together(
-            self._pursue(attempt, batch, place, each, claims.get(each.call["tool_call_id"], UNCLAIMED))
-            for place, each in ready.items()
-        )
+        await self._together(attempt, batch, ready, claims)
         if self._pauses:
             return await self._pause(attempt, opened, batch)
         rows = self.partial()
@@ -101,8 +98,25 @@ class ToolsStep:
         """The results of calls that change nothing, before the message that asks for them is committed with them."""
         ready = self._prepare(attempt, chat, asked)
         batch = self._batch(chat, 0, context_limit)
-        await _together(self._pursue(attempt, batch, place, each, UNCLAIMED) for place, each in ready.items())
+        await self._together(attempt, batch, ready, {})
         return self.partial()
+
+    async def _together(
+        self, attempt: Attempt, batch: Batch, ready: Mapping[int, Ready], claims: Mapping[str, Claim]
+    ) -> None:
+        """Run the calls side by side, those of one series one after another."""
+        series: dict[str, list[int]] = {}
+        for place, each in ready.items():
+            series.setdefault(each.tool.series or f"{place}", []).append(place)
+
+        async def pursue(places: Sequence[int]) -> None:
+            for place in places:
+                call_id = ready[place].call["tool_call_id"]
+                await self._pursue(attempt, batch, place, ready[place], claims.get(call_id, UNCLAIMED))
+                if call_id in self._pauses:  # what comes after it waits with it
+                    break
+
+        await _together(pursue(places) for places in series.values())
 
     def _prepare(self, attempt: Attempt, chat: Row, asked: Sequence[Part]) -> dict[int, Ready]:
         """The calls that can be run, by their places; the others are answered."""

@@ -10,14 +10,13 @@ from uuid import UUID
 from activities.mailbox import Mailbox
 from activities.tools.endings import ToolFailed, ToolUnknown
 from models.rules.agents import Ambiguous, chosen
+from models.steps import BuildRequest
 from models.store import bindings
 from models.store.bindings import Place
 from models.store.database import Database
 from models.store.mailbox import Job
-
-VALIDATION = 5.0  # seconds after which it is looked whether the agent is still the one
-DIAL = 30.0  # seconds that an agent has to take a job up
-LOST = 45.0  # seconds that an agent which has a job may be away
+from models.store.secrets import Cipher
+from workflows.client import Temporal
 
 NO_WORKSPACE = "The chat has no workspace yet. Use the create_workspace tool first."
 DELETED = "The chat's workspace was deleted. Use the create_workspace tool to make another."
@@ -39,12 +38,34 @@ AWAY = (
     "The workspace agent was lost while it may have been doing this, and it did not come back in time. "
     "It may have taken effect: find out before you repeat it."
 )
+SLOW = (
+    "The workspace agent is connected but did not answer in time. It may have taken effect: find out before you repeat "
+    "it."
+)
+UNANSWERED = (
+    "The workspace agent was lost before it answered, or did not answer in time. Nothing was changed: try again."
+)
+NEVER_CAME = (
+    "The workspace was built, but its agent has not connected. Use the stop_workspace tool, then the start_workspace "
+    "tool; if it happens again, tell the user."
+)
+NO_HOME = "The workspace agent has not connected yet, so that its home directory is not known. Try again in a moment."
 REBUILT = (
     "The workspace was stopped or rebuilt while this was being done. It may have taken effect: find out before you "
     "repeat it."
 )
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long is waited for agents, in seconds."""
+
+    validation: float = 5.0  # after which it is looked whether the agent is still the one
+    dial: float = 30.0  # that an agent has to take a job up
+    lost: float = 45.0  # that an agent which has a job may be away
+    attended: float = 50 * 60.0  # that a worker waits for a command before it lets nobody wait
 
 
 class Refused(ToolFailed):
@@ -61,6 +82,24 @@ class Workshop:
 
     database: Database
     mailbox: Mailbox
+    patience: Patience = Patience()
+    secrets: Cipher | None = None
+    temporal: Temporal | None = None
+
+    @property
+    def cipher(self) -> Cipher:
+        """What the tokens of agents are sealed with."""
+        assert self.secrets is not None
+        return self.secrets
+
+    async def begin_build(self, request: BuildRequest) -> None:
+        """Have a build performed that was committed; should that be lost, the sweep finds it."""
+        assert self.temporal is not None
+        await self.temporal.build(request)
+
+    def existing(self, place: Place | None) -> Place:
+        """The place, if the chat has one that is not deleted; raises ToolFailed."""
+        return _there(place)
 
     async def ask(
         self,
@@ -71,40 +110,82 @@ class Workshop:
         *,
         patience: float,
         said: Callable[[str], None] | None = None,
+        harmless: bool = False,
     ) -> dict[str, Any]:
         """What the chat's agent answers within so many seconds after it took the job up.
 
         Raises ToolFailed when it certainly did not happen or failed (Refused: the agent says so), ToolUnknown when
-        nobody knows.
+        nobody knows. What is `harmless` changes nothing, so that it failed where nobody knows.
         """
-        place = await self._place(chat_id)
-        agent = _agent(place)
-        await self._bind(chat_id, place, agent["id"])
-        job = await self.mailbox.post(job_id, agent["id"], kind, request, chat_id)
-        if not job.over:
-            job = await self.mailbox.wait(job, VALIDATION, said)
+        try:
+            return _answer(await self._asked(chat_id, job_id, kind, request, patience, said))
+        except ToolUnknown:
+            if harmless:
+                raise ToolFailed(UNANSWERED) from None
+            raise
+
+    async def ask_for(
+        self,
+        chat_id: UUID,
+        job_id: UUID,
+        kind: str,
+        request: Mapping[str, Any],
+        *,
+        patience: float,
+        said: Callable[[str], None] | None = None,
+    ) -> dict[str, Any] | None:
+        """The same, but None when the agent is still at it after so many seconds."""
+        job = await self._asked(chat_id, job_id, kind, request, patience, said)
+        return _answer(job) if job.over else None
+
+    async def _asked(
+        self,
+        chat_id: UUID,
+        job_id: UUID,
+        kind: str,
+        request: Mapping[str, Any],
+        patience: float,
+        said: Callable[[str], None] | None,
+    ) -> Job:
+        async with self.database.read() as session:
+            place, job = await bindings.with_job(session, chat_id, job_id)
+        if job is None or job.state == "queued":
+            agent = _agent(_there(place))
+            await self._bind(chat_id, _there(place), agent["id"])
+            job = await self.mailbox.post(job_id, agent["id"], kind, request, chat_id)
+            if not job.over:
+                job = await self.mailbox.wait(job, self.patience.validation, said)
         if job.state == "queued":
             job = await self._dial(chat_id, job, said)
         if not job.over:
             job = await self._attend(chat_id, job, patience, said)
-        return _answer(job)
+        return job
 
     async def _dial(self, chat_id: UUID, job: Job, said: Callable[[str], None] | None) -> Job:
-        """Wait until an agent has taken the job up; the workspace may have another agent by now, and get the job."""
-        left = DIAL - VALIDATION
+        """Wait until an agent has taken the job up. Nobody did: take it back, unless one does at this very moment."""
+        try:
+            job = await self._offered(chat_id, job, said)
+            if job.state != "queued":
+                return job
+            why = await self._diagnosis(chat_id)
+        except ToolFailed as failed:
+            why = str(failed)
+        job = await self.mailbox.withdraw(job)
+        if job.state == "canceled":
+            raise ToolFailed(f"{why} {UNSENT}")
+        return job
+
+    async def _offered(self, chat_id: UUID, job: Job, said: Callable[[str], None] | None) -> Job:
+        """Offer the job to the agent that the workspace has; it may have another one by now."""
+        left = self.patience.dial - self.patience.validation
         while job.state == "queued" and left > 0:
             place = await self._place(chat_id)
             agent = _agent(place)
             if agent["id"] != job.agent_id:
                 await self._bind(chat_id, place, agent["id"])
                 job = await self.mailbox.post(job.id, agent["id"], job.kind, job.request, chat_id)
-            job = await self.mailbox.wait(job, min(VALIDATION, left), said)
-            left -= VALIDATION
-        if job.state != "queued":
-            return job
-        job = await self.mailbox.withdraw(job)
-        if job.state == "canceled":
-            raise ToolFailed(f"{await self._diagnosis(chat_id)} {UNSENT}")
+            job = await self.mailbox.wait(job, min(self.patience.validation, left), said)
+            left -= self.patience.validation
         return job
 
     async def _attend(self, chat_id: UUID, job: Job, patience: float, said: Callable[[str], None] | None) -> Job:
@@ -112,18 +193,22 @@ class Workshop:
         loop = asyncio.get_running_loop()
         until, away_since = loop.time() + patience, None
         while not job.over and loop.time() < until:
-            job = await self.mailbox.wait(job, min(VALIDATION, until - loop.time()), said)
+            job = await self.mailbox.wait(job, min(self.patience.validation, until - loop.time()), said)
             if job.over:
                 return job
-            place = await self._place(chat_id)
-            known = next((agent for agent in place.agents if agent["id"] == job.agent_id), None)
+            async with self.database.read() as session:
+                place = await bindings.of(session, chat_id)
+            known = next((agent for agent in place.agents if agent["id"] == job.agent_id), None) if place else None
             if known is None:
+                job = (await self.mailbox.find(job)) if job.state == "delivered" else job
+                if job.over:
+                    return job
                 raise ToolUnknown(REBUILT)
             if known["status"] == "connected":
                 away_since = None
             elif away_since is None:
                 away_since = loop.time()
-            elif loop.time() - away_since > LOST:
+            elif loop.time() - away_since > self.patience.lost:
                 raise ToolUnknown(AWAY)
         return job
 
@@ -136,12 +221,14 @@ class Workshop:
 
     async def _place(self, chat_id: UUID) -> Place:
         async with self.database.read() as session:
-            place = await bindings.of(session, chat_id)
-        if place is None:
-            raise ToolFailed(NO_WORKSPACE)
-        if place.deleted:
-            raise ToolFailed(DELETED)
-        return place
+            return _there(await bindings.of(session, chat_id))
+
+    async def home(self, chat_id: UUID) -> str:
+        """The home directory in the chat's workspace, as its agent has told it; raises ToolFailed without one."""
+        agent = _agent(await self._place(chat_id))
+        if not agent["home"]:
+            raise ToolFailed(NO_HOME)
+        return str(agent["home"])
 
     async def _bind(self, chat_id: UUID, place: Place, agent_id: UUID) -> None:
         if place.build_id is not None and (place.bound_build, place.bound_agent) != (place.build_id, agent_id):
@@ -149,9 +236,18 @@ class Workshop:
                 await bindings.bind(session, chat_id, build_id=place.build_id, agent_id=agent_id)
 
 
+def _there(place: Place | None) -> Place:
+    """The place, if the chat has one that is not deleted; raises ToolFailed."""
+    if place is None:
+        raise ToolFailed(NO_WORKSPACE)
+    if place.deleted:
+        raise ToolFailed(DELETED)
+    return place
+
+
 def _agent(place: Place) -> Mapping[str, Any]:
     """The agent of the chat's workspace; raises ToolFailed when there is none."""
-    if place.transition != "start":
+    if place.transition != "start" or place.build_status in ("failed", "canceled"):
         raise ToolFailed(NO_AGENT)
     try:
         agent = chosen(place.agents)
@@ -168,7 +264,7 @@ def _answer(job: Job) -> dict[str, Any]:
     if job.state == "lost":
         raise ToolUnknown(REBUILT)
     if job.state != "done":
-        raise ToolUnknown("The workspace agent did not answer in time. It may have taken effect: find out first.")
+        raise ToolUnknown(SLOW)
     if job.error is not None:
         message, kind = str(job.error.get("message", "The agent failed.")), str(job.error.get("kind", "internal"))
         if kind == "lost":

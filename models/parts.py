@@ -143,6 +143,16 @@ def text(value: str) -> Part:
     return {"type": "text", "text": value}
 
 
+def file(stored: Mapping[str, Any]) -> Part:
+    """The part that stands for a stored file."""
+    return {
+        "type": "file",
+        "media_type": stored["media_type"],
+        "file_id": str(stored["file_id"]),
+        "name": stored.get("name") or "",
+    }
+
+
 def tool_result(call: Mapping[str, Any], result: Any, *, is_error: bool = False, created_at: str | None = None) -> Part:
     """The result part that answers `call`."""
     made: Part = {

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -118,7 +119,7 @@ async def _run(ready: Ready, context: ToolContext, most: int) -> Outcome:
             outcome = await tool.run(ready.arguments, context)
         return _succeeded(call, outcome, most)
     except ToolFailed as refused:
-        return _failed(call, str(refused), most)
+        return _failed(call, str(refused), most, refused.facts)
     except ToolUnknown as unclear:
         return _unknown(call, str(unclear))
     except Paused:
@@ -143,8 +144,8 @@ def _succeeded(call: Part, outcome: Any, most: int) -> Outcome:
     return Outcome(Standing.SUCCEEDED, results.succeeded(call, outcome, rfc3339(clock()), most))
 
 
-def _failed(call: Part, why: str, most: int) -> Outcome:
-    return Outcome(Standing.FAILED, results.failed(call, why, rfc3339(clock()), most))
+def _failed(call: Part, why: str, most: int, facts: Mapping[str, Any] = MappingProxyType({})) -> Outcome:
+    return Outcome(Standing.FAILED, results.failed(call, why, rfc3339(clock()), most, facts))
 
 
 def _cut_short(ready: Ready, why: str) -> Outcome:

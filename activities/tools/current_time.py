@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import BaseModel, Field
 
 from activities.tools.endings import ToolFailed
-from activities.tools.tool import ToolContext, tool
+from activities.tools.tool import EVERYWHERE, ToolContext, tool
 from models.rules.executions import Policy
 
 
@@ -17,7 +17,7 @@ class Arguments(BaseModel):
     timezone: str = Field(default="UTC", description="IANA name of a time zone, for example Europe/Berlin.")
 
 
-@tool(policy=Policy.PURE, in_plan_mode=True, quick=True)
+@tool(policy=Policy.PURE, offered=EVERYWHERE, quick=True)
 async def current_time(arguments: Arguments, _context: ToolContext) -> dict[str, Any]:
     try:
         zone = UTC if arguments.timezone == "UTC" else ZoneInfo(arguments.timezone)

@@ -9,7 +9,11 @@ from uuid import UUID
 
 
 class ToolFailed(Exception):
-    """The tool could not do it; the model reads why."""
+    """The tool could not do it; the model reads why, and the `facts` beside it."""
+
+    def __init__(self, why: str, **facts: Any) -> None:
+        super().__init__(why)
+        self.facts = facts
 
 
 class ToolUnknown(Exception):

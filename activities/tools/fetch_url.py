@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from activities.tools import egress, readable
 from activities.tools.endings import ToolFailed
-from activities.tools.tool import ToolContext, tool
+from activities.tools.tool import EVERYWHERE, ToolContext, tool
 from models.rules.executions import Policy
 
 TEXT = re.compile(r"text/|application/(json|xml|javascript|x-ndjson|yaml|x-yaml|toml)|[^;]*\+(json|xml)")
@@ -22,7 +22,7 @@ class Arguments(BaseModel):
     url: str = Field(description="An http or https URL.", max_length=8000)
 
 
-@tool(policy=Policy.PURE, in_plan_mode=True, timeout=timedelta(seconds=45))
+@tool(policy=Policy.PURE, offered=EVERYWHERE, timeout=timedelta(seconds=45))
 async def fetch_url(arguments: Arguments, context: ToolContext) -> dict[str, Any]:
     found = await egress.get(arguments.url, allow_private=context.settings.fetch_url_allow_private)
     kind = found.content_type.lower()

@@ -3,15 +3,50 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from activities.tools.ask_user_question import ask_user_question
+from activities.tools.attach_file import attach_file
+from activities.tools.create_workspace import create_workspace
 from activities.tools.current_time import current_time
+from activities.tools.edit_files import edit_files
+from activities.tools.execute import execute
 from activities.tools.fetch_url import fetch_url
+from activities.tools.list_templates import list_templates
+from activities.tools.process_list import process_list
+from activities.tools.process_output import process_output
+from activities.tools.process_signal import process_signal
+from activities.tools.propose_plan import propose_plan
+from activities.tools.read_file import read_file
 from activities.tools.read_skill import read_skill
 from activities.tools.read_skill_file import read_skill_file
-from activities.tools.tool import Tool
+from activities.tools.read_template import read_template
+from activities.tools.start_workspace import start_workspace
+from activities.tools.stop_workspace import stop_workspace
+from activities.tools.tool import Tool, where
+from activities.tools.write_file import write_file
 from models.rules import workspace_context
 from models.settings import Settings
 
-TOOLS: tuple[Tool, ...] = (current_time, fetch_url, read_skill, read_skill_file)
+TOOLS: tuple[Tool, ...] = (
+    read_file,
+    write_file,
+    edit_files,
+    execute,
+    process_output,
+    process_list,
+    process_signal,
+    attach_file,
+    list_templates,
+    read_template,
+    create_workspace,
+    start_workspace,
+    stop_workspace,
+    ask_user_question,
+    propose_plan,
+    read_skill,
+    read_skill_file,
+    current_time,
+    fetch_url,
+)
 
 
 class Toolbox:
@@ -20,6 +55,7 @@ class Toolbox:
     def __init__(self, tools: Sequence[Tool] = TOOLS) -> None:
         self._by_name = {each.name: each for each in tools}
         self._declared = {each.name: each.declaration() for each in tools}
+        self.stops = frozenset(each.name for each in tools if each.ends_turn)
 
     def find(self, name: str) -> Tool | None:
         """The tool of that name."""
@@ -38,7 +74,7 @@ def active(tool: Tool, chat: Mapping[str, Any]) -> bool:
     """May the chat's model call the tool in this turn?"""
     if tool.needs_skills and not workspace_context.skills(chat):
         return False
-    return tool.in_plan_mode or chat.get("plan_mode") != "plan"
+    return where(chat) in tool.offered
 
 
 def configured(settings: Settings) -> Toolbox:

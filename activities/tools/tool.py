@@ -1,18 +1,50 @@
 """What a tool is: a model of its arguments, whose words the model reads, and one async function."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum
 from typing import Any, get_type_hints
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from pydantic import BaseModel
 
+from activities.tools.schema import plain
 from activities.workshop import Workshop
+from models.parts import Part
+from models.rules import executions
 from models.rules.executions import Policy
 from models.settings import Settings
 
 TIMEOUT = timedelta(minutes=1)
+ASKING = timedelta(minutes=5)  # of a tool that asks the workspace's agent for something short
+ANSWER = timedelta(minutes=1)  # that an agent has for something short
+
+
+class Where(Enum):
+    """The kinds of turns in which a tool may be offered (the availability codes of runtime.md 10)."""
+
+    ROOT = "in a chat of its own"
+    CHILD = "in a sub-agent's chat"
+    PLAN = "in a chat of its own that plans"
+    CHILD_PLAN = "in a sub-agent's chat that plans"
+    EXPLORE = "in a chat that only explores"
+
+
+ROOTS = frozenset({Where.ROOT})
+ROOTS_PLANNING = frozenset({Where.ROOT, Where.PLAN})
+NOT_PLANNING = frozenset({Where.ROOT, Where.CHILD})
+EVERYWHERE = frozenset(Where)
+
+
+def where(chat: Mapping[str, Any]) -> Where:
+    """Which kind of turn the chat is in."""
+    child = chat.get("parent_chat_id") is not None
+    if chat.get("mode") == "explore":
+        return Where.EXPLORE
+    if chat.get("plan_mode") == "plan":
+        return Where.CHILD_PLAN if child else Where.PLAN
+    return Where.CHILD if child else Where.ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +54,14 @@ class Media:
     data: bytes
     mime_type: str
     text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """An outcome with files of the chat, which its owner can open; each is a `file` part."""
+
+    outcome: Any
+    files: Sequence[Part]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +106,41 @@ class ToolContext:
 
     def job_id(self, part: str = "") -> UUID:
         """The key of one thing that the call asks for, the same for every run; `part` tells several apart."""
-        return uuid5(self.chat_id, f"{self.message_id}:{self.tool_call_id}{part}")
+        return executions.key(self.chat_id, self.message_id, self.tool_call_id, part)
+
+    @property
+    def place(self) -> Workshop:
+        """The workspaces of chats."""
+        assert self.workshop is not None
+        return self.workshop
+
+    @property
+    def plans(self) -> bool:
+        """Is the turn one that plans?"""
+        return where(self.chat) in (Where.PLAN, Where.CHILD_PLAN)
+
+    async def ask(
+        self,
+        kind: str,
+        request: Mapping[str, Any],
+        *,
+        patience: timedelta = ANSWER,
+        harmless: bool = False,
+        aloud: bool = False,
+    ) -> dict[str, Any]:
+        """What the agent of the chat's workspace answers; see Workshop.ask. `aloud`: watchers see what it says."""
+        said = self.show if aloud else None
+        job_id, seconds = self.job_id(), patience.total_seconds()
+        return await self.place.ask(self.chat_id, job_id, kind, request, patience=seconds, said=said, harmless=harmless)
+
+    async def ask_for(
+        self, kind: str, request: Mapping[str, Any], *, patience: timedelta, aloud: bool = False
+    ) -> dict[str, Any] | None:
+        """The same, but None when there is no answer yet after so long and the agent is still at it."""
+        said = self.show if aloud else None
+        return await self.place.ask_for(
+            self.chat_id, self.job_id(), kind, request, patience=patience.total_seconds(), said=said
+        )
 
 
 Run = Callable[[Any, ToolContext], Awaitable[Any]]
@@ -78,8 +152,9 @@ class Tool:
     """A tool as the registry holds it; its name is its module's.
 
     `probe` finds out what became of a call whose worker died. An `exclusive` tool must be the only call of its step. A
-    `quick` one changes nothing and waits for nobody: it is run where its model was asked. One that `needs_skills` is
-    offered where the chat's workspace has some.
+    `quick` one changes nothing and waits for nobody: it is run where its model was asked. Calls of one `series` are run
+    one after another. Success of a tool that `ends_turn` does so. One that `needs_skills` is offered where the chat's
+    workspace has some.
     """
 
     name: str
@@ -88,9 +163,11 @@ class Tool:
     policy: Policy = Policy.ONCE
     probe: Probe | None = None
     exclusive: bool = False
-    in_plan_mode: bool = False
+    offered: frozenset[Where] = NOT_PLANNING
     timeout: timedelta = TIMEOUT
     quick: bool = False
+    series: str = ""
+    ends_turn: bool = False
     needs_skills: bool = False
 
     def __post_init__(self) -> None:
@@ -101,11 +178,8 @@ class Tool:
 
     def declaration(self) -> dict[str, Any]:
         """The tool as the model is told of it, in chat-completions form."""
-        schema = self.arguments.model_json_schema()
+        schema = plain(self.arguments)
         description = schema.pop("description")
-        schema.pop("title", None)
-        for described in schema.get("properties", {}).values():
-            described.pop("title", None)
         # Some providers refuse an empty `required`; pydantic leaves it out.
         return {"type": "function", "function": {"name": self.name, "description": description, "parameters": schema}}
 
@@ -115,9 +189,11 @@ def tool(
     policy: Policy,
     probe: Probe | None = None,
     exclusive: bool = False,
-    in_plan_mode: bool = False,
+    offered: frozenset[Where] = NOT_PLANNING,
     timeout: timedelta = TIMEOUT,
     quick: bool = False,
+    series: str = "",
+    ends_turn: bool = False,
     needs_skills: bool = False,
 ) -> Callable[[Run], Tool]:
     """Make a tool of the one public function of its module: `async def run(arguments: Arguments, context)`."""
@@ -125,6 +201,8 @@ def tool(
     def made(run: Run) -> Tool:
         arguments = next(iter(get_type_hints(run).values()))
         name = run.__module__.rpartition(".")[2]
-        return Tool(name, arguments, run, policy, probe, exclusive, in_plan_mode, timeout, quick, needs_skills)
+        return Tool(
+            name, arguments, run, policy, probe, exclusive, offered, timeout, quick, series, ends_turn, needs_skills
+        )
 
     return made

@@ -145,10 +145,12 @@ class Connection:
         given = error if error is not None else result
         if not isinstance(given, dict):
             raise Gone(MALFORMED, "a result frame has result or error")
-        await self._write(
+        waiting = await self._write(
             lambda s: mailbox.finish(s, self._id, job_id, result=None if error is not None else given, error=error)
         )
         await self._send({"type": "stored", "job": str(job_id)})
+        if waiting is not None:
+            self._resources.errands.start(self._resources.temporal.nudge(*waiting, 0))
 
     async def _lifecycle(self, frame: Mapping[str, Any]) -> None:
         state = frame.get("state")

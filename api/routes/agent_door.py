@@ -15,8 +15,9 @@ from api.requests import Router
 from api.resources import Opened
 from api.routes.files import read
 from models.errors import Invalid, NotFound, TooLarge, Unauthenticated
+from models.parts import file as part
 from models.rules import file_types
-from models.store import files, presence
+from models.store import files, moves, presence
 
 router = Router(tags=["agents"])
 
@@ -79,7 +80,9 @@ async def bring_file(
     shown = file_types.named(name)
     media_type = file_types.stored(data, shown, file_types.UNKNOWN)
     file_id = uuid5(job_id, "file")
+    brought = {"file_id": file_id, "name": shown, "media_type": media_type, "size": len(data)}
     async with resources.database.begin() as session:
+        await moves.lock(session, asked["id"])
         await files.save(
             session,
             file_id=file_id,
@@ -89,4 +92,6 @@ async def bring_file(
             media_type=media_type,
             data=data,
         )
-    return answer({"file_id": file_id, "name": shown, "media_type": media_type, "size": len(data)}, 201)
+        if await files.link(session, asked["id"], [part(brought)]):
+            raise Invalid("Too many files.", f"A chat has at most {files.MAX_LINKS} files.")
+    return answer(brought, 201)

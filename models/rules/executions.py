@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from typing import assert_never
+from uuid import UUID, uuid5
 
 
 class Policy(StrEnum):
@@ -53,3 +54,8 @@ def _again(policy: Policy) -> Course:
             return Course.GIVE_UP
         case never:
             assert_never(never)
+
+
+def key(chat_id: UUID, message_id: int, tool_call_id: str, part: str = "") -> UUID:
+    """Under which name the world may remember a call, or a `part` of it: the same for each run, and of no other."""
+    return uuid5(chat_id, f"{message_id}:{tool_call_id}{part}")

@@ -117,13 +117,17 @@ def for_turn(
     workspace: Sequence[str] = (),
     plan_mode: str | None = None,
     child: bool = False,
+    plan: str = "",
 ) -> list[str]:
-    """What follows the stored system messages in every step, in order; `workspace` is what is said of that."""
+    """What follows the stored system messages in every step, in order.
+
+    `workspace` is what is said of that, `plan` says where a root's plan is kept.
+    """
     said = [*workspace]
     if custom := own_prompt.strip():
         said.append(f"<user-instructions>\n{custom}\n</user-instructions>")
     if plan_mode == PLAN:
         own = "" if child else site.get(PLAN_INSTRUCTIONS, "").strip()
         overlay = PLAN_CHILD_OVERLAY if child else PLAN_OVERLAY
-        said.append("\n\n".join(filter(None, (overlay, own))))
+        said.append("\n\n".join(filter(None, (overlay, "" if child else plan, own))))
     return said

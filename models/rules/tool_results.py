@@ -22,6 +22,15 @@ def unknown(call: Mapping[str, Any], why: str, at: str | None = None) -> Part:
     return tool_result(call, {"error": why, "outcome": "unknown"}, is_error=True, created_at=at)
 
 
+ATTACHED = "attached"
+"""Internal mark of a result: the parts of the files that its tool has attached to the chat."""
+
+
+def with_files(result: Part) -> list[Part]:
+    """The parts of the message that tells a result: the result, and the files that came with it."""
+    return [result, *((result.get("provider_metadata") or {}).get(ATTACHED) or ())]
+
+
 def normalised(outcome: Any) -> Any:
     """A JSON value that can be stored; text that is JSON is taken at its word, other text is `{"output": …}`."""
     if isinstance(outcome, (bytes, bytearray, memoryview)):

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from models.errors import Invalid
 from models.principal import Principal
-from models.store import scans
-from models.store.database import Row, fetch
+from models.rules.agents import Ambiguous, chosen
+from models.store import mailbox, scans
+from models.store.database import Row, fetch, fetch_together
+from models.store.mailbox import Job
 from models.store.notices import CHATS, notice
 from models.store.presence import STATUS
 from models.store.session import Session
@@ -34,6 +36,15 @@ class Place:
     organization_id: UUID
 
     @property
+    def home(self) -> str:
+        """The home directory, where the agent that the chat works with has told it."""
+        try:
+            agent = chosen(self.agents)
+        except Ambiguous:
+            return ""
+        return str(agent["home"]) if agent else ""
+
+    @property
     def external(self) -> bool:
         """Do people run its agents on their own hosts?"""
         return any(agent["external"] for agent in self.agents)
@@ -45,6 +56,7 @@ SELECT w.id AS workspace_id, w.name, w.deleted, b.id AS build_id, coalesce(b.tra
     c.build_id AS bound_build, c.agent_id AS bound_agent, w.owner_id, w.organization_id,
     coalesce((SELECT jsonb_agg(jsonb_build_object('id', a.id, 'name', a.name, 'parent_id', a.parent_id,
         'display_order', a.display_order, 'status', {STATUS}, 'lifecycle', a.lifecycle, 'external', a.external,
+        'home', coalesce(a.facts->>'home', ''),
         'connection_timeout_seconds', a.connection_timeout_seconds) ORDER BY a.id)
         FROM workspace_agents a WHERE a.build_id = b.id), '[]') AS agents
 FROM chats c JOIN workspaces w ON w.id = c.workspace_id
@@ -70,6 +82,12 @@ async def of(session: Session, chat_id: UUID) -> Place | None:
     """Where the chat works; None if it has no workspace."""
     rows = await fetch(session, _PLACE, {"chat": chat_id})
     return _place(rows[0]) if rows else None
+
+
+async def with_job(session: Session, chat_id: UUID, job_id: UUID) -> tuple[Place | None, Job | None]:
+    """Where the chat works, and the job of that id if there is one, in one round trip."""
+    places, jobs = await fetch_together(session, [(_PLACE, {"chat": chat_id}), mailbox.found([job_id])])
+    return _place(places[0]) if places else None, mailbox.job(jobs[0]) if jobs else None
 
 
 async def bind(session: Session, chat_id: UUID, *, build_id: UUID, agent_id: UUID | None) -> None:

@@ -1,6 +1,6 @@
 """The effect ledger: no tool call that changes the world is run twice, whatever happens to whoever runs it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
@@ -9,8 +9,8 @@ from uuid import UUID
 import orjson
 
 from models.errors import FenceLost
-from models.parts import Part, from_rest, to_rest
-from models.rules import executions, tool_results
+from models.parts import Part, from_rest, to_rest, tool_result
+from models.rules import executions, history, tool_results
 from models.rules.executions import Course, Policy, Standing
 from models.store.database import Row, fetch
 from models.store.session import Session
@@ -151,6 +151,24 @@ async def pause(session: Session, chat_id: UUID, message_id: int, pauses: Mappin
     )
 
 
+async def remember(
+    session: Session, chat_id: UUID, message_id: int, tool_call_id: str, memory: Mapping[str, Any]
+) -> None:
+    """Note, in the transaction that does it, what a claimed call has done; it waits for nothing yet."""
+    given = {
+        "chat": chat_id,
+        "message": message_id,
+        "call": to_rest(tool_call_id),
+        "progress": _encode({"memory": to_rest(dict(memory))}),
+    }
+    await fetch(
+        session,
+        "UPDATE tool_executions SET progress = %(progress)s::jsonb WHERE chat_id = %(chat)s"
+        " AND message_id = %(message)s AND tool_call_id = %(call)s AND state = 'claimed'",
+        given,
+    )
+
+
 _WAITING = """
 SELECT t.progress->>'why' AS why,
     greatest(extract(epoch FROM (t.progress->>'until')::timestamptz - clock_timestamp()), 0)::float AS seconds,
@@ -162,7 +180,8 @@ SELECT t.progress->>'why' AS why,
         WHEN 'agent_ready' THEN NOT EXISTS (SELECT FROM workspace_agents a WHERE a.id = (t.progress->>'id')::uuid
             AND a.lifecycle IN ('created', 'starting'))
         WHEN 'job_over' THEN NOT EXISTS (SELECT FROM agent_jobs j WHERE j.id = (t.progress->>'id')::uuid
-            AND j.state IN ('queued', 'delivered'))
+            AND j.state IN ('queued', 'delivered') AND EXISTS (SELECT FROM workspace_agents a WHERE a.id = j.agent_id
+                AND a.last_seen_at > now() - interval '60 seconds'))
         ELSE true END AS over
 FROM tool_executions t JOIN chat_messages m ON m.id = t.message_id AND NOT m.deleted
 WHERE t.chat_id = %(chat)s AND t.state = 'claimed' AND t.progress IS NOT NULL"""
@@ -171,34 +190,49 @@ WHERE t.chat_id = %(chat)s AND t.state = 'claimed' AND t.progress IS NOT NULL"""
 async def waiting(session: Session, chat_id: UUID) -> tuple[float, str] | None:
     """How many seconds the chat's paused calls may still wait, and for what; None once one of them can go on."""
     rows = await fetch(session, _WAITING, {"chat": chat_id})
-    if not rows or any(row["over"] or row["seconds"] <= 0 for row in rows):
+    if not rows or any(row["over"] or not row["seconds"] for row in rows):
         return None
     return min(row["seconds"] for row in rows), "; ".join(sorted({row["why"] for row in rows}))
 
 
-async def stop(session: Session, chat_id: UUID, message_id: int, calls: Iterable[Part]) -> dict[str, Part]:
+async def has_paused(session: Session, chat_id: UUID) -> bool:
+    """Has a call of the chat that is not over been paused?"""
+    query = (
+        "SELECT FROM tool_executions WHERE chat_id = %(chat)s AND state = 'claimed' AND progress IS NOT NULL LIMIT 1"
+    )
+    return bool(await fetch(session, query, {"chat": chat_id}))
+
+
+async def stop(
+    session: Session, chat_id: UUID, message_id: int, calls: Iterable[Part], taken_back: Collection[UUID] = ()
+) -> dict[str, Part]:
     """The results of those of a stopped message's `calls` that the ledger knows of, by id.
 
-    What is claimed may have happened, and is from now on unknown. Needs the chat's row lock.
+    What is claimed may have happened, and is from now on unknown, unless its key is among those `taken_back` from
+    whoever was to do it. Needs the chat's row lock.
     """
-    asked = {to_rest(call.get("tool_call_id", "")): call for call in calls}
-    results = {
-        call_id: {**to_rest(tool_results.unknown(call, tool_results.UNKNOWN_AFTER_STOP))}
-        for call_id, call in asked.items()
-    }
+    records = {to_rest(call.get("tool_call_id", "")): _stopped(chat_id, message_id, call, taken_back) for call in calls}
     rows = await fetch(
         session,
         """
         UPDATE tool_executions t SET
-            state = CASE WHEN t.state = 'claimed' THEN 'unknown' ELSE t.state END,
-            result = CASE WHEN t.state = 'claimed' THEN r.result ELSE t.result END,
+            state = CASE WHEN t.state = 'claimed' THEN r.record->>'state' ELSE t.state END,
+            result = CASE WHEN t.state = 'claimed' THEN r.record->'result' ELSE t.result END,
             finished_at = coalesce(t.finished_at, clock_timestamp())
-        FROM jsonb_each(%(results)s::jsonb) AS r(id, result)
+        FROM jsonb_each(%(records)s::jsonb) AS r(id, record)
         WHERE t.chat_id = %(chat)s AND t.message_id = %(message)s AND t.tool_call_id = r.id AND t.state <> 'planned'
         RETURNING t.tool_call_id, t.result""",
-        {"chat": chat_id, "message": message_id, "results": _encode(results)},
+        {"chat": chat_id, "message": message_id, "records": _encode(records)},
     )
     return {from_rest(row["tool_call_id"]): from_rest(row["result"]) for row in rows if row["result"]}
+
+
+def _stopped(chat_id: UUID, message_id: int, call: Part, taken_back: Collection[UUID]) -> dict[str, Any]:
+    """What the ledger says of a call that was stopped while it was claimed."""
+    if executions.key(chat_id, message_id, call.get("tool_call_id", "")) in taken_back:
+        result = tool_result(call, {"error": history.CANCELLED_BEFORE_RESULT}, is_error=True)
+        return {"state": Standing.FAILED, "result": to_rest(result)}
+    return {"state": Standing.UNKNOWN, "result": to_rest(tool_results.unknown(call, tool_results.UNKNOWN_AFTER_STOP))}
 
 
 async def unsettled(session: Session, chat_id: UUID) -> list[Row]:

@@ -43,6 +43,8 @@ class Job:
 
 _COLUMNS: LiteralString = "j.id, j.agent_id, j.chat_id, j.kind, j.request, j.state, j.cancel, j.result, j.error"
 
+_FOUND: LiteralString = f"SELECT {_COLUMNS} FROM agent_jobs j WHERE j.id = ANY(%(ids)s)"  # noqa: S608 - fixed text
+
 # A job that its agent has not been sent goes to the agent that the chat has now.
 _POST: LiteralString = f"""
 INSERT INTO agent_jobs AS j (id, agent_id, chat_id, kind, request)
@@ -61,17 +63,17 @@ async def post(
     session.tell(AGENTS, str(agent_id))
     given = {"id": job_id, "agent": agent_id, "chat": chat_id, "kind": kind, "request": _encode(request)}
     [row] = await fetch(session, _POST, given, last=True)
-    return _job(row)
+    return job(row)
 
 
 async def find(session: Session, job_ids: Collection[UUID]) -> dict[UUID, Job]:
     """How the jobs stand; those that are gone are missing."""
-    rows = await fetch(
-        session,
-        f"SELECT {_COLUMNS} FROM agent_jobs j WHERE j.id = ANY(%(ids)s)",  # noqa: S608 - fixed text
-        {"ids": list(job_ids)},
-    )
-    return {row["id"]: _job(row) for row in rows}
+    return {row["id"]: job(row) for row in await fetch(session, *found(job_ids))}
+
+
+def found(job_ids: Collection[UUID]) -> tuple[LiteralString, Mapping[str, Any]]:
+    """The statement for these jobs; each of its rows is a `job`."""
+    return _FOUND, {"ids": list(job_ids)}
 
 
 _DUE: LiteralString = f"""
@@ -95,7 +97,7 @@ async def take(session: Session, agent_id: UUID, connection_id: UUID, *, again: 
     most = None if again else AT_ONCE
     given = {"agent": agent_id, "connection": connection_id, "again": again, "most": most}
     rows = await fetch(session, _DUE, given, last=True)
-    return [_job(row) for row in sorted(rows, key=lambda row: row["number"])]
+    return [job(row) for row in sorted(rows, key=lambda row: row["number"])]
 
 
 async def given_up(session: Session, agent_id: UUID) -> set[UUID]:
@@ -108,10 +110,13 @@ async def given_up(session: Session, agent_id: UUID) -> set[UUID]:
     return {row["id"] for row in rows}
 
 
+# A turn whose call has waited that long may have paused it.
 _FINISH = """
-UPDATE agent_jobs SET state = 'done', result = %(result)s::jsonb, error = %(error)s::jsonb,
+UPDATE agent_jobs j SET state = 'done', result = %(result)s::jsonb, error = %(error)s::jsonb,
     finished_at = clock_timestamp()
-WHERE id = %(id)s AND agent_id = %(agent)s AND state IN ('delivered', 'lost')"""
+WHERE j.id = %(id)s AND j.agent_id = %(agent)s AND j.state IN ('delivered', 'lost')
+RETURNING CASE WHEN j.delivered_at < clock_timestamp() - interval '1 minute' THEN j.chat_id END AS chat_id,
+    (SELECT c.owner_id FROM chats c WHERE c.id = j.chat_id) AS owner_id"""
 
 
 async def finish(
@@ -121,11 +126,15 @@ async def finish(
     *,
     result: Mapping[str, Any] | None = None,
     error: Mapping[str, Any] | None = None,
-) -> None:
-    """Write down what came of a job, and tell who waits for it. The first word counts; bears being said twice."""
+) -> tuple[UUID, UUID] | None:
+    """Write down what came of a job, and tell who waits for it. The first word counts; bears being said twice.
+
+    Returns the chat whose turn may have paused for it, and that one's owner: it is to be nudged.
+    """
     given = {"result": _encode(result) if error is None else None, "error": None if error is None else _encode(error)}
     session.tell(JOBS, JobNotice(job_id).encode())
-    await fetch(session, _FINISH, {"id": job_id, "agent": agent_id, **given}, last=True)
+    rows = await fetch(session, _FINISH, {"id": job_id, "agent": agent_id, **given}, last=True)
+    return (rows[0]["chat_id"], rows[0]["owner_id"]) if rows and rows[0]["chat_id"] else None
 
 
 async def withdraw(session: Session, job_id: UUID) -> Job | None:
@@ -140,36 +149,42 @@ async def withdraw(session: Session, job_id: UUID) -> Job | None:
     )
     if not rows:
         return (await find(session, [job_id])).get(job_id)
-    job = _job(rows[0])
-    if job.state == "delivered":
-        session.tell(AGENTS, str(job.agent_id))
-    return job
+    told = job(rows[0])
+    if told.state == "delivered":
+        session.tell(AGENTS, str(told.agent_id))
+    return told
 
 
-async def stop(session: Session, chat_id: UUID) -> None:
-    """A chat is stopped: take back what its agents were not sent, and have them stop what they do for it."""
+async def stop(session: Session, chat_id: UUID) -> set[UUID]:
+    """A chat is stopped: have its agents stop what they do for it, and take back what they were not sent.
+
+    Returns what was taken back, which surely has not happened.
+    """
     rows = await fetch(
         session,
         """
         UPDATE agent_jobs SET cancel = true, state = CASE WHEN state = 'queued' THEN 'canceled' ELSE state END,
             finished_at = CASE WHEN state = 'queued' THEN clock_timestamp() ELSE finished_at END
-        WHERE chat_id = %(chat)s AND state IN ('queued', 'delivered') RETURNING agent_id, state""",
+        WHERE chat_id = %(chat)s AND state IN ('queued', 'delivered') RETURNING id, agent_id, state""",
         {"chat": chat_id},
     )
     for agent_id in {row["agent_id"] for row in rows if row["state"] == "delivered"}:
         session.tell(AGENTS, str(agent_id))
+    return {row["id"] for row in rows if row["state"] == "canceled"}
 
 
 async def lose(session: Session, workspace_id: UUID, but_build: UUID) -> None:
-    """The workspace has another build: what its former agents were sent will not be told, and the rest not be sent."""
+    """The workspace has another build: what its former agents were sent will not be told.
+
+    What they were not sent stays: who waits for it gives it to the new one.
+    """
     rows = await fetch(
         session,
         """
-        UPDATE agent_jobs j SET state = CASE WHEN j.state = 'queued' THEN 'canceled' ELSE 'lost' END,
-            finished_at = clock_timestamp()
+        UPDATE agent_jobs j SET state = 'lost', finished_at = clock_timestamp()
         FROM workspace_agents a
         WHERE a.workspace_id = %(workspace)s AND a.build_id <> %(build)s AND j.agent_id = a.id
-            AND j.state IN ('queued', 'delivered')
+            AND j.state = 'delivered'
         RETURNING j.id""",
         {"workspace": workspace_id, "build": but_build},
     )
@@ -192,7 +207,8 @@ async def purge(session: Session, older_than: timedelta) -> int:
     return int(row["purged"])
 
 
-def _job(row: Row) -> Job:
+def job(row: Row) -> Job:
+    """The job of a row of `found`."""
     return Job(
         row["id"],
         row["agent_id"],

@@ -133,7 +133,8 @@ async def partial(
     """What an episode had come to, as whole parts with their roles: all that is left of a dead worker's step."""
     logged = await episode_parts(session, chat_id, history_version, generation_attempt)
     contiguous = ((role, part) for place, (seq, role, part) in enumerate(logged, start=1) if seq == place)
-    return assemble(contiguous)
+    # What a tool says while it runs is no result of it.
+    return assemble((role, part) for role, part in contiguous if "result_delta" not in part)
 
 
 async def purge(session: Session, older_than: timedelta) -> int:

@@ -9,7 +9,9 @@ from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
 from models.parts import to_rest
-from models.rules import parameters, templates, workspaces
+from models.rules import features, parameters, templates, workspaces
+from models.rules.template_choice import WINDOW_DAYS, Habit
+from models.store import preferences
 from models.store.database import Row, fetch
 from models.store.people import is_unique_violation
 from models.store.session import Session
@@ -205,6 +207,35 @@ async def listed(
             "deprecated": deprecated,
         },
     )
+
+
+async def offered(session: Session, organization_id: UUID, template_id: UUID | None = None) -> list[Row]:
+    """The templates that chats of the organization may use, or this one if they may."""
+    site = await preferences.site(session, features.TEMPLATES)
+    allowed = features.templates(site)
+    wanted = None if template_id is None else [template_id]
+    found = await listed(session, [organization_id], deprecated=False, ids=wanted)
+    return [each for each in found if not allowed or each["id"] in allowed]
+
+
+async def chat_ttl_ms(session: Session) -> int:
+    """How long workspaces that chats make live; 0 for ever."""
+    return features.workspace_ttl_ms(await preferences.site(session, features.WORKSPACE_TTL))
+
+
+async def habits(session: Session, owner_id: UUID, organization_id: UUID) -> dict[UUID, Habit]:
+    """What templates the user's own workspaces of late were made of."""
+    rows = await fetch(
+        session,
+        """
+        SELECT template_id, count(*) FILTER (WHERE NOT deleted) AS active, count(*) FILTER (WHERE deleted) AS deleted,
+            greatest(extract(epoch FROM now() - max(last_used_at)) / 86400, 0)::float AS days
+        FROM workspaces WHERE owner_id = %(owner)s AND organization_id = %(organization)s
+            AND last_used_at > now() - make_interval(days => %(window)s)
+        GROUP BY template_id""",
+        {"owner": owner_id, "organization": organization_id, "window": WINDOW_DAYS},
+    )
+    return {row["template_id"]: Habit(row["active"], row["deleted"], row["days"]) for row in rows}
 
 
 async def change(session: Session, template_id: UUID, fields: Mapping[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from activities.resources import Resources, open_resources
 from activities.tools.registry import TOOLS, Toolbox
 from activities.tools.tool import Tool
 from activities.worker import make_runtime, make_workers
+from activities.workshop import Patience
 from models.parts import Part, text
 from models.settings import Settings
 from models.store import moves
@@ -157,13 +158,15 @@ async def point_at(database: Database, world: World, fake: FakeProvider, setting
 
 
 @asynccontextmanager
-async def worker(stack: Stack, *tools: Tool) -> AsyncIterator[Resources]:
+async def worker(stack: Stack, *tools: Tool, patience: Patience | None = None) -> AsyncIterator[Resources]:
     """A worker process's insides, until the block ends; `tools` are offered beside the built-in ones."""
     async with AsyncExitStack() as opened:
         temporal = await Temporal.connect(stack.settings, runtime=make_runtime(), lazy=False)
         resources = await opened.enter_async_context(
             open_resources(stack.settings, temporal, Toolbox((*TOOLS, *tools)))
         )
+        if patience is not None:
+            resources = replace(resources, workshop=replace(resources.workshop, patience=patience))
         stack.resources.append(resources)
         for each in make_workers(temporal.client, stack.settings, resources):
             await opened.enter_async_context(each)

@@ -14,7 +14,7 @@ from activities.tools.current_time import current_time
 from activities.tools.endings import ToolFailed
 from activities.tools.fetch_url import fetch_url
 from activities.tools.registry import TOOLS, Toolbox, configured
-from activities.tools.tool import Media, Tool, ToolContext
+from activities.tools.tool import Media, Tool, ToolContext, Where
 from models.parts import from_rest
 from models.rules import tool_results
 from models.rules.executions import Policy
@@ -84,7 +84,8 @@ async def test_a_call_is_run_and_its_result_goes_back_to_the_model(stack: Stack)
     assert result.content[0]["result"]["timezone"] == "Asia/Tokyo"
     assert words_of(answer.content) == "It is late."
     first, second = stack.fake.received
-    assert [tool["function"]["name"] for tool in first.body["tools"]] == ["current_time", "fetch_url"]
+    offered = {tool.name for tool in TOOLS if Where.ROOT in tool.offered and not tool.needs_skills}
+    assert {tool["function"]["name"] for tool in first.body["tools"]} == offered
     assert [message["role"] for message in second.body["messages"]] == ["user", "assistant", "tool"]
 
 
@@ -188,7 +189,7 @@ async def test_the_clock_knows_time_zones_and_refuses_others() -> None:
 
 
 def test_a_tool_is_declared_by_its_modules_name_and_its_arguments_words() -> None:
-    [declaration, _] = Toolbox(TOOLS).offered({"plan_mode": None})
+    [declaration] = Toolbox([current_time]).offered({"plan_mode": None})
     function = declaration["function"]
     assert function["name"] == "current_time"
     assert function["description"].startswith("Tell the current date and time.")

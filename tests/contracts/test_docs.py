@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from activities.tools.registry import TOOLS
+from activities.tools.tool import Where
+from models.rules.executions import Policy
 from models.settings import Settings
 from turnstone.documents import ROOT, SECTIONS, rewritten
 
@@ -65,3 +68,19 @@ def test_every_test_that_the_documents_name_exists() -> None:
             assert f"def {name}(" in code, f"{path.name}: {name}"
         for file in re.findall(r"`(tests/[\w/]+\.py)`", text):
             assert (ROOT / file).exists(), f"{path.name}: {file}"
+
+
+def test_every_tool_is_in_the_documents_with_where_it_is_offered_and_its_policy() -> None:
+    rows = {line.split("`")[1]: line for line in (ROOT / "docs" / "tools.md").read_text().splitlines() if "| `" in line}
+    letters = {Where.ROOT: "R", Where.CHILD: "C", Where.PLAN: "P", Where.CHILD_PLAN: "p", Where.EXPLORE: "X"}
+    for tool in TOOLS:
+        _, _, offered, policy, *_ = (cell.strip() for cell in rows[tool.name].split("|"))
+        where = "everywhere" if len(tool.offered) == len(Where) and tool.policy is Policy.PURE else None
+        assert offered == (where or " ".join(letters[each] for each in Where if each in tool.offered)), tool.name
+        assert policy == tool.policy, tool.name
+
+
+def test_every_tool_of_the_folder_is_registered() -> None:
+    folder = ROOT / "activities" / "tools"
+    made = {path.stem for path in folder.glob("*.py") if re.search(r"^@tool\(", path.read_text(), re.MULTILINE)}
+    assert made == {tool.name for tool in TOOLS}, "add it to TOOLS in activities/tools/registry.py"

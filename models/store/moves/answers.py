@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from models.parts import Part, tool_result
-from models.rules import history
+from models.rules import history, tool_results
 from models.store import ledger, mailbox
 from models.store.moves.record import StepRow
 from models.store.session import Session
@@ -18,11 +18,14 @@ async def answers(session: Session, chat_id: UUID, transcript: Sequence[history.
     opened = history.open_calls(transcript)
     message = next((row.get("id") for row in reversed(transcript) if row["role"] == "assistant"), None)
     local = history.local(opened) if message is not None else []
-    known = await ledger.stop(session, chat_id, message, local) if message is not None and local else {}
-    if known:
-        await mailbox.stop(session, chat_id)
+    known: dict[str, Part] = {}
+    if message is not None and local:
+        taken_back = await mailbox.stop(session, chat_id)
+        known = await ledger.stop(session, chat_id, message, local, taken_back)
     return [
-        StepRow("tool", [known[call["tool_call_id"]]]) if call.get("tool_call_id") in known else unrun
+        StepRow("tool", tool_results.with_files(known[call["tool_call_id"]]))
+        if call.get("tool_call_id") in known
+        else unrun
         for call, unrun in zip(opened, cancelled(opened, why), strict=True)
     ]
 

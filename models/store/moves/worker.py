@@ -12,6 +12,7 @@ from models.rules.moments import rfc3339
 from models.rules.moves import Move, landings
 from models.rules.states import RUNNABLE, State, Status
 from models.steps import Outcome, StepReply, Then
+from models.store import ledger
 from models.store.database import Row
 from models.store.moves.answers import answers
 from models.store.moves.record import (
@@ -38,6 +39,7 @@ TOO_MANY_ATTEMPTS = {
     "kind": "generic",
     "retryable": False,
 }
+PAUSES = 40  # times more attempts for calls that pause
 CLIENT_PATIENCE = timedelta(hours=24)
 INTERRUPTED_TOOL = history.CANCELLED_BEFORE_RESULT
 
@@ -128,7 +130,7 @@ async def open_attempt(
         error = str(chat["retry_state"].get("error", ""))
         reply = StepReply(Then.BACK_OFF, chat["snapshot_version"], pause / timedelta(seconds=1), error)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
-    if chat["generation_attempt"] >= max_attempts:
+    if chat["generation_attempt"] >= max_attempts and not await _goes_on(session, locked, then, max_attempts):
         moved = await apply(session, locked, Change(Status.ERROR, last_error=TOO_MANY_ATTEMPTS), Move.FINISH_ERROR)
         reply = _reply(moved, Then.REST, "too many attempts", Outcome.FAILED)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
@@ -139,6 +141,12 @@ async def open_attempt(
     return Opened(
         then, _fence(moved.chat), moved.chat, locked.tail, taken_over=taken_over, own_prompt=locked.own_prompt
     )
+
+
+async def _goes_on(session: Session, locked: Locked, then: Then, max_attempts: int) -> bool:
+    """Were the many attempts calls that paused and went on? A worker that dies each time is given up on later."""
+    few = locked.chat["generation_attempt"] < max_attempts * PAUSES
+    return then is Then.USE_TOOLS and few and await ledger.has_paused(session, locked.id)
 
 
 def _pause_left(locked: Locked) -> timedelta:

@@ -134,7 +134,7 @@ async def test_a_job_that_was_not_sent_goes_to_the_agent_of_the_next_build(
     assert (await post(database, place.agent_id, job.id)).agent_id == later.agent_id
 
 
-async def test_a_new_build_loses_what_was_sent_cancels_the_rest_and_refuses_the_old_token(
+async def test_a_new_build_loses_what_was_sent_keeps_the_rest_and_refuses_the_old_token(
     database: Database, place: Workplace
 ) -> None:
     sent = await post(database, place.agent_id)
@@ -144,7 +144,7 @@ async def test_a_new_build_loses_what_was_sent_cancels_the_rest_and_refuses_the_
     later = await rebuild(database, place)
     async with database.begin() as session:
         await mailbox.lose(session, place.workspace_id, later.build_id)
-    assert ((await found(database, sent)).state, (await found(database, unsent)).state) == ("lost", "canceled")
+    assert ((await found(database, sent)).state, (await found(database, unsent)).state) == ("lost", "queued")
     async with database.begin() as session:
         assert await presence.arrive(session, secrets.digest(place.token), uuid4(), {}) is None
         assert not await presence.known(session, secrets.digest(place.token))
