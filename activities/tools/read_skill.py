@@ -1,18 +1,16 @@
 """The tool `read_skill`: models see the names of skills only, until they need one."""
 
-from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from activities.tools.endings import ToolFailed
-from activities.tools.tool import EVERYWHERE, ToolContext, tool
+from activities.tools.tool import ASKING, EVERYWHERE, ToolContext, tool
 from models.rules import workspace_context
 from models.rules.executions import Policy
 
 BODY_BYTES = 64 * 1024
 MOST_FILES = 500
-PATIENCE = 30.0  # seconds that the agent has
 WORKSPACE = "workspace/"  # before the name of a skill, where it is kept
 
 
@@ -23,7 +21,7 @@ class Arguments(BaseModel):
     name: str = Field(description="The skill's name, as in the list.", max_length=200)
 
 
-@tool(policy=Policy.IDEMPOTENT, offered=EVERYWHERE, needs_skills=True, timeout=timedelta(minutes=2))
+@tool(policy=Policy.IDEMPOTENT, offered=EVERYWHERE, needs_skills=True, timeout=ASKING)
 async def read_skill(arguments: Arguments, context: ToolContext) -> dict[str, Any]:
     name = known(arguments.name, context)
     found = await asked(context, {"name": name})
@@ -49,8 +47,7 @@ def known(name: str, context: ToolContext) -> str:
 
 async def asked(context: ToolContext, request: dict[str, Any]) -> dict[str, Any]:
     """What the chat's workspace says of a skill."""
-    assert context.workshop is not None
-    return await context.workshop.ask(context.chat_id, context.job_id(), "skill", request, patience=PATIENCE)
+    return await context.ask("skill", request, harmless=True)
 
 
 def cut(text: object, most: int) -> str:

@@ -1,13 +1,12 @@
 """The tool `read_skill_file`: a skill's own files, by the names that the skill gives them."""
 
-from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel, Field
 
 from activities.tools.endings import ToolFailed
 from activities.tools.read_skill import asked, cut, known
-from activities.tools.tool import EVERYWHERE, ToolContext, tool
+from activities.tools.tool import ASKING, EVERYWHERE, ToolContext, tool
 from models.rules.executions import Policy
 
 FILE_BYTES = 512 * 1024
@@ -20,7 +19,7 @@ class Arguments(BaseModel):
     path: str = Field(description="The file's path inside the skill, for example scripts/check.sh.", max_length=4096)
 
 
-@tool(policy=Policy.IDEMPOTENT, offered=EVERYWHERE, needs_skills=True, timeout=timedelta(minutes=2))
+@tool(policy=Policy.IDEMPOTENT, offered=EVERYWHERE, needs_skills=True, timeout=ASKING)
 async def read_skill_file(arguments: Arguments, context: ToolContext) -> dict[str, Any]:
     name, path = known(arguments.name, context), arguments.path.strip()
     _require_inside(path)

@@ -153,8 +153,8 @@ class Tool:
 
     `probe` finds out what became of a call whose worker died. An `exclusive` tool must be the only call of its step. A
     `quick` one changes nothing and waits for nobody: it is run where its model was asked. Calls of one `series` are run
-    one after another. Success of a tool that `ends_turn` does so. One that `needs_skills`
-    is offered where the chat's workspace has some.
+    one after another. Success of a tool that `ends_turn` does so. One that `needs_skills` is offered where the chat's
+    workspace has some.
     """
 
     name: str

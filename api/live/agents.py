@@ -175,8 +175,9 @@ class Connection:
             scan = await asyncio.to_thread(repositories.read, frame, datetime.now(UTC))
         except repositories.Malformed as wrong:
             raise Gone(MALFORMED, str(wrong)) from wrong
-        # The first of a connection has all there are, those that follow what has changed.
-        whole, self._scanned = not self._scanned, True
+        # The first look of a connection has all there are, later ones what has changed; one that failed saw nothing.
+        whole = not self._scanned and not scan.error
+        self._scanned = self._scanned or whole
         await self._write(lambda s: scans.keep(s, self._id, self._connection_id, scan, whole=whole))
 
     async def _pass_requests(self) -> None:

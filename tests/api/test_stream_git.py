@@ -132,6 +132,10 @@ async def test_what_is_seen_before_a_new_connection_is_over_with_it(stage: Stage
         async with stage.socket(stage.two, path(stage)) as socket:
             await told(socket)
     async with agent(stage.two, place) as again:
+        await again.sees(error="not now")
+        async with stage.socket(stage.two, path(stage)) as socket:
+            assert await told(socket) == changes(SITE, TOOLS)
+            assert await told(socket) == {"type": "error", "message": "not now"}
         await again.sees(SITE)
         await settled(stage, lambda chat: chat["seen"] == 1)
 

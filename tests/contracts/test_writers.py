@@ -15,6 +15,9 @@ METADATA = {
     "last_read_message_id",
     "last_turn_summary",
     "updated_at",
+    "workspace_id",
+    "build_id",
+    "agent_id",
 }
 HIDDEN_USAGE = "models/store/titles.py"
 """Charges the chat for a title's model call: a row that is deleted from the start, which no version counts."""

@@ -134,6 +134,14 @@ def test_results_come_once_whether_previewed_or_stored(played: Played) -> None:
     assert played.notes.count("current_time: no") == 1
 
 
+def test_what_a_workspace_tells_is_a_note_and_nobodys_message(played: Played) -> None:
+    file = {"type": "context-file", "context_file_path": "/w/AGENTS.md"}
+    told = message(4, "user", file, {"type": "skill", "skill_name": "deploy"})
+    played.play(part(1, "Hello "), told, part(2, "world"), message(5, "assistant", text("Hello world")))
+    assert "".join(played.answer.split()) == "Helloworld"
+    assert played.notes.strip() == "the workspace tells: /w/AGENTS.md, skill deploy"
+
+
 def test_the_queue_is_told_when_it_changes(played: Played) -> None:
     queue = {"type": "queue_update", "queued_messages": [{"content": [text("later")]}]}
     played.play(queue, queue, {"type": "queue_update"})

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Event = Mapping[str, Any]
+CONTEXT = frozenset({"context-file", "skill"})
 RESTING = frozenset({"waiting", "error", "requires_action"})
 
 
@@ -164,6 +165,8 @@ class Transcript:
         self.stored.add(message["id"])
         content = message.get("content") or []
         match message["role"]:
+            case "user" if content and all(part["type"] in CONTEXT for part in content):
+                return [Notice(f"the workspace tells: {', '.join(map(_told, content))}")]
             case "user":
                 return [Asked(message["id"], plain(content))]
             case "assistant":
@@ -221,6 +224,13 @@ def blocks(parts: Sequence[Mapping[str, Any]], *, complete: bool = False) -> tup
 def plain(content: Sequence[Mapping[str, Any]] | None) -> str:
     """The text of a message, for one line or many."""
     return "".join(block.text for block in blocks(content or (), complete=True) if block.kind in ("text", "note"))
+
+
+def _told(part: Mapping[str, Any]) -> str:
+    """A piece of what a workspace tells, by its name."""
+    if part["type"] == "skill":
+        return f"skill {part.get('skill_name', '')}"
+    return str(part.get("context_file_path", ""))
 
 
 def compact(value: Any) -> str:
