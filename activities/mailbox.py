@@ -14,7 +14,7 @@ from models.store.database import Database
 from models.store.mailbox import Job
 from models.store.notices import JOBS, JobNotice
 
-LOOK = 5.0  # seconds between two looks at a job, should a notice be lost
+LOOK = 15.0  # seconds between two looks at a job, should a notice be lost
 
 log = logging.getLogger(__name__)
 

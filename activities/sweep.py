@@ -14,7 +14,7 @@ from activities.tending import Tending
 from models.errors import NotFound, Unavailable
 from models.rules.states import Status
 from models.steps import SweepReply
-from models.store import idempotency, ledger, moves, standing, stream, webhooks, words
+from models.store import idempotency, ledger, mailbox, moves, standing, stream, webhooks, words
 from workflows import effects
 
 log = logging.getLogger(__name__)
@@ -114,6 +114,7 @@ class Sweeping:
             (stream.purge, LOG_LIFE),
             (idempotency.purge, self._resources.settings.idempotency_ttl),
             (ledger.purge, LEDGER_LIFE),
+            (mailbox.purge, LEDGER_LIFE),
             (webhooks.purge, DELIVERIES_LIVE),
         )
         for purge, age in kinds:

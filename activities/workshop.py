@@ -64,6 +64,7 @@ class Patience:
 
     validation: float = 5.0  # after which it is looked whether the agent is still the one
     dial: float = 30.0  # that an agent has to take a job up
+    attention: float = 15.0  # after which it is looked whether an agent that has a job is still there
     lost: float = 45.0  # that an agent which has a job may be away
     attended: float = 50 * 60.0  # that a worker waits for a command before it lets nobody wait
 
@@ -149,7 +150,7 @@ class Workshop:
     ) -> Job:
         async with self.database.read() as session:
             place, job = await bindings.with_job(session, chat_id, job_id)
-        if job is None or job.state == "queued":
+        if job is None:
             agent = _agent(_there(place))
             await self._bind(chat_id, _there(place), agent["id"])
             job = await self.mailbox.post(job_id, agent["id"], kind, request, chat_id)
@@ -193,7 +194,7 @@ class Workshop:
         loop = asyncio.get_running_loop()
         until, away_since = loop.time() + patience, None
         while not job.over and loop.time() < until:
-            job = await self.mailbox.wait(job, min(self.patience.validation, until - loop.time()), said)
+            job = await self.mailbox.wait(job, min(self.patience.attention, until - loop.time()), said)
             if job.over:
                 return job
             async with self.database.read() as session:

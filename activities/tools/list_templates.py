@@ -25,7 +25,7 @@ class Arguments(BaseModel):
     page: int = Field(default=1, ge=1, description="Which page, from 1.")
 
 
-@tool(policy=Policy.PURE, offered=ROOTS_PLANNING)
+@tool(policy=Policy.PURE, offered=ROOTS_PLANNING, quick=True)
 async def list_templates(arguments: Arguments, context: ToolContext) -> dict[str, Any]:
     async with context.place.database.read() as session:
         offered = await templates.offered(session, context.chat["organization_id"])

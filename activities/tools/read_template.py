@@ -23,7 +23,7 @@ class Arguments(BaseModel):
     template_id: str = Field(description="The id that list_templates gave.")
 
 
-@tool(policy=Policy.PURE, offered=ROOTS_PLANNING)
+@tool(policy=Policy.PURE, offered=ROOTS_PLANNING, quick=True)
 async def read_template(arguments: Arguments, context: ToolContext) -> dict[str, Any]:
     template_id = read(arguments.template_id)
     async with context.place.database.read() as session:

@@ -11,7 +11,7 @@ from models.errors import FenceLost, Invalid, NotFound
 from models.parts import to_rest
 from models.rules import parameters, workspaces
 from models.steps import BuildRequest
-from models.store import agents, notices, templates
+from models.store import agents, mailbox, notices, templates
 from models.store.database import Row, fetch
 from models.store.secrets import Cipher
 from models.store.session import Session
@@ -101,6 +101,7 @@ async def begin(
             parameters=values,
             external=version["provisioner"] == "external",
         )
+    await mailbox.lose(session, workspace_id, build["id"])
     changed(session, workspace_id)
     return Begun(build, fresh=True)
 

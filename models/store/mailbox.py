@@ -193,13 +193,18 @@ async def lose(session: Session, workspace_id: UUID, but_build: UUID) -> None:
 
 
 async def purge(session: Session, older_than: timedelta) -> int:
-    """Forget jobs that ended that long ago; returns how many, at most PURGE_BATCH."""
+    """Forget jobs that ended that long ago, or were never sent; returns how many, at most PURGE_BATCH.
+
+    A chat that does not rest may ask for them again.
+    """
     [row] = await fetch(
         session,
         """
         WITH old AS (
-            SELECT id FROM agent_jobs WHERE created_at < now() - %(age)s AND finished_at < now() - %(age)s
-            ORDER BY created_at LIMIT %(most)s),
+            SELECT j.id FROM agent_jobs j LEFT JOIN chats c ON c.id = j.chat_id
+            WHERE j.created_at < now() - %(age)s AND (j.finished_at < now() - %(age)s OR j.state = 'queued')
+                AND coalesce(c.status IN ('waiting', 'error'), true)
+            ORDER BY j.created_at LIMIT %(most)s),
         gone AS (DELETE FROM agent_jobs j USING old WHERE j.id = old.id RETURNING 1)
         SELECT count(*) AS purged FROM gone""",
         {"age": older_than, "most": PURGE_BATCH},

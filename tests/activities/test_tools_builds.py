@@ -20,7 +20,7 @@ from activities.tools.stop_workspace import stop_workspace
 from activities.tools.tool import Tool, ToolContext
 from activities.workshop import Workshop
 from agent import residence
-from models.store import mailbox, preferences
+from models.store import preferences
 from models.store.database import fetch
 from tests.activities.stack import Stack, worker
 from tests.activities.test_use_tools import calls
@@ -241,8 +241,6 @@ async def test_a_workspace_is_started_and_stopped_once_and_by_nobody_twice(calle
     assert stop.id != made.id
     also = await caller.pause(stop_workspace, caller.context())
     assert also.id == stop.id, "two who stop it stop it once"
-    async with caller.stack.database.begin() as session:
-        job = await mailbox.post(session, uuid4(), await _agent(caller), "exec", {}, chat_id=None)
     await caller.end(stop.id)
     expected = {"stopped": True, "workspace_name": "place", "build_id": str(stop.id)}
     assert await caller.again(stop_workspace, stopping, stop) == expected
@@ -256,7 +254,6 @@ async def test_a_workspace_is_started_and_stopped_once_and_by_nobody_twice(calle
     assert await caller.again(start_workspace, starting, start) == expected
     running = {"started": True, "workspace_name": "place", "no_build": True, "agent_status": "ready"}
     assert await caller.use(start_workspace) == running
-    assert job.state == "queued"
     await caller.rows("UPDATE workspaces SET deleted = true")
     with pytest.raises(ToolFailed, match=re.escape(workshop.DELETED)):
         await caller.use(start_workspace)
@@ -379,9 +376,3 @@ async def _paused(work: Any) -> Pause:
     with pytest.raises(Paused) as paused:
         await work
     return paused.value.pause
-
-
-async def _agent(caller: Caller) -> UUID:
-    [row] = await caller.rows("SELECT id FROM workspace_agents ORDER BY created_at DESC LIMIT 1")
-    agent_id: UUID = row["id"]
-    return agent_id

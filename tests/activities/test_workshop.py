@@ -25,7 +25,7 @@ from tests.models.store.chats import born
 from tests.seeds import World
 from tests.workplace import rebuild
 
-SHORT = Patience(validation=0.1, dial=0.4, lost=0.3)
+SHORT = Patience(validation=0.1, dial=0.4, attention=0.1, lost=0.3)
 
 
 @pytest.fixture
@@ -160,8 +160,10 @@ async def test_a_worker_that_dies_leaves_the_command_to_the_next_which_tells_its
         words = "echo ran >> log; until [ -e go ]; do sleep 0.02; done; echo over"
         chat_id = await begin(stack, site, words, timeout="60s", model_intent="Waiting")
         await site.until("j.state = 'delivered'")
-    (site.home / "go").touch()
     async with worker(stack):
+        while not await site.rows("SELECT 1 AS found FROM tool_executions WHERE attempt = 2"):
+            await asyncio.sleep(0.01)
+        (site.home / "go").touch()
         await stack.rest(chat_id)
     [told] = await results(stack, chat_id)
     assert told["result"]["output"] == "over\n"

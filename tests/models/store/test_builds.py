@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from models.errors import Conflict, FenceLost, Invalid, NotFound
-from models.store import agents, build_logs, builds, notices, secrets, templates, workspaces
+from models.store import agents, build_logs, builds, mailbox, notices, secrets, templates, workspaces
 from models.store.database import Database, fetch
 from tests.places import CIPHER, build, ended, here, template, workspace
 from tests.seeds import World
@@ -236,3 +236,20 @@ async def test_a_template_with_workspaces_stays_and_a_deprecated_one_makes_no_mo
         await template(session, seed)
         rows = await fetch(session, "SELECT count(*) AS found FROM templates")
     assert rows[0]["found"] == 2
+
+
+async def test_a_build_that_begins_loses_what_the_agents_before_it_were_sent(database: Database, seed: World) -> None:
+    place = await started(database, seed)
+    async with database.read() as session:
+        [agent] = await agents.of_workspace(session, place)
+    ids = [uuid4(), uuid4()]
+    for job_id in ids:
+        async with database.begin() as session:
+            await mailbox.post(session, job_id, agent["id"], "exec", {}, chat_id=None)
+    async with database.begin() as session:
+        await fetch(session, "UPDATE agent_jobs SET state = 'delivered' WHERE id = %(id)s", {"id": ids[0]})
+    async with database.begin() as session:
+        await build(session, place, "stop")
+    async with database.read() as session:
+        found = await mailbox.find(session, ids)
+    assert [found[job_id].state for job_id in ids] == ["lost", "queued"]

@@ -186,10 +186,16 @@ async def test_who_waits_is_told_of_jobs_and_of_results_after_the_commit(databas
     assert JobNotice.decode(heard[-1][1]) == JobNotice(job.id)
 
 
-async def test_old_jobs_that_are_over_are_forgotten_and_no_others(database: Database, place: Workplace) -> None:
+async def test_old_jobs_that_are_over_or_were_never_sent_are_forgotten_unless_their_chat_is_at_work(
+    database: Database, place: Workplace, seed: World
+) -> None:
     over, under_way = await post(database, place.agent_id), await post(database, place.agent_id)
+    async with database.begin() as session:
+        asked = await mailbox.post(session, uuid4(), place.agent_id, "exec", {}, chat_id=await born(database, seed))
     await take(database, place, await arrive(database, place))
-    await finish(database, over, result={})
+    for job in (over, asked):
+        await finish(database, job, result={})
+    unsent = await post(database, place.agent_id)
     async with database.begin() as session:
         assert await mailbox.purge(session, timedelta(hours=1)) == 0
         await fetch(
@@ -197,8 +203,9 @@ async def test_old_jobs_that_are_over_are_forgotten_and_no_others(database: Data
             "UPDATE agent_jobs SET created_at = now() - interval '2 hours',"
             " finished_at = finished_at - interval '2 hours'",
         )
-        assert await mailbox.purge(session, timedelta(hours=1)) == 1
-        assert set(await mailbox.find(session, [over.id, under_way.id])) == {under_way.id}
+        assert await mailbox.purge(session, timedelta(hours=1)) == 2
+        left = await mailbox.find(session, [over.id, under_way.id, asked.id, unsent.id])
+    assert set(left) == {under_way.id, asked.id}
 
 
 @pytest.mark.parametrize(
