@@ -170,7 +170,8 @@ class Local:
         if self._isolation == "none":
             return []
         if self._walls is None:
-            self._walls = await asyncio.to_thread(_works, self._wall(self._root / "probe"), self._root / "probe")
+            probe = self._root / f"probe-{uuid4()}"
+            self._walls = await asyncio.to_thread(_works, self._wall(probe), probe)
         if self._walls:
             return self._wall(place)
         if self._isolation == "bubblewrap":
@@ -201,11 +202,17 @@ class Local:
 
 
 def _works(argv: Sequence[str], place: Path) -> bool:
+    """Does the beginning of a command line work, for a place that is there for the moment?"""
+    if shutil.which(argv[0]) is None:
+        return False
     try:
         place.mkdir(parents=True, exist_ok=True)
         done = subprocess.run([*argv, "true"], stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired):
         return False
+    finally:
+        with contextlib.suppress(OSError):
+            place.rmdir()
     return done.returncode == 0
 
 
