@@ -209,6 +209,21 @@ async def test_a_long_command_holds_no_worker_and_is_taken_up_when_it_ends(stack
     assert (site.home / "log").read_text() == "ran\n"
 
 
+async def test_a_stop_ends_a_command_that_nobody_attends_to(stack: Stack, site: Bench) -> None:
+    await site.start_agent()
+    async with worker(stack, patience=Patience(attended=0.1)):
+        chat_id = await begin(stack, site, "echo ran >> log; sleep 600", timeout="2h")
+        while not await site.rows("SELECT 1 AS found FROM tool_executions WHERE progress IS NOT NULL"):
+            await asyncio.sleep(0.02)
+        await stack.interrupt(chat_id)
+        await stack.rest(chat_id)
+        await site.until("j.state = 'done'")
+    [told] = await results(stack, chat_id)
+    assert told["result"] == {"error": UNKNOWN_AFTER_STOP, "outcome": "unknown"}
+    [row] = await site.rows("SELECT result->>'exit_code' AS code FROM agent_jobs")
+    assert row["code"] == "143"
+
+
 async def test_what_a_command_says_is_seen_while_it_runs_and_is_no_result_of_one_that_was_stopped(
     stack: Stack, site: Bench
 ) -> None:
