@@ -97,6 +97,22 @@ async def test_a_command_that_was_not_sent_goes_to_the_agent_of_the_next_build(b
     assert bound == {"build_id": later.build_id, "agent_id": later.agent_id}
 
 
+async def test_a_workspace_that_is_worked_in_is_not_stopped_meanwhile(bench: Bench, chat: UUID) -> None:
+    await settle(bench, chat)
+    await bench.start_agent()
+    await bench.change(
+        "UPDATE workspaces SET ttl_ms = 7200000, deadline_at = now() + interval '5 minutes',"
+        " last_used_at = now() - interval '2 hours'"
+    )
+    await bench.use(execute, chat, command="true")
+    [row] = await bench.rows(
+        "SELECT deadline_at > now() + interval '50 minutes' AS put_off,"
+        " last_used_at > now() - interval '1 minute' AS used"
+        " FROM workspaces"
+    )
+    assert row == {"put_off": True, "used": True}
+
+
 async def test_of_a_command_whose_agent_is_lost_nobody_claims_to_know(bench: Bench, chat: UUID) -> None:
     await settle(bench, chat)
     await bench.start_agent()
