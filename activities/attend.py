@@ -6,7 +6,7 @@ from activities.performs import performs
 from activities.resources import Resources
 from models.rules.states import Status
 from models.steps import StepReply, StepRequest, Then
-from models.store import ledger, standing
+from models.store import bindings, ledger, standing
 from workflows import effects
 
 
@@ -27,7 +27,10 @@ class Attendance:
             if chat.status != Status.RUNNING:
                 return next_of(chat)
             left = await ledger.waiting(session, chat.id)
+            place = await bindings.of(session, chat.id) if left is not None else None
         if left is None:
             return StepReply(Then.USE_TOOLS, chat.snapshot_version)
+        if place is not None:
+            await self._resources.workshop.used(place.workspace_id)
         seconds, why = left
         return StepReply(Then.AWAIT_TOOLS, chat.snapshot_version, delay_seconds=seconds, note=why)

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +12,7 @@ from activities.mailbox import Mailbox
 from activities.tools.endings import ToolFailed, ToolUnknown
 from models.rules.agents import Ambiguous, chosen
 from models.steps import BuildRequest
-from models.store import bindings
+from models.store import bindings, workspaces
 from models.store.bindings import Place
 from models.store.database import Database
 from models.store.mailbox import Job
@@ -55,6 +56,9 @@ REBUILT = (
     "repeat it."
 )
 
+NOTED = 60.0  # seconds
+MOST_NOTED = 10_000  # workspaces
+
 log = logging.getLogger(__name__)
 
 
@@ -86,6 +90,7 @@ class Workshop:
     patience: Patience = Patience()
     secrets: Cipher | None = None
     temporal: Temporal | None = None
+    noted: dict[UUID, float] = field(default_factory=dict)  # when a workspace's use was last written down
 
     @property
     def cipher(self) -> Cipher:
@@ -97,6 +102,17 @@ class Workshop:
         """Have a build performed that was committed; should that be lost, the sweep finds it."""
         assert self.temporal is not None
         await self.temporal.build(request)
+
+    async def used(self, workspace_id: UUID) -> None:
+        """A chat works in it: it is not stopped meanwhile. Written down once a minute."""
+        now = monotonic()
+        if now - self.noted.get(workspace_id, -NOTED) < NOTED:
+            return
+        if len(self.noted) >= MOST_NOTED:
+            self.noted.clear()
+        self.noted[workspace_id] = now
+        async with self.database.read() as session:
+            await workspaces.used(session, workspace_id)
 
     def existing(self, place: Place | None) -> Place:
         """The place, if the chat has one that is not deleted; raises ToolFailed."""
@@ -151,8 +167,10 @@ class Workshop:
         async with self.database.read() as session:
             place, job = await bindings.with_job(session, chat_id, job_id)
         if job is None:
-            agent = _agent(_there(place))
-            await self._bind(chat_id, _there(place), agent["id"])
+            place = _there(place)
+            agent = _agent(place)
+            await self._bind(chat_id, place, agent["id"])
+            await self.used(place.workspace_id)
             job = await self.mailbox.post(job_id, agent["id"], kind, request, chat_id)
             if not job.over:
                 job = await self.mailbox.wait(job, self.patience.validation, said)
@@ -205,6 +223,8 @@ class Workshop:
                 if job.over:
                     return job
                 raise ToolUnknown(REBUILT)
+            if place is not None:
+                await self.used(place.workspace_id)
             if known["status"] == "connected":
                 away_since = None
             elif away_since is None:

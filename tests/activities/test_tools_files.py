@@ -171,3 +171,16 @@ async def test_what_cannot_be_attached_says_why(bench: Bench, chat: UUID) -> Non
     ):
         with pytest.raises(ToolFailed, match=why):
             await bench.use(attach_file, chat, path=path)
+
+
+async def test_a_chat_that_has_all_the_files_it_may_have_gets_no_more(bench: Bench, chat: UUID) -> None:
+    (bench.home / "a.txt").write_text("x")
+    await bench.change(
+        "WITH made AS (INSERT INTO chat_files (id, owner_id, organization_id, name, mimetype, size, data)"
+        " SELECT gen_random_uuid(), owner_id, organization_id, 'f', 'text/plain', 1, 'x'"
+        " FROM chats, generate_series(1, 50) RETURNING id)"
+        " INSERT INTO chat_file_links (chat_id, file_id) SELECT c.id, made.id FROM chats c, made"
+    )
+    with pytest.raises(ToolFailed, match="at most 50 files"):
+        await bench.use(attach_file, chat, path=str(bench.home / "a.txt"))
+    assert len(await bench.rows("SELECT id FROM chat_files")) == 50, "nothing is kept that nobody sees"

@@ -97,6 +97,22 @@ async def test_a_command_that_was_not_sent_goes_to_the_agent_of_the_next_build(b
     assert bound == {"build_id": later.build_id, "agent_id": later.agent_id}
 
 
+async def test_a_workspace_that_is_worked_in_is_not_stopped_meanwhile(bench: Bench, chat: UUID) -> None:
+    await settle(bench, chat)
+    await bench.start_agent()
+    await bench.change(
+        "UPDATE workspaces SET ttl_ms = 7200000, deadline_at = now() + interval '5 minutes',"
+        " last_used_at = now() - interval '2 hours'"
+    )
+    await bench.use(execute, chat, command="true")
+    [row] = await bench.rows(
+        "SELECT deadline_at > now() + interval '50 minutes' AS put_off,"
+        " last_used_at > now() - interval '1 minute' AS used"
+        " FROM workspaces"
+    )
+    assert row == {"put_off": True, "used": True}
+
+
 async def test_of_a_command_whose_agent_is_lost_nobody_claims_to_know(bench: Bench, chat: UUID) -> None:
     await settle(bench, chat)
     await bench.start_agent()
@@ -207,6 +223,21 @@ async def test_a_long_command_holds_no_worker_and_is_taken_up_when_it_ends(stack
     [told] = await results(stack, chat_id)
     assert told["result"]["output"] == "over\n"
     assert (site.home / "log").read_text() == "ran\n"
+
+
+async def test_a_stop_ends_a_command_that_nobody_attends_to(stack: Stack, site: Bench) -> None:
+    await site.start_agent()
+    async with worker(stack, patience=Patience(attended=0.1)):
+        chat_id = await begin(stack, site, "echo ran >> log; sleep 600", timeout="2h")
+        while not await site.rows("SELECT 1 AS found FROM tool_executions WHERE progress IS NOT NULL"):
+            await asyncio.sleep(0.02)
+        await stack.interrupt(chat_id)
+        await stack.rest(chat_id)
+        await site.until("j.state = 'done'")
+    [told] = await results(stack, chat_id)
+    assert told["result"] == {"error": UNKNOWN_AFTER_STOP, "outcome": "unknown"}
+    [row] = await site.rows("SELECT result->>'exit_code' AS code FROM agent_jobs")
+    assert row["code"] == "143"
 
 
 async def test_what_a_command_says_is_seen_while_it_runs_and_is_no_result_of_one_that_was_stopped(
