@@ -13,7 +13,7 @@ from activities.tools.endings import Event, ToolFailed, ToolUnknown
 from activities.tools.execute import execute
 from activities.tools.read_file import read_file
 from activities.workshop import Patience, Workshop
-from models.rules.history import CANCELLED_BEFORE_RESULT
+from models.rules.history import CANCELLED_BEFORE_RESULT, CONTEXT_PARTS
 from models.rules.tool_results import UNKNOWN_AFTER_STOP
 from models.settings import Settings
 from models.store.database import Database
@@ -191,20 +191,21 @@ async def test_a_worker_that_dies_leaves_the_command_to_the_next_which_tells_its
 async def test_a_stop_takes_back_what_was_not_sent_and_ends_what_runs(stack: Stack, site: Bench) -> None:
     async with worker(stack):
         unsent = await begin(stack, site, "echo ran >> log")
-        await site.until("j.state = 'queued'")
+        await site.until("j.kind = 'exec' AND j.state = 'queued'")
         await stack.interrupt(unsent)
         await stack.rest(unsent)
         [told] = await results(stack, unsent)
         assert (told["is_error"], told["result"]) == (True, {"error": CANCELLED_BEFORE_RESULT})
-        assert [row["state"] for row in await site.rows("SELECT state FROM agent_jobs")] == ["canceled"]
+        commands = await site.rows("SELECT state FROM agent_jobs WHERE kind = 'exec'")
+        assert [row["state"] for row in commands] == ["canceled"]
         await site.start_agent()
         sent = await begin(stack, site, "trap 'echo stopped >> log; exit 1' TERM; while :; do sleep 0.02; done")
-        await site.until("j.state = 'delivered'")
+        await site.until("j.kind = 'exec' AND j.state = 'delivered'")
         await stack.interrupt(sent)
         await stack.rest(sent)
         [told] = await results(stack, sent)
         assert told["result"] == {"error": UNKNOWN_AFTER_STOP, "outcome": "unknown"}
-        await site.until("j.state = 'done'")
+        await site.until("j.kind = 'exec' AND j.state = 'done'")
     assert (site.home / "log").read_text() in ("stopped\n", ""), "the first command never ran"
 
 
@@ -233,10 +234,10 @@ async def test_a_stop_ends_a_command_that_nobody_attends_to(stack: Stack, site: 
             await asyncio.sleep(0.02)
         await stack.interrupt(chat_id)
         await stack.rest(chat_id)
-        await site.until("j.state = 'done'")
+        await site.until("j.kind = 'exec' AND j.state = 'done'")
     [told] = await results(stack, chat_id)
     assert told["result"] == {"error": UNKNOWN_AFTER_STOP, "outcome": "unknown"}
-    [row] = await site.rows("SELECT result->>'exit_code' AS code FROM agent_jobs")
+    [row] = await site.rows("SELECT result->>'exit_code' AS code FROM agent_jobs WHERE kind = 'exec'")
     assert row["code"] == "143"
 
 
@@ -270,7 +271,12 @@ async def test_a_file_that_is_attached_is_a_part_beside_its_result(stack: Stack,
     [parts] = [row.content for row in await stack.messages(chat_id) if row.role == "tool"]
     assert [part["type"] for part in parts] == ["tool-result", "file"]
     assert parts[1]["file_id"] == parts[0]["result"]["file_id"]
-    assert [role for role, _ in await stack.said(chat_id)] == ["user", "assistant", "tool", "assistant"]
+    said = [
+        row.role
+        for row in await stack.messages(chat_id)
+        if not (row.role == "user" and row.content[0]["type"] in CONTEXT_PARTS)
+    ]
+    assert said == ["user", "assistant", "tool", "assistant"]
 
 
 async def test_a_plan_or_a_question_ends_the_turn(stack: Stack) -> None:
