@@ -26,7 +26,7 @@ from api.schemas.features import (
 from api.schemas.parts import NO_ID
 from models.errors import Forbidden, Invalid, NotFound, Stale
 from models.rules import features
-from models.store import catalog, preferences
+from models.store import catalog, preferences, templates
 from models.store.session import Session
 
 router = Router(tags=["config"])
@@ -39,7 +39,7 @@ router = Router(tags=["config"])
     summary="Get whether agents may use a desktop",
 )
 async def get_desktop_enabled(caller: Caller, kept: Kept, resources: Opened) -> Response:
-    """For everybody. Kept for the workspaces to come."""
+    """For everybody. Kept for the desktops to come."""
     async with resources.database.read() as session:
         return kept.answer(await _desktop(session))
 
@@ -54,7 +54,7 @@ async def get_desktop_enabled(caller: Caller, kept: Kept, resources: Opened) -> 
 async def set_desktop_enabled(
     body: SetDesktopEnabled, caller: DeploymentWriter, expected: Expected, resources: Opened
 ) -> Response:
-    """Kept for the workspaces to come: no agent has a desktop yet."""
+    """Kept for the desktops to come: no agent has one yet."""
     return await _set(resources, expected, features.DESKTOP, _desktop, "true" if body.enable_desktop else "false")
 
 
@@ -65,7 +65,7 @@ async def set_desktop_enabled(
     summary="Get whose models use the desktop",
 )
 async def get_computer_use_provider(caller: Caller, kept: Kept, resources: Opened) -> Response:
-    """For everybody; anthropic unless it is set. Kept for the workspaces to come."""
+    """For everybody; anthropic unless it is set. Kept for the desktops to come."""
     async with resources.database.read() as session:
         return kept.answer(await _computer_use(session))
 
@@ -80,7 +80,7 @@ async def get_computer_use_provider(caller: Caller, kept: Kept, resources: Opene
 async def set_computer_use_provider(
     body: SetComputerUseProvider, caller: DeploymentWriter, expected: Expected, resources: Opened
 ) -> Response:
-    """`anthropic` or `openai`. Kept for the workspaces to come."""
+    """`anthropic` or `openai`. Kept for the desktops to come."""
     if body.provider not in features.COMPUTER_USERS:
         named = ", ".join(features.COMPUTER_USERS)
         raise Invalid("Invalid computer use provider.", f'Expected one of: {named}. Got "{body.provider}".')
@@ -124,7 +124,7 @@ async def set_advisor(body: SetAdvisor, caller: DeploymentWriter, expected: Expe
     summary="Get how long agents' workspaces live",
 )
 async def get_workspace_ttl(caller: Caller, kept: Kept, resources: Opened) -> Response:
-    """In milliseconds, 0 for no limit; for everybody. Kept for the workspaces to come."""
+    """In milliseconds, 0 for no limit; for everybody. Of workspaces that chats make."""
     async with resources.database.read() as session:
         return kept.answer(await _workspace_ttl(session))
 
@@ -139,7 +139,7 @@ async def get_workspace_ttl(caller: Caller, kept: Kept, resources: Opened) -> Re
 async def set_workspace_ttl(
     body: SetWorkspaceTTL, caller: DeploymentWriter, expected: Expected, resources: Opened
 ) -> Response:
-    """In milliseconds, 0 for no limit. Kept for the workspaces to come."""
+    """In milliseconds, 0 for no limit. It holds for workspaces that chats make from now on."""
     ttl = body.workspace_ttl_ms
     if ttl < 0:
         raise Invalid("Workspace TTL must be non-negative.")
@@ -172,17 +172,19 @@ async def get_template_allowlist(caller: Insider, kept: Kept, resources: Opened)
 async def set_template_allowlist(
     body: SetTemplateAllowlist, caller: Keeper, expected: Expected, resources: Opened
 ) -> Response:
-    """Replaces the list. There are no templates yet, so the empty list is the only one that is taken."""
-    for given in body.template_ids:
-        _require_id(given)
-    if body.template_ids:
-        raise Invalid("One or more templates not found or deprecated.")
-    return await _set(resources, expected, features.TEMPLATES, _templates, "[]")
+    """Replaces the list: what agents are offered, and may make workspaces of. People are not bound by it."""
+    wanted = {_id(given): None for given in body.template_ids}
+    async with resources.database.begin() as session:
+        if wanted and len(await templates.listed(session, None, deprecated=False, ids=wanted)) < len(wanted):
+            raise Invalid("One or more templates not found or deprecated.")
+        await expected.hold(session, features.TEMPLATES, _templates)
+        await preferences.put_site(session, {features.TEMPLATES: features.templates_text(wanted)})
+    return nothing()
 
 
-def _require_id(given: str) -> None:
+def _id(given: str) -> UUID:
     try:
-        UUID(given)
+        return UUID(given)
     except ValueError:
         raise Invalid("Invalid template ID in allowlist.", f'"{given}" is not a valid UUID.') from None
 

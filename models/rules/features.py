@@ -3,7 +3,7 @@
 Kept for features to come: nothing of ours acts on these settings yet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
@@ -76,3 +76,8 @@ def templates(site: Mapping[str, str]) -> list[UUID]:
     if not (isinstance(stored, list) and all(isinstance(each, str) for each in stored)):
         raise ValueError(f"the setting {TEMPLATES} holds no list of ids")
     return [UUID(each) for each in stored]
+
+
+def templates_text(ids: Iterable[UUID]) -> str:
+    """The list as it is stored."""
+    return orjson.dumps([str(each) for each in ids]).decode()

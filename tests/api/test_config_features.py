@@ -94,6 +94,22 @@ async def test_the_allowlist_is_hidden_from_those_who_may_not_read_it(
         assert (await person.client.get(url)).json() == {"template_ids": []}
 
 
+async def test_the_allowlist_names_templates_that_are_offered(api: Api, owner: Person) -> None:
+    url = f"{CONFIG}/template-allowlist"
+    ids = []
+    for name in ("python", "rust"):
+        given = {"name": name, "provisioner": "external", "version": {}}
+        made = await owner.client.post(f"/api/v2/organizations/{api.organization_id}/templates", json=given)
+        ids.append(made.json()["id"])
+    assert (await owner.client.put(url, json={"template_ids": [ids[1], ids[0], ids[1]]})).status_code == 204
+    assert (await owner.client.get(url)).json() == {"template_ids": [ids[1], ids[0]]}
+    deprecated = {"deprecation_message": "use rust"}
+    assert (await owner.client.patch(f"/api/v2/templates/{ids[0]}", json=deprecated)).status_code == 200
+    refused = await owner.client.put(url, json={"template_ids": ids})
+    assert refused.json()["message"] == "One or more templates not found or deprecated."
+    assert (await owner.client.get(url)).json() == {"template_ids": [ids[1], ids[0]]}
+
+
 async def test_what_is_stored_and_cannot_be_read_is_never_made_up(api: Api, owner: Person) -> None:
     stored = {
         "agents_workspace_ttl": "soon",
