@@ -1,26 +1,21 @@
 """What holds of workspaces: their names, what their builds make of them, which agent a chat works with."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from models.errors import Conflict, Invalid, TurnstoneError, Validation
+from models.errors import Conflict, Invalid, Validation
 
 NAME = re.compile(r"[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*")
 LONGEST_NAME = 32
 BASE = 27  # characters of a made name, before its hyphen and its four random ones
-CHAT_AGENT = "-coderd-chat"
 
 UNDER_WAY = frozenset({"pending", "running", "canceling"})
 SILENCE = timedelta(seconds=15)  # an agent that was not heard for so long is disconnected
 
 _DOING = {"start": "starting", "stop": "stopping", "delete": "deleting"}
 _DONE = {"start": "running", "stop": "stopped", "delete": "deleted"}
-
-
-class NoSingleChatAgent(TurnstoneError):
-    """More than one agent of a workspace claims to be the one for chats."""
 
 
 def check_name(name: str) -> None:
@@ -61,22 +56,6 @@ def agent_status(agent: Mapping[str, Any], now: datetime) -> str:
     if seen is None or now - seen > SILENCE or (left is not None and left >= seen):
         return "disconnected"
     return "connected"
-
-
-def chat_agent(agents: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The agent that chats work with: the root agent named for it, else the first; None when there is none.
-
-    Raises NoSingleChatAgent when several are named for it.
-    """
-    roots = [each for each in agents if each["parent_id"] is None]
-    named = [each for each in roots if each["name"].lower().endswith(CHAT_AGENT)]
-    if len(named) > 1:
-        names = ", ".join(sorted(each["name"] for each in named))
-        raise NoSingleChatAgent(f'Several agents are named "*{CHAT_AGENT}": {names}. Only one may be.')
-    order = sorted(
-        named or roots, key=lambda each: (each["display_order"], each["name"].lower(), each["name"], str(each["id"]))
-    )
-    return order[0] if order else None
 
 
 def busy() -> Conflict:

@@ -12,6 +12,7 @@ from models.errors import NotFound
 from models.rules import templates, workspaces
 from models.store import secrets
 from models.store.database import Row, fetch
+from models.store.presence import SUPERSEDED
 from models.store.secrets import Cipher
 from models.store.session import Session
 
@@ -23,12 +24,6 @@ _AGENT: LiteralString = """
     a.environment, a.external, a.connection_timeout_seconds, a.startup_timeout_seconds, a.lifecycle, a.started_at,
     a.ready_at, a.connection_id, a.facts, a.first_connected_at, a.last_seen_at, a.disconnected_at, a.git, a.created_at,
     now() AS asked_at
-"""
-# Of a build that another one has superseded: a start that began, or anything that ended well.
-_SUPERSEDED: LiteralString = """
-    EXISTS (SELECT FROM workspace_builds later
-        WHERE later.workspace_id = b.workspace_id AND later.build_number > b.build_number
-          AND (later.transition = 'start' OR later.status = 'succeeded'))
 """
 
 
@@ -92,22 +87,6 @@ async def get(session: Session, agent_id: UUID) -> Row:
     return rows[0]
 
 
-async def by_token(session: Session, digest: bytes) -> Row | None:
-    """The agent that a token's digest stands for, with its workspace's name and owner; None when it is superseded.
-
-    The token of a workspace that is being stopped is good until it has stopped.
-    """
-    rows = await fetch(
-        session,
-        f"""SELECT {_AGENT}, w.name AS workspace_name, w.owner_id, w.organization_id, u.username AS owner_name
-            FROM workspace_agents a JOIN workspace_builds b ON b.id = a.build_id
-                JOIN workspaces w ON w.id = b.workspace_id LEFT JOIN users u ON u.id = w.owner_id
-            WHERE a.hashed_token = %(digest)s AND NOT w.deleted AND NOT {_SUPERSEDED}""",  # noqa: S608 - fixed text
-        {"digest": digest},
-    )
-    return rows[0] if rows else None
-
-
 async def of_builds(session: Session, builds: Collection[UUID]) -> list[Row]:
     """The agents of these builds, in their order."""
     if not builds:
@@ -125,7 +104,7 @@ async def of_workspace(session: Session, workspace_id: UUID) -> list[Row]:
     return await fetch(
         session,
         f"""SELECT {_AGENT} FROM workspace_agents a JOIN workspace_builds b ON b.id = a.build_id
-            WHERE b.workspace_id = %(id)s AND NOT {_SUPERSEDED}
+            WHERE b.workspace_id = %(id)s AND NOT {SUPERSEDED}
             ORDER BY a.display_order, lower(a.name), a.id""",  # noqa: S608 - fixed text
         {"id": workspace_id},
     )

@@ -23,12 +23,17 @@ STATUS: LiteralString = f"""
 """
 """What is known of the connection of an agent `a`: connecting, connected, disconnected, or timeout (it never came)."""
 
-# Of a workspace, the agents of its newest build are welcome, if that is a start.
-_GOOD: LiteralString = """
+SUPERSEDED: LiteralString = """
+    EXISTS (SELECT FROM workspace_builds later
+        WHERE later.workspace_id = b.workspace_id AND later.build_number > b.build_number
+          AND (later.transition = 'start' OR later.status = 'succeeded'))
+"""
+"""Of a build `b`: has another taken its place, a start that began, or anything that ended well?"""
+
+# Of a workspace that is being stopped, agents are welcome until it has stopped.
+_GOOD: LiteralString = f"""
     a.hashed_token = %(digest)s AND b.id = a.build_id AND w.id = a.workspace_id AND NOT w.deleted
-    AND b.transition = 'start' AND b.status IN ('pending', 'running', 'succeeded')
-    AND NOT EXISTS (SELECT FROM workspace_builds n WHERE n.workspace_id = b.workspace_id
-                        AND n.build_number > b.build_number)
+    AND b.status IN ('pending', 'running', 'succeeded') AND NOT {SUPERSEDED}
 """
 _ARRIVE: LiteralString = f"""
 UPDATE workspace_agents a SET connection_id = %(connection)s, facts = %(facts)s::jsonb, disconnected_at = NULL,
@@ -60,12 +65,10 @@ async def seen(session: Session, agent_id: UUID, connection_id: UUID) -> bool:
     """The agent has given a sign of life; False if this is not its connection, or it not the workspace's, any more."""
     rows = await fetch(
         session,
-        """
+        f"""
         UPDATE workspace_agents a SET last_seen_at = now(), disconnected_at = NULL FROM workspace_builds b
-        WHERE a.id = %(id)s AND a.connection_id = %(connection)s AND b.id = a.build_id
-            AND NOT EXISTS (SELECT FROM workspace_builds n WHERE n.workspace_id = b.workspace_id
-                                AND n.build_number > b.build_number)
-        RETURNING a.id""",
+        WHERE a.id = %(id)s AND a.connection_id = %(connection)s AND b.id = a.build_id AND NOT {SUPERSEDED}
+        RETURNING a.id""",  # noqa: S608 - fixed text
         {"id": agent_id, "connection": connection_id},
     )
     return bool(rows)

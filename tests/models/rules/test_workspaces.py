@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.errors import Invalid
 from models.rules import templates, workspace_search, workspaces
+from models.rules.agents import Ambiguous, chosen
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
@@ -72,22 +73,22 @@ def test_an_agent_is_what_was_heard_of_it(facts: dict[str, Any], after: int, sta
 
 
 def test_chats_work_with_the_root_agent_that_is_named_for_them_else_with_the_first() -> None:
-    assert workspaces.chat_agent([]) is None
+    assert chosen([]) is None
     child = agent(name="a-coderd-chat", parent_id=uuid4())
-    assert workspaces.chat_agent([child]) is None
+    assert chosen([child]) is None
     second, first = agent(name="a", display_order=1), agent(name="b")
-    assert workspaces.chat_agent([second, first, child]) is first
+    assert chosen([second, first, child]) is first
     named = agent(name="z-Coderd-Chat", display_order=9)
-    assert workspaces.chat_agent([second, first, named]) is named
-    with pytest.raises(workspaces.NoSingleChatAgent, match="y-coderd-chat, z-Coderd-Chat"):
-        workspaces.chat_agent([named, agent(name="y-coderd-chat")])
+    assert chosen([second, first, named]) is named
+    with pytest.raises(Ambiguous, match="y-coderd-chat, z-Coderd-Chat"):
+        chosen([named, agent(name="y-coderd-chat")])
 
 
 def test_agents_of_the_same_place_go_by_name_then_by_id() -> None:
     lower, upper = agent(name="b"), agent(name="A")
-    assert workspaces.chat_agent([lower, upper]) is upper
+    assert chosen([lower, upper]) is upper
     one, two = agent(id=UUID(int=1)), agent(id=UUID(int=2))
-    assert workspaces.chat_agent([two, one]) is one
+    assert chosen([two, one]) is one
 
 
 def test_a_search_is_read_word_by_word() -> None:

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from models.errors import Conflict, FenceLost, Invalid, NotFound
-from models.store import agents, build_logs, builds, mailbox, notices, secrets, templates, workspaces
+from models.store import agents, build_logs, builds, mailbox, notices, presence, secrets, templates, workspaces
 from models.store.database import Database, fetch
 from tests.places import CIPHER, build, ended, here, template, workspace
 from tests.seeds import World
@@ -92,21 +92,19 @@ async def test_a_token_is_good_from_its_build_on_until_the_workspace_has_stopped
         made = await workspace(session, seed, await template(session, seed))
         [token] = (await agents.tokens(session, CIPHER, made.build_id)).values()
         digest = secrets.digest(token)
-        found = await agents.by_token(session, digest)
-        assert found is not None
-        assert (found["workspace_name"], found["owner_name"]) == ("place", "ada")
+        assert await presence.known(session, digest)
         await ended(session, made.build_id)
         stop = await build(session, made.workspace_id, "stop")
-        assert await agents.by_token(session, digest) is not None
+        assert await presence.known(session, digest)
         await ended(session, stop.build["id"], "failed", error="no")
-        assert await agents.by_token(session, digest) is not None
+        assert await presence.known(session, digest)
         start = await build(session, made.workspace_id, "start")
-        assert await agents.by_token(session, digest) is None
+        assert not await presence.known(session, digest)
         await ended(session, start.build["id"])
         [newer] = (await agents.tokens(session, CIPHER, start.build["id"])).values()
-        assert await agents.by_token(session, secrets.digest(newer)) is not None
+        assert await presence.known(session, secrets.digest(newer))
         await ended(session, (await build(session, made.workspace_id, "stop")).build["id"])
-        assert await agents.by_token(session, secrets.digest(newer)) is None
+        assert not await presence.known(session, secrets.digest(newer))
         assert await agents.of_workspace(session, made.workspace_id) == []
 
 
