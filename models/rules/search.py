@@ -98,6 +98,8 @@ def terms(query: str) -> dict[str, list[str]]:
         if len(parts) > 2:
             raise _refused(f"Query element {_quoted(element)} can only contain 1 ':'")
         key, value = (part.replace('"', "") for part in parts)
+        if not key:
+            raise _refused(f"Query element {_quoted(element)} cannot start or end with ':'")
         terms.setdefault(key.lower(), []).append(value)
     if bare:
         raise _refused(f"unsupported search term: {_quoted(' '.join(bare))}")

@@ -88,7 +88,7 @@ async def test_a_command_that_was_not_sent_goes_to_the_agent_of_the_next_build(b
     bench.workshop = Workshop(bench.database, bench.workshop.mailbox, Patience(validation=0.1, dial=60))
     await settle(bench, chat)
     call = asyncio.create_task(bench.use(execute, chat, command="echo ran >> log"))
-    await bench.until("j.state = 'queued'")
+    await bench.until("j.kind = 'exec' AND j.state = 'queued'")
     later = await rebuild(bench.database, bench.place)
     await bench.start_agent(later)
     assert (await call)["success"]
@@ -175,7 +175,7 @@ async def test_a_worker_that_dies_leaves_the_command_to_the_next_which_tells_its
     async with worker(stack):
         words = "echo ran >> log; until [ -e go ]; do sleep 0.02; done; echo over"
         chat_id = await begin(stack, site, words, timeout="60s", model_intent="Waiting")
-        await site.until("j.state = 'delivered'")
+        await site.until("j.kind = 'exec' AND j.state = 'delivered'")
     async with worker(stack):
         while not await site.rows("SELECT 1 AS found FROM tool_executions WHERE attempt = 2"):
             await asyncio.sleep(0.01)

@@ -24,7 +24,7 @@ from models.store.database import Database, fetch
 from models.store.moves import Fence, StepRow
 
 NO_TEMPORAL = "127.0.0.1:9"
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def free_port() -> int:
@@ -64,6 +64,7 @@ class Service:
                     return
             except (urllib.error.URLError, OSError):
                 if time.monotonic() > deadline or self._process.poll() is not None:
+                    self.kill()
                     raise AssertionError(self._log.read_text()) from None
                 time.sleep(0.05)
 

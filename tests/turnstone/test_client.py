@@ -123,17 +123,19 @@ async def test_an_api_that_is_killed_mid_stream_makes_no_gap_and_no_repeat(
                     return
 
     following = asyncio.gather(blocking(service, follow), follow_async())
-    await turn.say("one ")
-    await turn.say("two ")
-    await shown(awaited, 2)
-    await shown(waited, 2)
-    service.kill()
-    await turn.say("three ")
-    await asyncio.to_thread(service.start)
-    await turn.say("four")
-    await shown(awaited, 4)
-    await shown(waited, 4)
-    await turn.end()
+    try:
+        await turn.say("one ")
+        await turn.say("two ")
+        await shown(awaited, 2)
+        await shown(waited, 2)
+        service.kill()
+        await turn.say("three ")
+        await asyncio.to_thread(service.start)
+        await turn.say("four")
+        await shown(awaited, 4)
+        await shown(waited, 4)
+    finally:
+        await turn.end()  # whatever failed: a thread that follows for ever would keep the whole run from ending
     await asyncio.wait_for(following, PATIENCE)
     assert set(losses) == {"async", "blocking"}
     for found in (awaited, waited):

@@ -113,6 +113,7 @@ TERMS = st.builds(lambda key, value: f"{key}:{value}", st.sampled_from(KEYS), st
 @example('diff_url:"http://[x]/"')
 @example('diff_url:"http://\ufe13/"')
 @example("pr:" + "9" * 5000)
+@example('"":0')
 def test_any_text_is_a_filter_or_is_refused_with_reasons(query: str) -> None:
     try:
         found: Filter | Invalid = parse(query)
