@@ -13,7 +13,7 @@ from pathlib import Path
 
 import uvloop
 
-from benchmarks import durability, latency, load, machine, reads, replicas, report, watchers
+from benchmarks import durability, latency, load, machine, reads, replicas, report, watchers, workspaces
 from benchmarks.bench import FULL, QUICK, Bench, Size, connect
 from benchmarks.figures import Report
 from benchmarks.floors import Raw
@@ -34,6 +34,8 @@ ALONE: dict[str, Measure] = {
     "turns": load.turns,
     "history": durability.history,
     "replicas": replicas.replicas,
+    "tools": workspaces.tools,
+    "waiting": workspaces.waiting,
     "watchers": watchers.watchers,
     "after_load": durability.after_load,
 }

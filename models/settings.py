@@ -61,7 +61,7 @@ class Settings(BaseSettings):
         description="Whether a worker begins an answer at the message's commit, while Temporal still starts its run.",
     )
     tool_slots: int = Field(
-        default=100, ge=1, le=5000, description="Batches of tool calls that one worker process runs at once."
+        default=600, ge=1, le=5000, description="Batches of tool calls that one worker process runs at once."
     )
     control_slots: int = Field(
         default=50, ge=1, le=1000, description="Stops, sweeps and other short work of one worker at once."

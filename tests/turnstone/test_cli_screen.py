@@ -134,6 +134,17 @@ def test_results_come_once_whether_previewed_or_stored(played: Played) -> None:
     assert played.notes.count("current_time: no") == 1
 
 
+def test_a_result_that_is_seen_before_the_call_is_stored_comes_once_and_the_next_steps_of_that_id_too(
+    played: Played,
+) -> None:
+    result = {"type": "tool-result", "tool_call_id": "c1", "tool_name": "current_time", "result": {"error": "no"}}
+    preview = part(1, kind="tool-result", tool_call_id="c1", tool_name="current_time", result={"error": "no"})
+    played.play(preview, message(4, "assistant", CALL), message(5, "tool", result | {"is_error": True}))
+    assert played.notes.count("current_time: no") == 1
+    played.play(message(6, "assistant", CALL), message(7, "tool", result | {"is_error": True}))
+    assert played.notes.count("current_time: no") == 2
+
+
 def test_what_a_workspace_tells_is_a_note_and_nobodys_message(played: Played) -> None:
     file = {"type": "context-file", "context_file_path": "/w/AGENTS.md"}
     told = message(4, "user", file, {"type": "skill", "skill_name": "deploy"})

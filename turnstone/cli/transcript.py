@@ -90,6 +90,9 @@ class Transcript:
     _seq: int = 0
     _parts: list[dict[str, Any]] = field(default_factory=list)
     _results: set[str] = field(default_factory=set)
+    _settled: set[str] = field(
+        default_factory=set
+    )  # of these, what is stored: the next step's calls may have their ids
 
     def tell(self, event: Event) -> list[Shown]:
         """What to show for one event; nothing for what was told before."""
@@ -171,10 +174,13 @@ class Transcript:
                 return [Asked(message["id"], plain(content))]
             case "assistant":
                 self._parts, self._seq = [], 0
-                self._results.clear()
+                self._results -= self._settled
+                self._settled.clear()
                 return [Step(blocks(content, complete=True), is_stored=True)]
             case "tool":
-                return [shown for part in content if part["type"] == "tool-result" for shown in self._result(part)]
+                results = [part for part in content if part["type"] == "tool-result"]
+                self._settled.update(str(part.get("tool_call_id", "")) for part in results)
+                return [shown for part in results for shown in self._result(part)]
         return []
 
     def _result(self, part: Mapping[str, Any]) -> list[Shown]:
