@@ -214,19 +214,27 @@ def test_an_unknown_kind_and_a_malformed_request_are_told(agent: Resident, outsi
     assert outside.error("read_file", {"path": 7})["kind"] == "invalid"
 
 
+# Bounded, should the watchdog fail: 2 ** 7 sleepers.
+BOMB = 'depth=$1; [ "$depth" -gt 0 ] && for i in 1 2; do sh bomb $((depth - 1)) & done; sleep 60\n'
+
+
 def test_a_fork_bomb_is_killed_and_the_agent_lives(fresh: Callable[..., Resident]) -> None:
     resident = fresh("--limit", "processes=40")
     resident.start()
     outside = resident.outside
-    # Bounded, should the watchdog fail: 2 ** 7 sleepers.
-    (resident.directory / "bomb").write_text(
-        'depth=$1; [ "$depth" -gt 0 ] && for i in 1 2; do sh bomb $((depth - 1)) & done; sleep 60\n'
-    )
+    (resident.directory / "bomb").write_text(BOMB)
     told = outside.exec("sh bomb 7; sleep 60", wait_ms=30_000)
     assert not told["running"]
     assert told["signal"] == "SIGKILL"
     assert "40 processes" in told["note"]
     assert outside.exec("echo alive")["output"] == "alive\n"
+
+
+def test_a_fork_bomb_that_its_command_left_behind_is_killed_too(fresh: Callable[..., Resident]) -> None:
+    resident = fresh("--limit", "processes=40")
+    resident.start()
+    outside = resident.outside
+    (resident.directory / "bomb").write_text(BOMB)
     left = outside.exec("sh bomb 7 & echo left")
     assert left["output"] == "left\n"
     path = resident.state / "processes" / left["process_id"] / "note"
