@@ -1,11 +1,15 @@
 """Which TCP ports a stack takes: the wanted ones, or free ones for 0."""
 
 import asyncio
+import random
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+
+QUIET = (20_000, 32_000)  # below what Linux, macOS and Windows give to outgoing connections
+TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,22 @@ def _bind_all(wishes: Sequence[Wish]) -> list[int]:
             taken = held.enter_context(socket.socket(family, socket.SOCK_STREAM))
             taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                taken.bind((wish.host, wish.port))
+                _bind(taken, wish)
             except OSError as busy:
                 raise PortTaken(wish) from busy
             ports[index] = int(taken.getsockname()[1])
         return [ports[index] for index in range(len(wishes))]
+
+
+def _bind(taken: socket.socket, wish: Wish) -> None:
+    """Bind to the wish's port; for 0 to one that the system gives nobody for a connection of theirs, if there is one.
+
+    A port is let go before its server takes it, and any process may connect to somewhere meanwhile.
+    """
+    if wish.port == 0:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # else two of ours could hold the same one
+        for _ in range(TRIES):
+            with suppress(OSError):
+                taken.bind((wish.host, random.randint(*QUIET)))
+                return
+    taken.bind((wish.host, wish.port))

@@ -227,6 +227,7 @@ async def test_output_is_told_to_who_listens_and_what_is_too_long_is_left_out(ha
         while len(heard) < 2:
             await asyncio.sleep(0.01)
     listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
     assert heard == [JobNotice(job_id, 0, "one"), JobNotice(job_id, 4, "two\n")]
 
 

@@ -182,6 +182,7 @@ async def test_who_waits_is_told_of_jobs_and_of_results_after_the_commit(databas
     while (JOBS, JobNotice(job.id).encode()) not in heard:
         await asyncio.sleep(0.01)
     listener.cancel()
+    await asyncio.gather(listener, return_exceptions=True)
     assert [each for each in heard if each[0] == AGENTS] == [(AGENTS, str(place.agent_id))] * 2
     assert JobNotice.decode(heard[-1][1]) == JobNotice(job.id)
 
