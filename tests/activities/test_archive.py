@@ -35,7 +35,7 @@ async def test_archiving_cuts_the_stream_keeps_the_partial_and_promotes_nothing(
         await stack.send(chat_id, "queued")
         await archive(stack, chat_id, nudged=nudged)
         await at_rest(stack, chat_id)
-        await asyncio.wait_for(stack.fake.received[0].ended.wait(), 10)
+        await asyncio.wait_for(stack.fake.received[0].ended.wait(), 60)
     assert stack.fake.received[0].closed_by_client_at is not None
     assert len(stack.fake.received) == 1
     [_, partial] = await stack.messages(chat_id)

@@ -72,7 +72,7 @@ async def seen(stack: Stack, request: BuildRequest) -> Row:
 
 
 async def over(stack: Stack, request: BuildRequest) -> Row:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (row := await seen(stack, request))["completed_at"] is None:
             await asyncio.sleep(0.02)
     return row
@@ -109,7 +109,7 @@ async def test_a_turn_that_waits_for_a_workspace_is_woken_by_the_end_of_its_buil
         await fetch(session, "UPDATE chats SET workspace_id = %(workspace)s WHERE id = %(chat)s", bound)
     async with worker(stack) as resources:
         await perform(resources, request, Scripted())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert (await stack.rest(chat_id)).status == "waiting"
 
 
@@ -121,7 +121,7 @@ async def test_what_ran_on_this_machine_runs_again_when_a_worker_starts(stack: S
     lives = tmp_path / "w" / str(request.workspace_id) / "agent" / str(request.build_id) / "main" / "state" / "lives"
 
     async def lived(count: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not lives.exists() or len(lives.read_text().splitlines()) < count:
                 await asyncio.sleep(0.02)
 
@@ -314,7 +314,7 @@ async def test_a_preset_that_fails_is_not_tried_again_at_once(stack: Stack) -> N
 
 async def settled(stack: Stack, tending: Tending) -> None:
     """Tend until a round finds nothing to do."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             done = await tending.tend()
             async with stack.database.read() as session:

@@ -360,7 +360,7 @@ async def test_a_stop_during_a_summary_leaves_no_trace_of_it(stack: Stack) -> No
         await stack.until_logged(chat_id, moved.chat["history_version"])
         await stack.interrupt(chat_id)
         chat = await stack.until(chat_id, lambda chat: chat.status == "waiting")
-        await asyncio.wait_for(stack.fake.received[1].ended.wait(), 10)
+        await asyncio.wait_for(stack.fake.received[1].ended.wait(), 60)
     assert chat.last_error is None
     assert shape(await stack.messages(chat_id)) == ["user", "assistant", "user"]
     assert stack.fake.received[1].closed_by_client_at is not None

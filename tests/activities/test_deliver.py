@@ -63,7 +63,7 @@ async def log(stack: Stack, endpoint_id: UUID) -> list[Row]:
 
 
 async def settled(stack: Stack, endpoint_id: UUID, count: int) -> list[Row]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(done := [row for row in await log(stack, endpoint_id) if row["status"] != "pending"]) < count:
             await asyncio.sleep(0.02)
     return done

@@ -23,7 +23,7 @@ async def test_a_stop_cuts_the_stream_and_keeps_the_partial(stack: Stack, signal
         await stack.streaming(chat_id, 3)
         await stack.interrupt(chat_id, signal=signal)
         chat = await stack.rest(chat_id)
-        await asyncio.wait_for(stack.fake.received[0].ended.wait(), 10)
+        await asyncio.wait_for(stack.fake.received[0].ended.wait(), 60)
     assert chat.status == "waiting"
     [_, partial] = await stack.messages(chat_id)
     words = words_of(partial.content).split()
@@ -212,7 +212,7 @@ async def test_a_whole_answer_that_is_stopped_before_its_commit_keeps_its_usage(
         await stack.streaming(chat_id)
         async with stack.database.begin() as session:
             locked = await moves.lock(session, chat_id)
-            await asyncio.wait_for(stack.fake.received[0].ended.wait(), 10)
+            await asyncio.wait_for(stack.fake.received[0].ended.wait(), 60)
             while not await fetch(
                 session, "SELECT FROM pg_locks WHERE NOT granted AND locktype IN ('transactionid', 'tuple')"
             ):

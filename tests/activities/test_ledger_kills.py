@@ -175,7 +175,7 @@ async def told(database: Database, chat_id: UUID) -> list[Part]:
         return [part for row in await fetch(session, query, {"id": chat_id}) for part in row["content"]]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_of_a_thousand_kills_none_doubles_an_effect_and_all_that_is_unknown_is_shown(
     database: Database, settings: Settings, seed: World
 ) -> None:

@@ -46,7 +46,7 @@ async def logged(database: Database, episode: Episode) -> list[tuple[int, str, P
 async def until(
     database: Database, episode: Episode, wanted: Callable[[list[tuple[int, str, Part]]], bool]
 ) -> list[Part]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not wanted(rows := await logged(database, episode)):
             await asyncio.sleep(0.01)
     return [part for _, _, part in rows]

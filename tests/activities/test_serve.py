@@ -15,7 +15,7 @@ from tests.fakes.behaviour import Behaviour
 
 LONG = Behaviour(tokens=2000, interval_ms=10)
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 
 @asynccontextmanager

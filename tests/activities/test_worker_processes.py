@@ -22,7 +22,7 @@ from turnstone.processes import command_line
 
 LONG = Behaviour(tokens=3000, interval_ms=10)
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 
 def children(pid: int) -> list[int]:

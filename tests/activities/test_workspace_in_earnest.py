@@ -66,7 +66,7 @@ async def lived_in(stack: Stack, place: Workplace, folder: Path) -> AsyncIterato
 
 
 async def until(stack: Stack, question: Any) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             async with stack.database.read() as session:
                 if rows := await fetch(session, question):

@@ -34,7 +34,7 @@ async def hub_of(settings: Settings, **changes: Any) -> AsyncIterator[Hub]:
 async def take(watcher: Watcher) -> list[dict[str, Any]]:
     ready = asyncio.Event()
     watcher.on_ready = ready.set
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not (events := watcher.take()):
             ready.clear()
             await ready.wait()

@@ -50,7 +50,7 @@ class Process:
 
     async def start(self) -> "Process":
         self._task = asyncio.create_task(self.server.serve([self._socket]))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not self.server.started:
                 await asyncio.sleep(0.01)
         return self
@@ -133,7 +133,7 @@ async def staged(database: Database, settings: Settings) -> AsyncIterator[Stage]
 
 async def heard(socket: ClientConnection) -> list[dict[str, Any]]:
     """The events of the next message."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         message = await socket.recv()
     assert isinstance(message, str)
     assert message.endswith("]\n")
@@ -144,7 +144,7 @@ async def heard(socket: ClientConnection) -> list[dict[str, Any]]:
 
 async def show_until(screen: Screen, take: Callable[[], Any], done: Callable[[Screen], bool]) -> list[dict[str, Any]]:
     told: list[dict[str, Any]] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not done(screen):
             events = await take()
             told += events if isinstance(events, list) else [events]

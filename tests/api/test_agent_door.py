@@ -76,14 +76,14 @@ class Agent:
         await self.socket.send(orjson.dumps(frame).decode())
 
     async def hear(self, kind: str) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 frame: dict[str, Any] = orjson.loads(await self.socket.recv())
                 if frame["type"] == kind:
                     return frame
 
     async def closed(self) -> int:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with pytest.raises(ConnectionClosed) as closed:
                 while True:
                     await self.socket.recv()

@@ -197,7 +197,7 @@ async def test_the_owners_sidebar_is_told_of_a_report_with_the_diff_status(
         address = f"http://{stage.one.address}{CHATS}/{stage.drive.chat_id}/diff-status"
         async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}) as client:
             told = (await client.put(address, json=FULL)).json()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             event = orjson.loads(await socket.recv())
     WatchEvent.model_validate(event)
     assert (event["kind"], event["chat"]["id"]) == ("diff_status_change", str(stage.drive.chat_id))

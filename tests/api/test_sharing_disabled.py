@@ -70,7 +70,7 @@ async def test_a_chat_that_nobody_else_can_read_does_not_say_that_it_is_shared(
         told = asyncio.Event()
         watcher.on_ready = told.set
         interrupted = await member.client.post(f"{CHATS}/{shared}/interrupt")
-        await asyncio.wait_for(told.wait(), 10)
+        await asyncio.wait_for(told.wait(), 60)
         events = [orjson.loads(each.data) for each in watcher.take()]
     assert interrupted.json()["shared"] is False
     assert {event["chat"]["shared"] for event in events} == {False}

@@ -57,7 +57,7 @@ class Agent:
         await self._socket.send(orjson.dumps(frame).decode())
 
     async def hears(self, kind: str) -> dict[str, Any]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while True:
                 frame: dict[str, Any] = orjson.loads(await self._socket.recv())
                 if frame["type"] == kind:
@@ -79,7 +79,7 @@ def path(stage: Stage) -> str:
 
 
 async def told(socket: ClientConnection) -> dict[str, Any]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         event: dict[str, Any] = orjson.loads(await socket.recv())
     return event
 
@@ -142,7 +142,7 @@ async def test_what_is_seen_before_a_new_connection_is_over_with_it(stage: Stage
 
 async def settled(stage: Stage, holds: Any) -> dict[str, Any]:
     """How many repositories are known, and the chat's diff status, once it holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             [row] = await write(
                 stage,

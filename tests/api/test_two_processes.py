@@ -117,7 +117,7 @@ async def test_what_happens_at_one_process_is_told_at_both(stage: Stage) -> None
         for title in titles:
             assert (await client.ask("PATCH", f"{PREFIX}/{chat}", {"title": title})).status_code == 204
         for socket in (one, two):
-            told = [orjson.loads(await asyncio.wait_for(socket.recv(), 20)) for _ in titles]
+            told = [orjson.loads(await asyncio.wait_for(socket.recv(), 60)) for _ in titles]
             assert [each["kind"] for each in told] == ["title_change"] * len(titles)
             assert told[-1]["chat"]["title"] == titles[-1]
 

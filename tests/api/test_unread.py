@@ -130,7 +130,7 @@ async def test_a_follower_that_is_not_the_owner_leaves_the_chat_unread(stage: St
     assert await _listed_unread(stage)
     async with stage.socket(stage.one) as socket:
         await heard(socket)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await _listed_unread(stage):
                 await asyncio.sleep(0.02)
 

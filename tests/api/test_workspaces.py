@@ -258,7 +258,7 @@ async def test_a_log_is_read_and_followed_until_the_build_is_over(site: Site) ->
     await asyncio.sleep(0)
     await say("three")
     await site.end(made["latest_build"])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         followed = await following
     told = [line.removeprefix("data: ") for line in followed.text.splitlines() if line.startswith("data: ")]
     assert [orjson.loads(each)["output"] for each in told] == ["one", "two", "three"]
@@ -337,7 +337,7 @@ async def test_a_socket_tells_each_line_as_a_message_and_closes_when_the_build_i
     came.put_nowait({"type": "websocket.connect"})
     said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     serving = asyncio.create_task(site.api(scope, came.get, said.put))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await said.get())["type"] == "websocket.accept"
         for line in ("one", "two"):
             async with site.api.resources.database.begin() as session:
@@ -367,7 +367,7 @@ async def test_a_follower_who_leaves_is_not_told_any_more(site: Site) -> None:
     came: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     serving = asyncio.create_task(site.api(scope, came.get, said.put))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert (await said.get())["status"] == 200
         came.put_nowait({"type": "http.disconnect"})
         await serving

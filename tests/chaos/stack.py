@@ -24,7 +24,7 @@ from tests.fakes.provider import FakeProvider, Received
 CHAOS = [
     pytest.mark.chaos,
     pytest.mark.asyncio(loop_scope="session"),
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
 ]
 PATIENCE = 90.0  # of a loaded machine; how fast we are is measured by `make bench`
 ROLES = ("api", "worker", "temporal", "postgres")

@@ -43,7 +43,7 @@ async def ask(api: Api, token: str, method: str, path: str) -> int:
     """The status that a caller gets; a WebSocket's is that of its refusal, or 101."""
     if method == "WEBSOCKET":
         return await _handshake(api, token, path)
-    async with asyncio.timeout(10), api.client(token) as client:
+    async with asyncio.timeout(60), api.client(token) as client:
         response = await client.request(method, path, content=b"{}", headers=EVENTS)
     return response.status_code
 

@@ -68,7 +68,7 @@ def documented(service: Service) -> Any:
     return schemathesis.openapi.from_dict(document)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 def test_no_request_that_the_document_allows_gets_a_500(service: Service) -> None:
     answered: dict[int, int] = {}
     with requests.Session() as session:

@@ -52,7 +52,7 @@ def onwards(case: Any, response: Any) -> list[Place]:
     return places
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_following_links_from_a_new_chat_meets_no_500_and_nothing_undocumented(service: Service) -> None:
     operations = {
         each.ok().definition.raw["operationId"]: each.ok() for each in documented(service).get_all_operations()

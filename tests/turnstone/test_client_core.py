@@ -359,7 +359,7 @@ async def test_the_awaited_stream_comes_back_too_also_from_a_clean_end() -> None
     service = Streaming(cut=len(records(None)) // 2, breaks=False, between=[refusing(503), refusing(429)])
     found = []
     client = AsyncTurnstone(URL, transport=httpx.MockTransport(service))
-    async with asyncio.timeout(20), client, client.chats.stream(CHAT) as events:
+    async with asyncio.timeout(60), client, client.chats.stream(CHAT) as events:
         async for event in events:
             found.append(event.raw)
             if len(found) == len(TOLD):

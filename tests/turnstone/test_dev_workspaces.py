@@ -12,7 +12,7 @@ from activities.provisioners import inhabitants
 from tests.turnstone.test_dev import Running
 
 pytest.importorskip("agent")
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 READY = ("running", [("connected", "ready")])
 SCRIPT = "setsid sleep 4321 & (sleep 4322 &); echo ready"

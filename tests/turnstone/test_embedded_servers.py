@@ -64,7 +64,7 @@ async def test_a_pid_file_that_now_names_a_stranger_does_not_stop_postgres(
         os.chown(left, owner.st_uid, owner.st_gid)
         supervisor.children.clear()
         supervisor.keep(EmbeddedPostgres(place, supervisor).command())
-        await asyncio.wait_for(supervisor.ready(), 30)
+        await asyncio.wait_for(supervisor.ready(), 60)
         assert stranger.poll() is None
     finally:
         stranger.kill()

@@ -84,7 +84,7 @@ async def test_a_birth_that_the_process_took_to_its_grave_is_asked_of_the_next_a
     listener.send(b"%d %d" % (lost, late))
     listener.send(b"%d %d" % (again, right))
     assert await task == right
-    await asyncio.wait_for(gone(late), 10)
+    await asyncio.wait_for(gone(late), 60)
     assert command_line(right)
 
 
@@ -110,4 +110,4 @@ async def test_a_birth_that_is_no_longer_wanted_is_ended(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     listener.send(b"%d %d" % (birth, pid := born(newborns)))
-    await asyncio.wait_for(gone(pid), 10)
+    await asyncio.wait_for(gone(pid), 60)

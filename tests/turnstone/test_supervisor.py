@@ -125,7 +125,7 @@ async def test_a_program_that_does_not_exist_is_a_failure_not_a_loop(place: Data
         )
     )
     with pytest.raises(FileNotFoundError):
-        await asyncio.wait_for(supervisor.failure(), 10)
+        await asyncio.wait_for(supervisor.failure(), 60)
 
 
 async def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ async def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> 
     process.wait()
     process.stdout.close()
     for pid in pids:
-        await asyncio.wait_for(gone(pid), 10)
+        await asyncio.wait_for(gone(pid), 60)
 
 
 async def test_what_an_earlier_run_left_behind_is_ended(place: DataDir) -> None:

@@ -56,7 +56,7 @@ def place(tmp_path: Path, build: Building) -> Path:
 
 async def lives(tmp_path: Path, build: Building, count: int = 1) -> list[dict[str, Any]]:
     file = place(tmp_path, build) / "agent" / str(build.build_id) / "main" / "state" / "lives"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not file.exists() or len(lines := file.read_text().splitlines()) < count:
             await asyncio.sleep(0.02)
     return [json.loads(line) for line in lines]
@@ -173,7 +173,7 @@ async def test_a_workspace_of_another_machine_is_not_touched_here(local: Local) 
 async def test_an_agent_that_is_superseded_ends_for_good(local: Local, tmp_path: Path) -> None:
     build = building(agents=(Agent(uuid4(), "main", "superseded", ""),))
     await local.start(build, Said())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while inhabitants.marked(inhabitants.WORKSPACE, str(build.workspace_id)):
             await asyncio.sleep(0.02)
 

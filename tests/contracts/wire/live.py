@@ -49,7 +49,7 @@ class Listener:
             for event in events:
                 read(ref.StreamEvent, event)
             return events
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             message = await self._socket.recv()
         event: dict[str, Any] = orjson.loads(message)
         read(ref.WatchEvent, event)

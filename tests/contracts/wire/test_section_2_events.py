@@ -87,5 +87,5 @@ async def test_2_8_the_events_of_a_sidebar(stage: Stage) -> None:
 
 
 async def _idle(sidebar: Listener) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await sidebar.until(lambda event: event["chat"]["status"] == "waiting")

@@ -196,7 +196,7 @@ async def test_each_change_of_a_workspace_is_told_when_it_is_committed(database:
     ):
         async with database.begin() as session:
             await act(session)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(told) < 4:
             await asyncio.sleep(0.01)
     hearing.cancel()

@@ -110,7 +110,7 @@ async def test_two_workers_share_the_work_and_never_wait_for_each_other(database
     chats = {await archived_since(database, seed, timedelta(days=40 + number)) for number in range(6)}
     async with database.begin() as one, database.begin() as two:
         first = await retention.delete_archived(one, NOW, 4)
-        second = await asyncio.wait_for(retention.delete_archived(two, NOW, 4), 5)
+        second = await asyncio.wait_for(retention.delete_archived(two, NOW, 4), 60)
     assert (first, second) == (4, 2)
     assert not await remaining(database) & chats
 
@@ -206,7 +206,7 @@ async def test_a_family_that_somebody_holds_is_left_for_the_next_round(
     child = await child_of(database, seed, root, timedelta(days=100))
     async with database.begin() as session:
         await moves.lock(session, root if member == "root" else child)
-        assert await asyncio.wait_for(archive(database, root, 90), 5) == 0
+        assert await asyncio.wait_for(archive(database, root, 90), 60) == 0
     assert await archive(database, root, 90) == 2
 
 
