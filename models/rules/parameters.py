@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
+import regex
 
 from models.errors import Invalid, Validation
 
@@ -12,6 +13,7 @@ KINDS = ("string", "number", "bool", "list(string)")
 MOST_PARAMETERS = 100
 MOST_OPTIONS = 100
 LONGEST_NAME, LONGEST_VALUE, LONGEST_REGEX = 64, 8192, 512
+REGEX_SECONDS = 0.1  # that one value may take: an expression that backtracks without end would hold up the process
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
@@ -115,7 +117,7 @@ def unfit(definition: Definition, value: str) -> str:
             if items is None:
                 return f'Parameter "{name}" must be a JSON array of strings.'
             return _unlisted(name, items, options)
-    if definition["validation_regex"] and not re.search(definition["validation_regex"], value):
+    if definition["validation_regex"] and not _matches(definition["validation_regex"], value):
         return definition["validation_error"] or (
             f'The value of parameter "{name}" does not match {definition["validation_regex"]}.'
         )
@@ -152,10 +154,17 @@ def _complaint(each: Definition) -> str:
 
 def _compiles(text: str) -> bool:
     try:
-        re.compile(text)
-    except (re.error, OverflowError, RecursionError):
+        regex.compile(text)
+    except (regex.error, OverflowError, RecursionError):
         return False
     return True
+
+
+def _matches(text: str, value: str) -> bool:
+    try:
+        return regex.search(text, value, timeout=REGEX_SECONDS) is not None
+    except TimeoutError:
+        return False
 
 
 def _unfit_number(definition: Definition, value: str) -> str:

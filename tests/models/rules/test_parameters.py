@@ -24,6 +24,7 @@ def options(*values: str) -> list[dict[str, str]]:
         ({}, "x" * 8193, False),
         ({"validation_regex": "^a+$"}, "aaa", True),
         ({"validation_regex": "^a+$"}, "ab", False),
+        ({"validation_regex": "^(([a-z])+.)+[A-Z]([a-z])+$"}, "a" * 5000, False),
         ({"options": options("a", "b")}, "b", True),
         ({"options": options("a", "b")}, "c", False),
         ({"type": "number"}, "-1.5", True),
