@@ -273,9 +273,14 @@ class Stack:
 
     async def messages(self, chat_id: str) -> list[dict[str, Any]]:
         """The visible messages, oldest first."""
+        found: list[dict[str, Any]] = []
         async with self.api() as api:
-            page = await api.get(f"{CHATS}/{chat_id}/messages", after_id=0, limit=200)
-        found: list[dict[str, Any]] = page["messages"]
+            more = True
+            while more:
+                last = found[-1]["id"] if found else 0
+                page = await api.get(f"{CHATS}/{chat_id}/messages", after_id=last, limit=200)
+                found += page["messages"]
+                more = page["has_more"]
         return found
 
     async def asked(self, text: str, tokens: int = 0, count: int = 1) -> Received:
