@@ -1,5 +1,6 @@
 """Who is calling, as parameter types: a handler's signature says who may."""
 
+import hmac
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +17,8 @@ from models.store import secrets
 
 HEADER = "Coder-Session-Token"
 COOKIE = "coder_session_token"
+CSRF_COOKIE = "csrf_token"
+CSRF_HEADER = "X-CSRF-TOKEN"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _KEPT = "turnstone.credentials"
 _KNOWN = "turnstone.principal"
@@ -53,8 +56,16 @@ def _credentials(scope: Scope) -> Credentials:
     return Credentials(secrets.digest(token) if secrets.plausible(token) else None, via)
 
 
-def _refuse_other_sites(connection: HTTPConnection) -> None:
+def csrf_token(digest: bytes) -> str:
+    """What shows that a request comes from a page that may read our cookies: it belongs to one session alone."""
+    return hmac.digest(digest, b"turnstone csrf", "sha256").hex()
+
+
+def _refuse_other_sites(connection: HTTPConnection, digest: bytes) -> None:
     """A cookie comes along with requests that other sites make: for changes the browser must say that it was ours."""
+    shown = connection.headers.get(CSRF_HEADER, "").encode()
+    if hmac.compare_digest(shown, csrf_token(digest).encode()):
+        return
     site = connection.headers.get("sec-fetch-site")
     origin = connection.headers.get("origin")
     ours = {connection.headers.get("host"), _host(connection.state.resources.settings.public_url)} - {None, ""}
@@ -84,8 +95,8 @@ async def authenticate(connection: HTTPConnection) -> Principal:
     found = await resources.principals.find(given.digest) if given.digest is not None else None
     if found is None:
         raise Unauthenticated(detail="The session token is unknown, revoked or expired.")
-    if given.via == "cookie" and connection.scope.get("method", "GET") not in SAFE_METHODS:
-        _refuse_other_sites(connection)
+    if given.via == "cookie" and given.digest is not None and connection.scope.get("method", "GET") not in SAFE_METHODS:
+        _refuse_other_sites(connection, given.digest)
     connection.scope[_KNOWN] = found
     return found
 

@@ -20,6 +20,7 @@ from api.price_list import PriceList
 from api.principals import Principals
 from api.ratelimit import RateLimit
 from models.failpoints import Failpoints
+from models.oidc import Provider
 from models.settings import Settings
 from models.store.courier import Courier
 from models.store.database import Database
@@ -75,6 +76,7 @@ class Resources:
     scans: Scans
     failpoints: Failpoints
     rate_limit: RateLimit
+    provider: Provider
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
     meters: Meters = field(default_factory=Meters)
     prices: PriceList = field(default_factory=PriceList)
@@ -131,6 +133,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(live.close)
         mailroom = Mailroom(database)
         stack.push_async_callback(mailroom.close)
+        provider = Provider(settings)
+        stack.push_async_callback(provider.close)
         scans = Scans(database, mailroom, settings.watcher_buffer_bytes)
         resources = Resources(
             settings=settings,
@@ -144,6 +148,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             scans=scans,
             failpoints=Failpoints(settings.failpoints),
             rate_limit=RateLimit(settings.rate_limit_per_minute),
+            provider=provider,
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),
         )
         stack.push_async_callback(resources.errands.drain)

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 from fastapi import Request, Response
 
-from api import accounts
+from api import accounts, cookies
 from api.answers import answer
-from api.caller import COOKIE, Caller
+from api.caller import Caller
 from api.errors import raises
 from api.requests import Router
 from api.resources import Opened
@@ -78,9 +78,7 @@ async def login(body: Login, request: Request, resources: Opened) -> Response:
     async with resources.database.begin() as session:
         _, token = await people.create_token(session, found[0], kind="session", lifetime=lifetime)
     response = answer({"session_token": token}, 201)
-    secure = request.url.scheme == "https" or resources.settings.public_url.startswith("https://")
-    seconds = int(lifetime.total_seconds())
-    response.set_cookie(COOKIE, token, max_age=seconds, path="/", httponly=True, samesite="lax", secure=secure)
+    cookies.sign_in(response, request, resources.settings, token)
     return response
 
 
@@ -91,5 +89,5 @@ async def logout(caller: Caller, resources: Opened) -> Response:
         await people.delete_token(session, caller.user_id, caller.token_id)
     resources.principals.forget(caller.token_id)
     response = answer({"message": "Logged out!"})
-    response.delete_cookie(COOKIE, path="/")
+    cookies.sign_out(response)
     return response
