@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 60  # seconds that a starting process waits for its database
 DRAIN = 2.0  # seconds that errands may take when the process ends
 LOGINS_PER_MINUTE = 60  # a client address
+ARRIVALS_PER_MINUTE = 600  # a client address, from a provider: behind one there may be a whole company
 UPLOADS_AT_ONCE = 20
 GUESSES_PER_MINUTE = 10  # an account
 
@@ -78,6 +79,7 @@ class Resources:
     rate_limit: RateLimit
     provider: Provider
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
+    arrivals: RateLimit = field(default_factory=lambda: RateLimit(ARRIVALS_PER_MINUTE))
     meters: Meters = field(default_factory=Meters)
     prices: PriceList = field(default_factory=PriceList)
     guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE, 5))

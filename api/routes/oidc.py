@@ -79,7 +79,7 @@ async def oidc_callback(
     provider = resources.provider
     if not provider.configured:
         raise NotFound("OpenID Connect sign-in is not configured.")
-    wait = resources.logins.take(accounts.address(request))
+    wait = resources.arrivals.take(accounts.address(request))
     if wait:
         raise Exhausted("Too many attempts to sign in.", retry_after=timedelta(seconds=wait))
     if not (code or state or error):
@@ -154,7 +154,7 @@ async def _note(request: Request, resources: Resources, refusal: TurnstoneError,
     if not isinstance(refusal, sign_in.Refused | oidc.NotAccepted):
         return
     async with resources.database.begin() as session:
-        identities.refused(
+        await identities.refused(
             session,
             str(refusal),
             status_code=status_of(type(refusal)),

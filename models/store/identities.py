@@ -73,17 +73,23 @@ async def sign_in(
     return Arrival(user_id, created)
 
 
-def refused(
+async def refused(
     session: Session, why: str, *, status_code: int, who: Identity | None, user_id: UUID | None, request_id: str
 ) -> None:
     """Note in the audit log, with this commit, that somebody was not let in."""
+    rows = await fetch(
+        session,
+        "SELECT user_id FROM user_links WHERE issuer = %(issuer)s AND subject = %(subject)s",
+        {"issuer": who.issuer if who else "", "subject": who.subject if who else ""},
+    )
+    whose = user_id or (rows[0]["user_id"] if rows else None)
     audit.record(
         session,
         action="login",
         resource_type="user",
-        resource_id=user_id or UUID(int=0),
+        resource_id=whose or UUID(int=0),
         target=who.email if who else "",
-        user_id=user_id,
+        user_id=whose,
         details={"login_type": OIDC, "refused": why, **({"issuer": who.issuer} if who else {})},
         status_code=status_code,
         request_id=request_id,
