@@ -139,7 +139,8 @@ def username_of(text: str) -> str:
 
 
 def _text(value: Any) -> str:
-    return value.replace("\x00", "").strip() if isinstance(value, str) else ""
+    # Neither NUL nor half a character can be stored.
+    return value.encode(errors="replace").decode().replace("\x00", "").strip() if isinstance(value, str) else ""
 
 
 def _values(claims: Mapping[str, Any], path: str) -> list[str]:

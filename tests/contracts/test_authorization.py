@@ -190,6 +190,8 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/users/first": anybody(200),
     "POST /api/v2/users/first": anybody(400),
     "POST /api/v2/users/login": anybody(400),
+    "GET /api/v2/users/authmethods": anybody(200),
+    "GET /api/v2/users/oidc/callback": anybody(404),  # there is no provider
     "GET /api/v2/users": deployment("U", 200),
     "POST /api/v2/users": deployment("A", 400),
     "GET /api/v2/users/{user}": organization("l", 200, 404),
