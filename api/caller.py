@@ -20,6 +20,7 @@ COOKIE = "coder_session_token"
 CSRF_COOKIE = "csrf_token"
 CSRF_HEADER = "X-CSRF-TOKEN"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_CROSS_SITE = "Cross-site request refused."
 _KEPT = "turnstone.credentials"
 _KNOWN = "turnstone.principal"
 
@@ -66,14 +67,25 @@ def _refuse_other_sites(connection: HTTPConnection, digest: bytes) -> None:
     shown = connection.headers.get(CSRF_HEADER, "").encode()
     if hmac.compare_digest(shown, csrf_token(digest).encode()):
         return
-    site = connection.headers.get("sec-fetch-site")
-    origin = connection.headers.get("origin")
+    if not _comes_from_us(connection, otherwise=False):
+        raise Forbidden(_CROSS_SITE, "A request with a session cookie must come from the same origin.")
+
+
+def refuse_foreign_forms(connection: HTTPConnection) -> None:
+    """For what gives a browser a session: another site's form must not sign somebody in as whom it likes."""
+    if not _comes_from_us(connection, otherwise=True):
+        raise Forbidden(_CROSS_SITE, "Signing in must come from the same origin.")
+
+
+def _comes_from_us(connection: HTTPConnection, *, otherwise: bool) -> bool:
+    """Does the browser say that a page of ours asks? `otherwise` where nothing is said, as by what is no browser."""
+    site, origin = connection.headers.get("sec-fetch-site"), connection.headers.get("origin")
+    if site:
+        return site in ("same-origin", "none")
+    if origin is None:
+        return otherwise
     ours = {connection.headers.get("host"), _host(connection.state.resources.settings.public_url)} - {None, ""}
-    same = site in ("same-origin", "none") if site else _host(origin) in ours
-    if not same:
-        raise Forbidden(
-            "Cross-site request refused.", "A request with a session cookie must come from the same origin."
-        )
+    return _host(origin) in ours
 
 
 def _host(origin: str | None) -> str:

@@ -17,18 +17,13 @@ BOOTSTRAP_NAMES = frozenset({"TURNSTONE_ADMIN_TOKEN", "TURNSTONE_OPENAI_BASE_URL
 # Read by the client commands (`turnstone chat` …); a server in the same environment lets them be.
 CLIENT_NAMES = frozenset({"TURNSTONE_URL", "TURNSTONE_TOKEN"})
 
-# As models/principal.py names them, which stands beside this module.
-Role = Literal[
-    "owner", "auditor", "user-admin", "template-admin", "organization-admin", "organization-auditor", "agents-access"
-]
-
 
 def _from_json(value: Any) -> Any:
     return orjson.loads(value or "{}") if isinstance(value, str) else value
 
 
 _Names = Annotated[dict[str, str], NoDecode, BeforeValidator(_from_json)]
-_Roles = Annotated[dict[str, list[Role]], NoDecode, BeforeValidator(_from_json)]
+_Roles = Annotated[dict[str, list[str]], NoDecode, BeforeValidator(_from_json)]
 _LISTS = frozenset({"failpoints", "oidc_email_domains"})
 
 

@@ -7,12 +7,12 @@ from fastapi import Request, Response
 
 from api import accounts, cookies
 from api.answers import answer
-from api.caller import Caller
+from api.caller import Caller, refuse_foreign_forms
 from api.errors import raises
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.people import CreateFirstUser, FirstUserView, Login, LoginView, Message
-from models.errors import Conflict, Exhausted, NotFound, Unauthenticated
+from models.errors import Conflict, Exhausted, Forbidden, NotFound, Unauthenticated
 from models.principal import SiteRole
 from models.store import bootstrap, people, secrets
 
@@ -60,11 +60,12 @@ def _refuse_second(found: bool) -> None:
     "/login",
     response_model=LoginView,
     status_code=201,
-    responses=raises(Unauthenticated, Exhausted),
+    responses=raises(Unauthenticated, Forbidden, Exhausted),
     summary="Sign in with a password",
 )
 async def login(body: Login, request: Request, resources: Opened) -> Response:
     """A session token, also as a cookie. Attempts are limited for an address and for an account."""
+    refuse_foreign_forms(request)
     where = accounts.address(request)
     wait = resources.logins.take(where) or resources.guesses.take(f"{where} {body.email.lower()}")
     if wait:

@@ -203,6 +203,8 @@ async def set_user_password(
         if not await asyncio.to_thread(secrets.check_password, stored, body.old_password):
             detail = "Old password is incorrect."
             raise Invalid(detail, validations=[Validation("old_password", detail)])
+    if own and row["login_type"] == identities.OIDC:
+        raise Invalid("Users without password-based authentication cannot change their password.")
     hashed = await asyncio.to_thread(secrets.hash_password, body.password)
     async with resources.database.begin() as session:
         await people.set_password(session, row["id"], hashed, keep_token=caller.token_id if own else "")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import Forbidden
-from models.principal import SiteRole
+from models.principal import OrgRole, SiteRole
 from models.settings import Settings
 
 MOST_VALUES = 1000  # of one claim that are looked at
@@ -46,6 +46,7 @@ class Access:
     """What the claims grant; None is what the claims have no say in.
 
     `organizations` are names, `groups` pairs of an organization's and a group's name, of those in `group_homes`.
+    `unknown_roles` are mapped to and grant nothing.
     """
 
     site_roles: frozenset[str] | None
@@ -53,6 +54,7 @@ class Access:
     organizations: frozenset[str] | None
     groups: frozenset[tuple[str, str]] | None
     group_homes: frozenset[str] = frozenset()
+    unknown_roles: frozenset[str] = frozenset()
 
 
 def identity(issuer: str, claims: Mapping[str, Any], settings: Settings) -> Identity:
@@ -83,16 +85,18 @@ def identity(issuer: str, claims: Mapping[str, Any], settings: Settings) -> Iden
 def access(claims: Mapping[str, Any], settings: Settings) -> Access:
     """What the claims grant by the operator's mappings: a role or an organization that is not mapped is not granted."""
     site_roles = org_roles = organizations = None
+    unknown: frozenset[str] = frozenset()
     if settings.oidc_roles_claim:
         values = _values(claims, settings.oidc_roles_claim)
         granted = {role for value in values for role in settings.oidc_role_mapping.get(value, ())}
         site_roles = frozenset(role for role in granted if role in set(SiteRole))
-        org_roles = frozenset(granted - site_roles)
+        org_roles = frozenset(role for role in granted if role in set(OrgRole))
+        unknown = frozenset(granted - site_roles - org_roles)
     if settings.oidc_organizations_claim:
         values = _values(claims, settings.oidc_organizations_claim)
         mapped = {settings.oidc_organization_mapping.get(value, "") for value in values}
         organizations = frozenset({*mapped, settings.oidc_organization} - {""})
-    return Access(site_roles, org_roles, organizations, *_groups(claims, settings))
+    return Access(site_roles, org_roles, organizations, *_groups(claims, settings), unknown)
 
 
 def _groups(claims: Mapping[str, Any], settings: Settings) -> tuple[frozenset[tuple[str, str]] | None, frozenset[str]]:

@@ -31,6 +31,9 @@ class Changes:
 async def settle(session: Session, settings: Settings, user_id: UUID, access: Access, *, joins: bool) -> Changes:
     """Give what the claims grant and take what they grant no longer; who `joins` is new and gets the default first."""
     changes = Changes()
+    if access.unknown_roles:
+        log.warning("TURNSTONE_OIDC_ROLE_MAPPING names roles that there are not: %s", sorted(access.unknown_roles))
+        changes.notes["unknown_roles"] = sorted(access.unknown_roles)
     if access.site_roles is not None:
         await _site_roles(session, user_id, sorted(access.site_roles), changes)
     homes = await _homes(session, settings, access, changes)

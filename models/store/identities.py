@@ -154,7 +154,7 @@ def _admitted(row: Row) -> Row:
     if row["login_type"] != OIDC:
         detail = f'Your account signs in with "{row["login_type"]}"; an administrator can change that.'
         raise Refused("Incorrect login type.", detail, row["id"])
-    if row["status"] != "active":
+    if row["status"] == "suspended":
         raise Refused("Your account is suspended.", "Please ask an administrator to activate it.", row["id"])
     return row
 
@@ -255,7 +255,7 @@ async def _held(session: Session, owner: UUID) -> Row | None:
             coalesce(l.expires_at <= now(), false) AS over,
             coalesce(l.expires_at <= now() + make_interval(secs => %(near)s), false) AS near
         FROM user_links l JOIN users u ON u.id = l.user_id
-        WHERE l.user_id = %(owner)s AND NOT u.deleted AND u.status = 'active' AND u.login_type = 'oidc'
+        WHERE l.user_id = %(owner)s AND NOT u.deleted AND u.status <> 'suspended' AND u.login_type = 'oidc'
         """,
         {"owner": owner, "near": NEAR},
     )

@@ -48,6 +48,14 @@ async def test_a_token_for_one_session_changes_nothing_in_another(api: Api, owne
     assert forged.status_code == 403
 
 
+async def test_another_sites_form_signs_nobody_in(api: Api, owner: Person) -> None:
+    await signed_in(api, owner)
+    for forged in ({"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "https://evil.test"}):
+        assert (await api.stranger.post(f"{USERS}/login", json=PASSWORD, headers=forged)).status_code == 403
+    for ours in ({"Sec-Fetch-Site": "same-origin"}, {"Origin": "http://turnstone.test"}):
+        assert (await api.stranger.post(f"{USERS}/login", json=PASSWORD, headers=ours)).status_code == 201
+
+
 async def test_signing_out_takes_both_cookies(api: Api, owner: Person) -> None:
     kept = await signed_in(api, owner)
     async with api.client(cookies=kept) as browser:

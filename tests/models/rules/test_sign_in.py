@@ -88,7 +88,7 @@ def test_only_paths_of_this_site_are_gone_to(asked: str, given: str) -> None:
         ("idp.example.com", {"oidc_client_id": "x"}, "URL"),
         ("https://idp.example.com", {}, "TURNSTONE_OIDC_ISSUER"),
         ("https://idp.example.com", {"oidc_client_id": "x", "secret_keys": ""}, "SECRET_KEYS"),
-        ("https://idp.example.com", {"oidc_client_id": "x", "oidc_role_mapping": '{"a": ["boss"]}'}, "owner"),
+        ("https://idp.example.com", {"oidc_client_id": "x", "oidc_role_mapping": '{"a": "owner"}'}, "role_mapping"),
         ("https://idp.example.com", {"oidc_client_id": "x", "oidc_group_mapping": "a=b"}, "group_mapping"),
     ],
 )
