@@ -12,14 +12,17 @@ from fastapi import Query, Request, Response
 
 from api import accounts, cookies
 from api.answers import answer
+from api.author import By
+from api.caller import UserAdmin
 from api.errors import raises, respond, status_of
 from api.requests import Router
 from api.resources import Opened, Resources
-from api.schemas.people import AuthMethods
+from api.schemas import views
+from api.schemas.people import AuthMethods, SetLoginType, UserView
 from models import oidc
 from models.errors import Exhausted, Forbidden, Invalid, NotFound, TurnstoneError, Unauthenticated, Unavailable
 from models.rules import sign_in
-from models.store import identities, people
+from models.store import audit, identities, people
 
 router = Router(tags=["users"])
 
@@ -100,6 +103,35 @@ async def oidc_callback(
     except TurnstoneError as refusal:
         await _note(request, resources, refusal, who)
         return _refusal(request, refusal)
+
+
+@router.put(
+    "/{user}/login-type",
+    response_model=UserView,
+    responses=raises(Invalid, Forbidden, NotFound),
+    summary="Have a user sign in with OpenID Connect",
+)
+async def set_login_type(user: str, body: SetLoginType, caller: UserAdmin, by: By, resources: Opened) -> Response:
+    """Their password and their sessions end; the first sign-in with their address, verified, links the account."""
+    if not resources.provider.configured:
+        raise Invalid("OpenID Connect sign-in is not configured.")
+    async with resources.database.begin() as session:
+        row = await people.get(session, accounts.named(caller, user))
+        accounts.require_power_over(caller, row)
+        await identities.let_sign_in(session, row["id"])
+        audit.record(
+            session,
+            action="write",
+            resource_type="user",
+            resource_id=row["id"],
+            target=row["username"],
+            user_id=by.user_id,
+            diff=audit.changed(login_type=(row["login_type"], body.login_type)),
+            request_id=by.request_id,
+        )
+        row = await people.get(session, row["id"])
+    resources.principals.forget(str(row["id"]))
+    return answer(views.user(row))
 
 
 async def _leave(request: Request, resources: Resources, where: str) -> Response:

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
@@ -148,6 +148,10 @@ class CreateUser(Body):
 
 class SetRoles(Body):
     roles: list[str] = Field(max_length=20, examples=[["agents-access"]])
+
+
+class SetLoginType(Body):
+    login_type: Literal["oidc"]
 
 
 class SetPassword(Body):

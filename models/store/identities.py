@@ -97,12 +97,14 @@ async def refused(
 
 
 async def let_sign_in(session: Session, user_id: UUID) -> None:
-    """This account, which has no password, signs in with the provider: the first verified sign-in links it."""
+    """This account signs in with the provider and in no other way: its first verified sign-in links it."""
     await fetch(
         session,
-        "UPDATE users SET login_type = 'oidc', updated_at = now() WHERE id = %(user)s AND login_type = 'none'",
+        "UPDATE users SET login_type = 'oidc', password_hash = '', updated_at = now() WHERE id = %(user)s",
         {"user": user_id},
     )
+    await fetch(session, "DELETE FROM api_keys WHERE user_id = %(user)s AND kind = 'session'", {"user": user_id})
+    await people.changed(session, user_id)
 
 
 async def _one_at_a_time(session: Session, who: Identity) -> None:
@@ -152,7 +154,7 @@ async def _linkable(session: Session, who: Identity) -> Row | None:
 
 def _admitted(row: Row) -> Row:
     if row["login_type"] != OIDC:
-        detail = f'Your account signs in with "{row["login_type"]}"; an administrator can change that.'
+        detail = f'Your account has the login type "{row["login_type"]}"; an administrator can change that.'
         raise Refused("Incorrect login type.", detail, row["id"])
     if row["status"] == "suspended":
         raise Refused("Your account is suspended.", "Please ask an administrator to activate it.", row["id"])

@@ -277,6 +277,21 @@ async def test_an_account_that_signs_in_otherwise_is_never_taken_over(
     assert (await me(await dance(api)))["email"] == "new@example.com"  # an address that is taken stays whose it is
 
 
+async def test_an_admin_moves_an_account_from_its_password_to_the_provider(api: Api, owner: Person) -> None:
+    password = {"email": "grace@example.com", "password": "battery staple"}
+    body = {**password, "username": "gh", "organization_ids": [str(api.organization_id)]}
+    made = (await owner.client.post(USERS, json=body)).json()
+    session = (await api.stranger.post(f"{USERS}/login", json=password)).json()["session_token"]
+    moved = await owner.client.put(f"{USERS}/gh/login-type", json={"login_type": "oidc"})
+    assert (moved.status_code, moved.json()["login_type"]) == (200, "oidc")
+    assert (await api.client(session).get(f"{USERS}/me")).status_code == 401
+    assert (await api.stranger.post(f"{USERS}/login", json=password)).status_code == 401
+    assert (await me(await dance(api)))["id"] == made["id"]
+    administrator = await api.person("ua", site_roles=("user-admin",))
+    above = await administrator.client.put(f"{USERS}/admin/login-type", json={"login_type": "oidc"})
+    assert above.status_code == 403
+
+
 async def test_the_suspended_stay_out_and_the_deleted_begin_anew(api: Api, owner: Person) -> None:
     first = await me(await dance(api))
     assert (await owner.client.put(f"{USERS}/{first['id']}/status/suspend")).status_code == 200
