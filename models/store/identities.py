@@ -108,7 +108,10 @@ async def let_sign_in(session: Session, user_id: UUID) -> None:
 
 
 async def _one_at_a_time(session: Session, who: Identity) -> None:
-    """Two sign-ins of one person are one after the other, and so are two who claim one address."""
+    """Two sign-ins of one person are one after the other, and so are two who claim one address.
+
+    Their rows are not locked: who is demoted locks those of all owners, and two of them would wait for each other.
+    """
     for word in sorted({f"subject {who.issuer} {who.subject}", f"address {who.email.lower()}"}):
         await fetch(session, "SELECT pg_advisory_xact_lock(hashtextextended(%(word)s, 0))", {"word": word})
 
@@ -120,7 +123,7 @@ async def _linked(session: Session, who: Identity) -> Row | None:
         """
         SELECT u.id, u.username, u.name, u.email, u.status, u.login_type, u.deleted
         FROM user_links l JOIN users u ON u.id = l.user_id
-        WHERE l.issuer = %(issuer)s AND l.subject = %(subject)s FOR UPDATE OF u, l
+        WHERE l.issuer = %(issuer)s AND l.subject = %(subject)s
         """,
         {"issuer": who.issuer, "subject": who.subject},
     )
@@ -137,7 +140,7 @@ async def _linkable(session: Session, who: Identity) -> Row | None:
         """
         SELECT u.id, u.username, u.name, u.email, u.status, u.login_type,
             EXISTS (SELECT FROM user_links l WHERE l.user_id = u.id AND l.issuer = %(issuer)s) AS is_another
-        FROM users u WHERE lower(u.email) = lower(%(email)s) AND NOT u.deleted FOR UPDATE OF u
+        FROM users u WHERE lower(u.email) = lower(%(email)s) AND NOT u.deleted
         """,
         {"issuer": who.issuer, "email": who.email},
     )

@@ -1,5 +1,6 @@
 """Signing in with a provider: there and back, what claims give and take, and who is not let in."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -121,6 +122,11 @@ async def test_who_signs_in_has_an_account_a_session_and_comes_back_to_it(api: A
     made, again = await entries(api)
     assert str(made["user_id"]) == str(again["user_id"]) == user["id"]
     assert (made["details"]["signed_up"], again["details"]["signed_up"], again["diff"]) == (True, False, {})
+
+
+async def test_who_signs_in_in_two_windows_at_once_is_one_person(api: Api) -> None:
+    found = await asyncio.gather(*(dance(api) for _ in range(4)))
+    assert len({(await me(each))["id"] for each in found}) == 1
 
 
 @pytest.mark.parametrize("options", [{"public_url": "https://turnstone.test"}])
