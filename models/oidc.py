@@ -11,7 +11,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -53,8 +53,8 @@ class NotAccepted(Unauthenticated):
 class Tokens:
     """What acts at the provider in a person's name; `lifetime` seconds from now, None where it does not say."""
 
-    access: str
-    refresh: str | None
+    access: str = field(repr=False)
+    refresh: str | None = field(repr=False)
     lifetime: int | None
 
 
@@ -70,9 +70,9 @@ class Granted:
 class Secrets:
     """What one attempt to sign in is recognised by when it comes back."""
 
-    state: str
-    nonce: str
-    verifier: str
+    state: str = field(repr=False)
+    nonce: str = field(repr=False)
+    verifier: str = field(repr=False)
 
 
 class Provider:
@@ -201,7 +201,7 @@ class Provider:
         found = _document(answer)
         if answer.status_code != 200:
             said = str(found.get("error", answer.status_code))[:_TOLD]
-            log.warning("the identity provider refused a %s: %s", form["grant_type"], said)
+            log.warning("the identity provider refused our %s: %s", form["grant_type"], said)
             # Anything else (a wrong client secret, say) is between the provider and us, and no fault of the token.
             raise (NotAccepted if said == "invalid_grant" else Away)(detail=f"It answered: {said}.")
         return found

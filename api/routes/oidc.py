@@ -85,10 +85,10 @@ async def oidc_callback(
     wait = resources.arrivals.take(accounts.address(request))
     if wait:
         raise Exhausted("Too many attempts to sign in.", retry_after=timedelta(seconds=wait))
-    if not (code or state or error):
-        return await _leave(request, resources, sign_in.local_path(redirect))
     who = None
     try:
+        if not (code or state or error):
+            return await _leave(request, resources, sign_in.local_path(redirect))
         sent, where = _attempt(request, resources, state)
         if error:
             detail = f"{error}: {error_description}" if error_description else error
@@ -157,7 +157,7 @@ def _attempt(request: Request, resources: Resources, state: str) -> tuple[oidc.S
         raise Unauthenticated(f'Cookie "{COOKIE}" must be provided.', "You may have begun to sign in elsewhere.")
     try:
         kept = resources.cipher.decrypt_document(cookie)
-    except TurnstoneError:
+    except (TurnstoneError, ValueError):  # a cookie may hold anything
         kept = {"state": "", "until": 0}
     if kept["until"] < time.time() or not secrets.compare_digest(str(kept["state"]).encode(), state.encode()):
         raise Unauthenticated("State mismatched.", "Signing in took too long, or was begun in another window.")
@@ -201,8 +201,9 @@ def _refusal(request: Request, refusal: TurnstoneError) -> Response:
     if "text/html" in request.headers.get("accept", ""):
         words = {"message": refusal.message, "detail": refusal.detail, "again": PATH}
         page = _PAGE.format(**{name: html.escape(word) for name, word in words.items()})
-        headers = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
-        response = Response(page, response.status_code, headers, "text/html; charset=utf-8")
+        guard = {"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+        later = {name: value for name, value in response.headers.items() if name == "retry-after"}
+        response = Response(page, response.status_code, {**guard, **later}, "text/html; charset=utf-8")
     response.delete_cookie(COOKIE, path=PATH)
     return response
 
