@@ -1,5 +1,6 @@
 """Who is calling, as parameter types: a handler's signature says who may."""
 
+import hmac
 from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
@@ -16,7 +17,10 @@ from models.store import secrets
 
 HEADER = "Coder-Session-Token"
 COOKIE = "coder_session_token"
+CSRF_COOKIE = "csrf_token"
+CSRF_HEADER = "X-CSRF-TOKEN"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_CROSS_SITE = "Cross-site request refused."
 _KEPT = "turnstone.credentials"
 _KNOWN = "turnstone.principal"
 
@@ -53,16 +57,35 @@ def _credentials(scope: Scope) -> Credentials:
     return Credentials(secrets.digest(token) if secrets.plausible(token) else None, via)
 
 
-def _refuse_other_sites(connection: HTTPConnection) -> None:
+def csrf_token(digest: bytes) -> str:
+    """What shows that a request comes from a page that may read our cookies: it belongs to one session alone."""
+    return hmac.digest(digest, b"turnstone csrf", "sha256").hex()
+
+
+def _refuse_other_sites(connection: HTTPConnection, digest: bytes) -> None:
     """A cookie comes along with requests that other sites make: for changes the browser must say that it was ours."""
-    site = connection.headers.get("sec-fetch-site")
-    origin = connection.headers.get("origin")
+    shown = connection.headers.get(CSRF_HEADER, "").encode()
+    if hmac.compare_digest(shown, csrf_token(digest).encode()):
+        return
+    if not _comes_from_us(connection, otherwise=False):
+        raise Forbidden(_CROSS_SITE, "A request with a session cookie must come from the same origin.")
+
+
+def refuse_foreign_forms(connection: HTTPConnection) -> None:
+    """For what gives a browser a session: another site's form must not sign somebody in as whom it likes."""
+    if not _comes_from_us(connection, otherwise=True):
+        raise Forbidden(_CROSS_SITE, "Signing in must come from the same origin.")
+
+
+def _comes_from_us(connection: HTTPConnection, *, otherwise: bool) -> bool:
+    """Does the browser say that a page of ours asks? `otherwise` where nothing is said, as by what is no browser."""
+    site, origin = connection.headers.get("sec-fetch-site"), connection.headers.get("origin")
+    if site:
+        return site in ("same-origin", "none")
+    if origin is None:
+        return otherwise
     ours = {connection.headers.get("host"), _host(connection.state.resources.settings.public_url)} - {None, ""}
-    same = site in ("same-origin", "none") if site else _host(origin) in ours
-    if not same:
-        raise Forbidden(
-            "Cross-site request refused.", "A request with a session cookie must come from the same origin."
-        )
+    return _host(origin) in ours
 
 
 def _host(origin: str | None) -> str:
@@ -84,8 +107,8 @@ async def authenticate(connection: HTTPConnection) -> Principal:
     found = await resources.principals.find(given.digest) if given.digest is not None else None
     if found is None:
         raise Unauthenticated(detail="The session token is unknown, revoked or expired.")
-    if given.via == "cookie" and connection.scope.get("method", "GET") not in SAFE_METHODS:
-        _refuse_other_sites(connection)
+    if given.via == "cookie" and given.digest is not None and connection.scope.get("method", "GET") not in SAFE_METHODS:
+        _refuse_other_sites(connection, given.digest)
     connection.scope[_KNOWN] = found
     return found
 

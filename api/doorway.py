@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api import cookies
 from api.caller import credentials
 from api.errors import envelope, respond
 from api.resources import Resources
@@ -44,7 +45,11 @@ class Doorway:
                 begun = True
                 if scope["type"] == "http":
                     meters.answered(scope, message["status"], monotonic() - came)
-                message["headers"] = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                    *cookies.guards(scope, message),
+                ]
             await send(message)
 
         # `/chats/` is `/chats`.

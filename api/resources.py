@@ -20,6 +20,7 @@ from api.price_list import PriceList
 from api.principals import Principals
 from api.ratelimit import RateLimit
 from models.failpoints import Failpoints
+from models.oidc import Provider
 from models.settings import Settings
 from models.store.courier import Courier
 from models.store.database import Database
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 60  # seconds that a starting process waits for its database
 DRAIN = 2.0  # seconds that errands may take when the process ends
 LOGINS_PER_MINUTE = 60  # a client address
+ARRIVALS_PER_MINUTE = 600  # a client address, from a provider: behind one there may be a whole company
 UPLOADS_AT_ONCE = 20
 GUESSES_PER_MINUTE = 10  # an account
 
@@ -75,7 +77,9 @@ class Resources:
     scans: Scans
     failpoints: Failpoints
     rate_limit: RateLimit
+    provider: Provider
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
+    arrivals: RateLimit = field(default_factory=lambda: RateLimit(ARRIVALS_PER_MINUTE))
     meters: Meters = field(default_factory=Meters)
     prices: PriceList = field(default_factory=PriceList)
     guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE, 5))
@@ -131,6 +135,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(live.close)
         mailroom = Mailroom(database)
         stack.push_async_callback(mailroom.close)
+        provider = Provider(settings)
+        stack.push_async_callback(provider.close)
         scans = Scans(database, mailroom, settings.watcher_buffer_bytes)
         resources = Resources(
             settings=settings,
@@ -144,6 +150,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             scans=scans,
             failpoints=Failpoints(settings.failpoints),
             rate_limit=RateLimit(settings.rate_limit_per_minute),
+            provider=provider,
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),
         )
         stack.push_async_callback(resources.errands.drain)

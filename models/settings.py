@@ -5,8 +5,10 @@ import os
 import sys
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+import orjson
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "TURNSTONE_"
@@ -14,6 +16,15 @@ PREFIX = "TURNSTONE_"
 BOOTSTRAP_NAMES = frozenset({"TURNSTONE_ADMIN_TOKEN", "TURNSTONE_OPENAI_BASE_URL", "TURNSTONE_OPENAI_MODEL"})
 # Read by the client commands (`turnstone chat` …); a server in the same environment lets them be.
 CLIENT_NAMES = frozenset({"TURNSTONE_URL", "TURNSTONE_TOKEN"})
+
+
+def _from_json(value: Any) -> Any:
+    return orjson.loads(value or "{}") if isinstance(value, str) else value
+
+
+_Names = Annotated[dict[str, str], NoDecode, BeforeValidator(_from_json)]
+_Roles = Annotated[dict[str, list[str]], NoDecode, BeforeValidator(_from_json)]
+_LISTS = frozenset({"failpoints", "oidc_email_domains"})
 
 
 class Settings(BaseSettings):
@@ -158,6 +169,66 @@ class Settings(BaseSettings):
         default=False, description="Record every chat's model calls for debugging, whatever its owner chose."
     )
     session_ttl: timedelta = Field(default=timedelta(days=7), description="Life of a login session.")
+    oidc_issuer: str = Field(
+        default="", description="URL of the OpenID Connect provider that people sign in with; empty means none."
+    )
+    oidc_client_id: str = Field(
+        default="", validate_default=True, description="What the OpenID Connect provider calls this deployment."
+    )
+    oidc_client_secret: SecretStr = Field(
+        default=SecretStr(""), description="The client's secret at the provider; empty for a public client."
+    )
+    oidc_scopes: str = Field(
+        default="openid profile email",
+        description="Scopes asked of the provider, with spaces between; many give refresh tokens for `offline_access`.",
+    )
+    oidc_sign_in_text: str = Field(default="OpenID Connect", description="What the button for signing in says.")
+    oidc_icon_url: str = Field(default="", description="Picture on that button.")
+    oidc_username_claim: str = Field(default="preferred_username", description="Claim that new usernames come from.")
+    oidc_email_claim: str = Field(default="email", description="Claim with the email address.")
+    oidc_name_claim: str = Field(default="name", description="Claim with the full name.")
+    oidc_groups_claim: str = Field(
+        default="",
+        description="Claim with a person's groups, which they are then in after each sign-in, and in no other; "
+        "dots lead into nested claims; empty leaves groups alone.",
+    )
+    oidc_group_mapping: _Names = Field(
+        default={},
+        description='JSON object from a value of that claim to a group, `"<name>"` or `"<organization>/<name>"`.',
+    )
+    oidc_create_groups: bool = Field(
+        default=False, description="Whether groups of the claim that are missing are made."
+    )
+    oidc_roles_claim: str = Field(
+        default="",
+        description="Claim that `oidc_role_mapping` reads roles from at each sign-in; empty leaves roles alone.",
+    )
+    oidc_role_mapping: _Roles = Field(
+        default={}, description="JSON object from a value of that claim to a list of site and organization roles."
+    )
+    oidc_organizations_claim: str = Field(
+        default="",
+        description="Claim with a person's organizations, which they belong to after each sign-in, and to no other; "
+        "empty leaves memberships alone.",
+    )
+    oidc_organization_mapping: _Names = Field(
+        default={}, description="JSON object from a value of that claim to the name of an organization."
+    )
+    oidc_organization: str = Field(
+        default="default", description="Organization that everybody who signs up belongs to; empty means none."
+    )
+    oidc_agents_access: bool = Field(
+        default=True, description="Whether who joins an organization by signing in gets `agents-access` there."
+    )
+    oidc_email_domains: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(), description="Domains of addresses that may sign in, comma-separated; empty means all."
+    )
+    oidc_allow_signups: bool = Field(
+        default=True, description="Whether signing in makes an account where there is none."
+    )
+    oidc_require_verified_email: bool = Field(
+        default=True, description="Whether the provider must say that it verified the address."
+    )
     max_body_bytes: int = Field(default=262144, ge=1024, description="Largest JSON request body.")
     rate_limit_per_minute: int = Field(
         default=6000, ge=0, description="Requests a caller may make a minute to one API process; 0 is unlimited."
@@ -206,13 +277,34 @@ class Settings(BaseSettings):
         """Environment variables are text: plain numbers are seconds, lists are comma-separated."""
         if not isinstance(value, str) or info.field_name is None:
             return value
-        if info.field_name == "failpoints":
+        if info.field_name in _LISTS:
             return frozenset(name.strip() for name in value.split(",") if name.strip())
         if cls.model_fields[info.field_name].annotation is timedelta:
             try:
                 return timedelta(seconds=float(value))
             except (ValueError, OverflowError):
                 return value
+        return value
+
+    @field_validator("oidc_issuer")
+    @classmethod
+    def _an_address(cls, value: str, info: ValidationInfo) -> str:
+        if not value:
+            return value
+        found = urlsplit(value)
+        if found.scheme not in ("http", "https") or not found.hostname or found.query or found.fragment:
+            raise ValueError("must be an http(s) URL without query")
+        if found.scheme == "http" and found.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("must be https: who reads the way to the provider could sign in as anybody")
+        if not info.data["secret_keys"].get_secret_value():
+            raise ValueError("needs TURNSTONE_SECRET_KEYS")
+        return value
+
+    @field_validator("oidc_client_id")
+    @classmethod
+    def _with_the_issuer(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("oidc_issuer") and not value:
+            raise ValueError("is needed with TURNSTONE_OIDC_ISSUER")
         return value
 
 

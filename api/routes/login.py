@@ -5,14 +5,14 @@ from datetime import timedelta
 
 from fastapi import Request, Response
 
-from api import accounts
+from api import accounts, cookies
 from api.answers import answer
-from api.caller import COOKIE, Caller
+from api.caller import Caller, refuse_foreign_forms
 from api.errors import raises
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.people import CreateFirstUser, FirstUserView, Login, LoginView, Message
-from models.errors import Conflict, Exhausted, NotFound, Unauthenticated
+from models.errors import Conflict, Exhausted, Forbidden, NotFound, Unauthenticated
 from models.principal import SiteRole
 from models.store import bootstrap, people, secrets
 
@@ -60,11 +60,12 @@ def _refuse_second(found: bool) -> None:
     "/login",
     response_model=LoginView,
     status_code=201,
-    responses=raises(Unauthenticated, Exhausted),
+    responses=raises(Unauthenticated, Forbidden, Exhausted),
     summary="Sign in with a password",
 )
 async def login(body: Login, request: Request, resources: Opened) -> Response:
     """A session token, also as a cookie. Attempts are limited for an address and for an account."""
+    refuse_foreign_forms(request)
     where = accounts.address(request)
     wait = resources.logins.take(where) or resources.guesses.take(f"{where} {body.email.lower()}")
     if wait:
@@ -78,9 +79,7 @@ async def login(body: Login, request: Request, resources: Opened) -> Response:
     async with resources.database.begin() as session:
         _, token = await people.create_token(session, found[0], kind="session", lifetime=lifetime)
     response = answer({"session_token": token}, 201)
-    secure = request.url.scheme == "https" or resources.settings.public_url.startswith("https://")
-    seconds = int(lifetime.total_seconds())
-    response.set_cookie(COOKIE, token, max_age=seconds, path="/", httponly=True, samesite="lax", secure=secure)
+    cookies.sign_in(response, request, resources.settings, token)
     return response
 
 
@@ -91,5 +90,5 @@ async def logout(caller: Caller, resources: Opened) -> Response:
         await people.delete_token(session, caller.user_id, caller.token_id)
     resources.principals.forget(caller.token_id)
     response = answer({"message": "Logged out!"})
-    response.delete_cookie(COOKIE, path="/")
+    cookies.sign_out(response)
     return response

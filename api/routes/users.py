@@ -25,7 +25,7 @@ from api.schemas.people import (
 )
 from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
-from models.store import organizations, people, secrets
+from models.store import identities, organizations, people, secrets
 
 router = Router(tags=["users"])
 
@@ -78,6 +78,8 @@ async def create_user(body: CreateUser, caller: AccountHolder, once: OnlyOnce, r
         user_id = await people.create(
             session, username=body.username, email=body.email, name=body.name, password_hash=hashed
         )
+        if body.login_type == identities.OIDC:
+            await identities.let_sign_in(session, user_id)
         for organization_id in wanted:
             await organizations.add(session, organization_id, user_id)
         row = await people.get(session, user_id)
@@ -94,12 +96,12 @@ def _password_to_set(body: CreateUser) -> str:
             return body.password
         case "password":
             raise Invalid(validations=[Validation("password", 'Validation failed for tag "required" with value: ""')])
-        case "none" if body.password:
-            detail = "Password cannot be set for login type none."
+        case "none" | identities.OIDC as other if body.password:
+            detail = f"Password cannot be set for login type {other}."
             raise Invalid(detail, validations=[Validation("password", detail)])
-        case "none":
+        case "none" | identities.OIDC:
             return ""
-    raise Invalid(validations=[Validation("login_type", "Must be password or none.")])
+    raise Invalid(validations=[Validation("login_type", "Must be password, oidc or none.")])
 
 
 @router.get("/{user}", response_model=UserView, responses=raises(NotFound), summary="Get a user")
@@ -201,6 +203,8 @@ async def set_user_password(
         if not await asyncio.to_thread(secrets.check_password, stored, body.old_password):
             detail = "Old password is incorrect."
             raise Invalid(detail, validations=[Validation("old_password", detail)])
+    if own and row["login_type"] == identities.OIDC:
+        raise Invalid("Users without password-based authentication cannot change their password.")
     hashed = await asyncio.to_thread(secrets.hash_password, body.password)
     async with resources.database.begin() as session:
         await people.set_password(session, row["id"], hashed, keep_token=caller.token_id if own else "")

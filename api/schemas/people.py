@@ -2,17 +2,17 @@
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 
 from api.requests import Body
 from models.principal import OrgRole, Scope, SiteRole
+from models.rules.sign_in import RESERVED
 
 WORD = re.compile(r"[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*")
 EMAIL = re.compile(r"[^@\s\x00]+@[^@\s\x00]+")
-RESERVED = frozenset({"me", "default", "first", "login", "logout"})
 
 SITE_ROLE_NAMES = {
     SiteRole.OWNER: "Owner",
@@ -76,7 +76,7 @@ class UserView(BaseModel):
     updated_at: datetime
     last_seen_at: datetime
     status: str = Field(examples=["active"])
-    login_type: str = Field(description="password, or none: API tokens only", examples=["password"])
+    login_type: str = Field(description="password; oidc; or none: API tokens only", examples=["password"])
     organization_ids: list[UUID]
     roles: list[RoleView]
 
@@ -109,19 +109,49 @@ class LoginView(BaseModel):
     session_token: str
 
 
+class PasswordMethod(BaseModel):
+    enabled: bool
+
+
+class GithubMethod(BaseModel):
+    enabled: bool
+    default_provider_configured: bool
+
+
+class OidcMethod(BaseModel):
+    """Its keys are not spelled as others are: clients know them so."""
+
+    enabled: bool
+    signInText: str = Field(examples=["OpenID Connect"])  # noqa: N815
+    iconUrl: str  # noqa: N815
+
+
+class AuthMethods(BaseModel):
+    """How people may sign in here."""
+
+    terms_of_service_url: str = Field(default="", description="always empty")
+    password: PasswordMethod
+    github: GithubMethod = Field(description="never enabled")
+    oidc: OidcMethod
+
+
 class CreateUser(Body):
-    """A new user. Without a password (login type `none`) they come in by API tokens only."""
+    """A new user. Without a password they come in by API tokens (login type `none`), or sign in elsewhere (`oidc`)."""
 
     email: Email = Field(examples=["bob@example.com"])
     username: Username = Field(examples=["bob"])
     name: Line = ""
     password: Password | None = None
-    login_type: str = Field(default="", description="password (the default) or none", examples=["password"])
+    login_type: str = Field(default="", description="password (the default), oidc or none", examples=["password"])
     organization_ids: list[UUID] = Field(default_factory=list, max_length=100)
 
 
 class SetRoles(Body):
     roles: list[str] = Field(max_length=20, examples=[["agents-access"]])
+
+
+class SetLoginType(Body):
+    login_type: Literal["oidc"]
 
 
 class SetPassword(Body):

@@ -242,6 +242,7 @@ async def delete(session: Session, user_id: UUID) -> None:
     await fetch(session, "UPDATE users SET deleted = true, updated_at = now() WHERE id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM api_keys WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM user_ai_provider_keys WHERE user_id = %(id)s", {"id": user_id})
+    await fetch(session, "DELETE FROM user_links WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM organization_members WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM group_members WHERE user_id = %(id)s", {"id": user_id})
     await changed(session, user_id)

@@ -190,6 +190,8 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/users/first": anybody(200),
     "POST /api/v2/users/first": anybody(400),
     "POST /api/v2/users/login": anybody(400),
+    "GET /api/v2/users/authmethods": anybody(200),
+    "GET /api/v2/users/oidc/callback": anybody(404),  # there is no provider
     "GET /api/v2/users": deployment("U", 200),
     "POST /api/v2/users": deployment("A", 400),
     "GET /api/v2/users/{user}": organization("l", 200, 404),
@@ -197,6 +199,7 @@ RULES: dict[str, Rule] = {
     "PUT /api/v2/users/{user}/roles": deployment("U", 400),
     "PUT /api/v2/users/{user}/status/suspend": deployment("U", 404, known=NOBODY),
     "PUT /api/v2/users/{user}/status/activate": deployment("U", 200),
+    "PUT /api/v2/users/{user}/login-type": deployment("U", 400),
     "PUT /api/v2/users/{user}/password": deployment("A", 400),
     "GET /api/v2/users/{user}/organizations": organization("l", 200, 404),
     "POST /api/v2/users/{user}/keys/tokens": deployment("A", 404, known=NOBODY, body={}),

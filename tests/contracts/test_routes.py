@@ -48,8 +48,8 @@ async def ask(api: Api, token: str, method: str, path: str) -> int:
     return response.status_code
 
 
-async def _handshake(api: Api, token: str, path: str) -> int:
-    headers = [(b"host", b"turnstone.test")]
+async def _handshake(api: Api, token: str, path: str, *more: tuple[bytes, bytes]) -> int:
+    headers = [(b"host", b"turnstone.test"), *more]
     if token:
         headers.append((b"coder-session-token", token.encode()))
     scope = {
@@ -106,6 +106,19 @@ async def test_strangers_are_refused_on_every_route_that_is_not_public(talk: Tal
         for token in ("", "ts_token_nobody"):
             status = await ask(talk.api, token, method, address)
             assert (status == 401) == (name not in PUBLIC), f"{method} {path} answered {status}"
+
+
+async def test_no_websocket_opens_to_another_sites_page_with_a_persons_cookie(talk: Talk) -> None:
+    chat = await talk.start()
+    cookie = (b"cookie", f"coder_session_token={talk.person.token}".encode())
+    walked = 0
+    for method, path, name in routes():
+        if method == "WEBSOCKET" and name != "connect_agent":  # an agent's token is in no browser
+            walked += 1
+            for origin in (b"https://evil.test", b"https://turnstone.test.evil.test", b"null"):
+                status = await _handshake(talk.api, "", filled(path, chat=chat), cookie, (b"origin", origin))
+                assert status in (400, 403), f"{path} answered {status} to {origin!r}"
+    assert walked >= 8
 
 
 async def test_every_chat_route_is_served_under_both_prefixes() -> None:
