@@ -1,12 +1,12 @@
 """who our users are at the provider that they sign in with
 
-Revision: 0015, after 0010, 2026-11-23 12:30:00
+Revision: 0011, after 0010, 2026-11-23 12:30:00
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0015'
+revision = '0011'
 down_revision = '0010'
 branch_labels = None
 depends_on = None
