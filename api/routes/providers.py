@@ -15,6 +15,7 @@ from api.requests import Router
 from api.resources import Opened
 from api.schemas.catalog import CreateProvider, ProviderView, UpdateProvider
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
+from models.rules.credentials import FIELDS, Policy
 from models.store import providers
 from models.store.database import Row
 from models.store.secrets import Cipher
@@ -52,6 +53,7 @@ async def create_provider(
     kind = forms.provider_type(body.type)
     if kind == "bedrock" and body.api_keys:
         raise Invalid(forms.NO_KEYS)
+    policy = forms.policy_of(body, providers.ANY_KEY)
     forms.refuse(
         [
             *forms.check_type(kind),
@@ -59,6 +61,7 @@ async def create_provider(
             *forms.check_base_url(body.base_url, kind),
             *forms.check_keys(body.api_keys),
             *forms.check_settings(body.settings, kind),
+            *forms.check_policy(policy),
         ]
     )
     async with resources.database.begin() as session:
@@ -75,6 +78,7 @@ async def create_provider(
             base_url=body.base_url,
             api_keys=[key.strip() for key in body.api_keys],
             settings=forms.settings_to_store(body.settings, {}, kind),
+            policy=policy,
         )
         providers.told(session, None, row, by)
         return await once.keep(session, answer(_view(row, resources.cipher), 201))
@@ -111,7 +115,8 @@ async def update_provider(
         kind = row["type"]
         if kind == "bedrock" and body.api_keys:
             raise Invalid(forms.NO_KEYS)
-        complaints = forms.check_settings(body.settings, kind)
+        policy = forms.policy_of(body, Policy(**{name: row[name] for name in FIELDS}))
+        complaints = [*forms.check_settings(body.settings, kind), *forms.check_policy(policy)]
         if body.base_url is not None:
             complaints += forms.check_base_url(body.base_url, kind)
         forms.refuse(complaints)
@@ -126,6 +131,7 @@ async def update_provider(
             enabled=body.enabled,
             base_url=body.base_url,
             settings=settings,
+            policy=policy,
         )
         if body.api_keys is not None:
             known = frozenset(str(key["id"]) for key in row["api_keys"])

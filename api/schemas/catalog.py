@@ -53,6 +53,9 @@ class ProviderView(BaseModel):
     base_url: str
     api_keys: list[ProviderKeyView]
     settings: ProviderSettingsView | None
+    central_api_key_enabled: bool
+    allow_user_api_key: bool
+    allow_central_api_key_fallback: bool
     created_at: datetime
     updated_at: datetime
 
@@ -67,6 +70,14 @@ class CreateProvider(Body):
     base_url: Text = Field(default="", examples=["http://127.0.0.1:8000/v1"])
     api_keys: list[str] = Field(default_factory=list, max_length=50, examples=[["sk-secret"]])
     settings: ProviderSettings | None = None
+    central_api_key_enabled: bool = Field(
+        default=True, description="whether chats may use the provider's keys, or the server's where none are needed"
+    )
+    allow_user_api_key: bool = Field(default=True, description="whether people may bring keys of their own")
+    allow_central_api_key_fallback: bool | None = Field(
+        default=None,
+        description="whether those without a key of their own use the provider's; absent: where both are allowed",
+    )
 
 
 class ChangedKey(Body):
@@ -84,6 +95,11 @@ class UpdateProvider(Body):
     base_url: Text | None = None
     api_keys: list[ChangedKey] | None = Field(default=None, max_length=50)
     settings: ProviderSettings | None = None
+    central_api_key_enabled: bool | None = None
+    allow_user_api_key: bool | None = None
+    allow_central_api_key_fallback: bool | None = Field(
+        default=None, description="absent: as it was, as long as both kinds of keys are allowed"
+    )
 
 
 class ModelConfigView(BaseModel):
