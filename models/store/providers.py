@@ -64,6 +64,16 @@ async def get(session: Session, provider: UUID | str, *, lock: bool = False) -> 
     return rows[0]
 
 
+async def key_in_use(session: Session, provider_id: UUID) -> str | None:
+    """The key that turns use, the oldest, still encrypted; None where there is none."""
+    rows = await fetch(
+        session,
+        "SELECT api_key FROM ai_provider_keys WHERE provider_id = %(id)s ORDER BY created_at, id LIMIT 1",
+        {"id": provider_id},
+    )
+    return rows[0]["api_key"] if rows else None
+
+
 async def create(
     session: Session,
     cipher: Cipher,

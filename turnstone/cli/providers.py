@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BASE_URLS = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",
-    "google": "https://generativelanguage.googleapis.com",
+    "google": "https://generativelanguage.googleapis.com/v1beta",
     "openrouter": "https://openrouter.ai/api/v1",
     "vercel": "https://ai-gateway.vercel.sh/v1",
 }
