@@ -120,9 +120,14 @@ async def _get(session: Any, url: str, headers: Mapping[str, str]) -> tuple[int,
 
 async def _headers(question: Question, credentials: Credentials) -> Mapping[str, str]:
     own = {"accept": "application/json", "user-agent": "turnstone", **question.headers}
-    return (
-        {**own, **await asyncio.to_thread(_signed, question.url, credentials.settings)} if question.is_signed else own
-    )
+    if not question.is_signed:
+        return own
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return {**own, **await asyncio.to_thread(_signed, question.url, credentials.settings)}
+    except BotoCoreError as error:
+        raise _Failed("key", f"The AWS credentials of this server cannot be used: {type(error).__name__}") from None
 
 
 def _signed(url: str, settings: Mapping[str, Any]) -> dict[str, str]:

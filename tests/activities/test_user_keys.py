@@ -104,6 +104,20 @@ async def test_a_provider_that_insists_on_own_keys_lends_its_own_to_nobody(stack
     assert keys_sent(stack) == [MINE, OURS]
 
 
+async def test_with_ones_own_key_the_providers_other_credentials_stay_away(stack: Stack) -> None:
+    cipher = Cipher(stack.settings.secret_keys.get_secret_value())
+    settings = {"region": "eu-central-1", "access_key": "AKIA", "access_key_secret": "s3", "session_token": "t"}
+    async with stack.database.begin() as session:
+        await fetch(session, "UPDATE ai_providers SET type = 'bedrock'")
+        await providers.update(session, stack.world.provider_id, settings=cipher.encrypt_document(settings))
+    async with worker(stack) as resources:
+        lent = await resources.catalog.resolve([], stack.world.owner_id)
+        assert lent is not None
+        assert lent.settings["aws_access_key_id"] == "AKIA"
+        await keep(stack, "sk-of-my-own")
+        assert (await until_known(stack, resources)).settings == {"aws_region_name": "eu-central-1"}
+
+
 async def test_a_provider_without_keys_works_for_whoever_has_one(stack: Stack) -> None:
     async with stack.database.begin() as session:
         await fetch(session, "DELETE FROM ai_provider_keys")
