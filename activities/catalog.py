@@ -7,11 +7,17 @@ from typing import Any
 from uuid import UUID
 
 from activities.providers.provider import Usage
+from models.errors import Precondition
 from models.rules import compaction, pricing
+from models.rules.credentials import Lack, Policy, Source
 from models.store import catalog, preferences, user_keys
 from models.store.database import Database
 from models.store.secrets import Cipher
 
+LACKING = {
+    Lack.USER_KEY: "an API key of your own is needed. Add one in your settings.",
+    Lack.KEY: "no API key may be used. Ask an administrator.",
+}
 STALE_AFTER = 30.0  # seconds, should a notice of a change be lost
 MOST_PEOPLE = 10_000
 
@@ -30,6 +36,7 @@ class ReadyModel:
     context_limit: int
     compression_threshold: int
     has_user_keys: bool
+    policy: Policy
     api_key: str = field(repr=False)
     settings: dict[str, Any] = field(repr=False)
 
@@ -62,15 +69,25 @@ class Catalog:
             return await catalog.provider_types(session)
 
     async def resolve(self, wanted: Sequence[UUID | None], owner_id: UUID) -> ReadyModel | None:
-        """The first usable of `wanted`, else the default, with the owner's key if they have one.
+        """The first usable of `wanted`, else the default, with the key that its provider's policy says.
 
-        Raises SecretUnreadable when no key of the settings opens its secrets.
+        Raises SecretUnreadable when no key of the settings opens its secrets, Precondition when the policy allows none.
         """
         model = await self._resolve(wanted)
-        if model is None or not (model.has_user_keys and self._with_own_keys):
+        if model is None:
+            return None
+        own = ""
+        if model.has_user_keys and model.policy.takes_own(self._with_own_keys):
+            own = await self._own_key(owner_id, model.ai_provider_id)
+        # Is there a central key? If not, the provider says so in its own words: some need none.
+        source = model.policy.source(byok=self._with_own_keys, has_own=bool(own), has_central=True)
+        if source is Source.USER:
+            # The provider's own credentials stay away from what is done in a person's name.
+            settings = {name: value for name, value in model.settings.items() if name not in catalog.SECRET_SETTINGS}
+            return replace(model, api_key=own, settings=settings)
+        if source is Source.CENTRAL:
             return model
-        own = await self._own_key(owner_id, model.ai_provider_id)
-        return replace(model, api_key=own) if own else model
+        raise Precondition(f"{model.provider_name}: {LACKING[source]}")
 
     async def _resolve(self, wanted: Sequence[UUID | None]) -> ReadyModel | None:
         key = tuple(wanted)
@@ -127,6 +144,7 @@ class Catalog:
             context_limit=found.context_limit,
             compression_threshold=found.compression_threshold,
             has_user_keys=found.has_user_keys,
+            policy=found.policy,
             api_key=found.api_key(self._cipher),
             settings=found.provider_settings(self._cipher),
         )

@@ -25,7 +25,7 @@ async def model_or_error(resources: Resources, attempt: Attempt, opened: Opened)
     error = NO_MODEL
     try:
         model = await resources.catalog.resolve(wanted, opened.chat["owner_id"])
-    except Precondition as unreadable:  # no configured key opens the provider's secrets
+    except Precondition as unreadable:  # no configured key opens the provider's secrets, or its policy allows none
         model = None
         error = {**NO_MODEL, "kind": failures.ErrorKind.MISSING_KEY.value, "message": unreadable.message}
     if model is not None:

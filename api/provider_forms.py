@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from api.schemas.catalog import ChangedKey, ProviderSettings
+from api.schemas.catalog import ChangedKey, CreateProvider, ProviderSettings, UpdateProvider
 from models.errors import Invalid, Validation
+from models.rules.credentials import FIELDS, Policy
 from models.rules.profiles import PROVIDER_TYPES
 from models.store.providers import KeptKey, NewKey
 
@@ -81,6 +83,19 @@ def check_settings(settings: ProviderSettings | None, kind: str) -> list[Validat
         return [Validation("settings", '"_version" must be 1.')]
     given = settings.model_dump(exclude_none=True, exclude={"kind", "version"})
     return [Validation("settings", f'"{key}" is not a setting of {kind}.') for key in given if key not in allowed]
+
+
+def policy_of(given: CreateProvider | UpdateProvider, stored: Policy) -> Policy:
+    """The policy that is asked for: what is absent stays, and the fallback ends where it cannot be."""
+    fields = {name: value for name in FIELDS if (value := getattr(given, name)) is not None}
+    wanted = replace(stored, **fields)
+    if given.allow_central_api_key_fallback is None and wanted.complaints():
+        wanted = replace(wanted, allow_central_api_key_fallback=False)
+    return wanted
+
+
+def check_policy(policy: Policy) -> list[Validation]:
+    return [Validation(name, complaint) for name, complaint in policy.complaints().items()]
 
 
 def refuse(complaints: Sequence[Validation]) -> None:

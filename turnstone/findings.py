@@ -32,7 +32,7 @@ async def examine(data_dir: Path) -> list[Finding]:
     if wrong:
         remedy = "correct or unset these environment variables; the others were not looked at"
         return [Finding("settings", False, "; ".join(wrong), remedy)]
-    settings, source = _settings(data_dir)
+    settings, source = settings_of(data_dir)
     findings = [Finding("settings", True, source)]
     findings.append(_keys(settings))
     database = await _database(settings)
@@ -40,11 +40,12 @@ async def examine(data_dir: Path) -> list[Finding]:
     findings += await _temporal(settings)
     findings.append(await _api(settings, data_dir))
     connected = all(finding.fine for finding in database)
+    findings.append(await _secrets(settings) if connected else Finding("stored secrets", None, "needs the database"))
     findings.append(await _providers(settings) if connected else Finding("providers", None, "needs the database"))
     return findings
 
 
-def _settings(data_dir: Path) -> tuple[Settings, str]:
+def settings_of(data_dir: Path) -> tuple[Settings, str]:
     """Those of the environment, completed by the embedded stack that runs here."""
     settings = Settings()
     facts = running_facts(data_dir)
@@ -167,6 +168,30 @@ async def _api(settings: Settings, data_dir: Path) -> Finding:
         remedy = "if it is Turnstone, look at its log; else stop it or choose another TURNSTONE_PORT"
         return Finding("api", False, f"something listens on port {port}, but is not a ready Turnstone API", remedy)
     return Finding("api", True, f"port {port} is free; no API runs there now")
+
+
+async def _secrets(settings: Settings) -> Finding:
+    from models.store import sealed
+    from models.store.database import Database
+    from models.store.secrets import Cipher
+
+    try:
+        cipher = Cipher(settings.secret_keys.get_secret_value())
+    except ValueError:
+        return Finding("stored secrets", None, "needs the secret keys")
+    database = Database(settings.database_url, 1)
+    try:
+        async with database.read() as session:
+            counts = await sealed.by_key(session)
+    finally:
+        await database.close()
+    lost = sorted(counts.keys() - {*cipher.key_ids, sealed.UNNAMED})
+    if lost:
+        remedy = "put these keys back into TURNSTONE_SECRET_KEYS, then run `turnstone keys rotate`"
+        return Finding("stored secrets", False, f"some are under keys that are not set: {', '.join(lost)}", remedy)
+    older = sum(count for name, count in counts.items() if name != next(iter(cipher.key_ids), ""))
+    seen = f"{sum(counts.values())}, {older} of them not under the first key (`turnstone keys rotate`)"
+    return Finding("stored secrets", True, seen if older else f"{sum(counts.values())}")
 
 
 async def _providers(settings: Settings) -> Finding:

@@ -86,6 +86,7 @@ def migrate() -> None:
     from models.store.migrate import head, upgrade
 
     upgrade(settings.database_url)
+    _refuse_to_lose_secrets(settings)
     typer.echo(f"The database is at revision {head()}.")
 
 
@@ -108,6 +109,7 @@ def bootstrap(
 
     _wait_for(after)
     upgrade(settings.database_url)
+    _refuse_to_lose_secrets(settings)
     token = os.environ.get("TURNSTONE_ADMIN_TOKEN") or None
     if token is None and token_file is not None and not token_file.exists():
         # Kept before it is valid: a crash in between must not leave an owner whose token nobody has seen.
@@ -141,6 +143,29 @@ def _settings() -> "Settings":
     settings = load_settings()
     logs.configure(settings.log_level, settings.log_format)
     return settings
+
+
+def _refuse_to_lose_secrets(settings: "Settings") -> None:
+    """End the process if secrets are under a key that was dropped: what needs them would fail one by one."""
+    from models.store import sealed
+    from models.store.database import Database
+    from models.store.secrets import Cipher
+
+    async def look() -> dict[str, int]:
+        database = Database(settings.database_url, 1)
+        try:
+            async with database.read() as session:
+                return await sealed.missing(session, Cipher(settings.secret_keys.get_secret_value()))
+        finally:
+            await database.close()
+
+    if lost := asyncio.run(look()):
+        under = ", ".join(f"{count} under the key {key_id}" for key_id, count in lost.items())
+        remedy = "put it back, behind the others, and run `turnstone keys rotate` before it is dropped"
+        typer.echo(
+            f"turnstone: TURNSTONE_SECRET_KEYS lacks a key that secrets are stored with ({under}): {remedy}", err=True
+        )
+        raise typer.Exit(1)
 
 
 def _unsaid(ready_path: Path | None) -> str | None:

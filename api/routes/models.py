@@ -18,6 +18,7 @@ from api.schemas.call_config import CallConfig
 from api.schemas.catalog import Catalog, CreateModelConfig, ModelConfigView, UpdateModelConfig
 from api.schemas.catalog import model_config as view
 from models.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Precondition, Unprocessable
+from models.rules.credentials import FIELDS, Lack, Policy, Source
 from models.rules.profiles import KEYLESS, PROVIDER_TYPES
 from models.store import catalog, providers, user_keys
 from models.store.database import Row
@@ -46,20 +47,29 @@ async def list_models(caller: Caller, resources: Opened) -> Response:
         own = await user_keys.providers_with(session, caller.user_id) if byok else set()
         configs = await catalog.models(session, usable_only=True)
     offers = {kind: list(rows) for kind, rows in groupby(sorted(configs, key=_type), key=_type)}
-    have_keys = {row["type"] for row in sources if row["api_keys"] or row["id"] in own or row["type"] in KEYLESS}
-    kinds = {row["type"] for row in sources}
-    # Who may bring a key can help themselves; anybody else has to ask an administrator.
-    reason = "user_api_key_required" if byok else "missing_api_key"
-    lacking = dict.fromkeys(kinds - have_keys, reason)
-    entries = [_entry(kind, lacking.get(kind), offers.get(kind, [])) for kind in LISTED if kind in kinds]
+    found: dict[str, set[Source | Lack]] = {}
+    for row in sources:
+        has_central = bool(row["api_keys"]) or row["type"] in KEYLESS
+        policy = Policy(**{name: row[name] for name in FIELDS})
+        source = policy.source(byok=byok, has_own=row["id"] in own, has_central=has_central)
+        found.setdefault(row["type"], set()).add(source)
+    entries = [_entry(kind, _lack(found[kind]), offers.get(kind, [])) for kind in LISTED if kind in found]
     return answer({"providers": entries})
+
+
+def _lack(found: set[Source | Lack]) -> Lack | None:
+    """What a type lacks of whose providers these are the sources; one that works is enough."""
+    if found & {*Source}:
+        return None
+    # Who may bring a key can help themselves; anybody else has to ask an administrator.
+    return Lack.USER_KEY if Lack.USER_KEY in found else Lack.KEY
 
 
 def _type(row: Row) -> str:
     return str(row["provider"])
 
 
-def _entry(kind: str, lacks: str | None, rows: list[Row]) -> dict[str, Any]:
+def _entry(kind: str, lacks: Lack | None, rows: list[Row]) -> dict[str, Any]:
     once = {row["model"].lower(): row for row in reversed(rows)}
     entry: dict[str, Any] = {"provider": kind, "available": lacks is None}
     if lacks is not None:

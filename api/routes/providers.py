@@ -1,5 +1,6 @@
 """AI providers: where models come from. For those who run the deployment."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -11,11 +12,13 @@ from api.author import By
 from api.caller import DeploymentReader, DeploymentWriter
 from api.errors import raises
 from api.idempotency import OnlyOnce
+from api.probe import Credentials, Probed, probe
 from api.requests import Router
 from api.resources import Opened
-from api.schemas.catalog import CreateProvider, ProviderView, UpdateProvider
-from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
-from models.store import providers
+from api.schemas.catalog import CreateProvider, DiscoveredModels, ProviderTest, ProviderView, UpdateProvider
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, Unprocessable
+from models.rules.credentials import FIELDS, Policy
+from models.store import catalog, providers
 from models.store.database import Row
 from models.store.secrets import Cipher
 
@@ -52,6 +55,7 @@ async def create_provider(
     kind = forms.provider_type(body.type)
     if kind == "bedrock" and body.api_keys:
         raise Invalid(forms.NO_KEYS)
+    policy = forms.policy_of(body, providers.ANY_KEY)
     forms.refuse(
         [
             *forms.check_type(kind),
@@ -59,6 +63,7 @@ async def create_provider(
             *forms.check_base_url(body.base_url, kind),
             *forms.check_keys(body.api_keys),
             *forms.check_settings(body.settings, kind),
+            *forms.check_policy(policy),
         ]
     )
     async with resources.database.begin() as session:
@@ -75,6 +80,7 @@ async def create_provider(
             base_url=body.base_url,
             api_keys=[key.strip() for key in body.api_keys],
             settings=forms.settings_to_store(body.settings, {}, kind),
+            policy=policy,
         )
         providers.told(session, None, row, by)
         return await once.keep(session, answer(_view(row, resources.cipher), 201))
@@ -111,7 +117,8 @@ async def update_provider(
         kind = row["type"]
         if kind == "bedrock" and body.api_keys:
             raise Invalid(forms.NO_KEYS)
-        complaints = forms.check_settings(body.settings, kind)
+        policy = forms.policy_of(body, Policy(**{name: row[name] for name in FIELDS}))
+        complaints = [*forms.check_settings(body.settings, kind), *forms.check_policy(policy)]
         if body.base_url is not None:
             complaints += forms.check_base_url(body.base_url, kind)
         forms.refuse(complaints)
@@ -126,6 +133,7 @@ async def update_provider(
             enabled=body.enabled,
             base_url=body.base_url,
             settings=settings,
+            policy=policy,
         )
         if body.api_keys is not None:
             known = frozenset(str(key["id"]) for key in row["api_keys"])
@@ -133,6 +141,65 @@ async def update_provider(
         before, row = row, await providers.get(session, row["id"])
         providers.told(session, before, row, by)
         return await once.keep(session, answer(_view(row, cipher)))
+
+
+@router.post(
+    "/{id_or_name}/test",
+    response_model=ProviderTest,
+    responses=raises(Forbidden, NotFound, Conflict, Unprocessable),
+    summary="Test the connection to an AI provider",
+)
+async def try_provider(id_or_name: str, caller: DeploymentWriter, once: OnlyOnce, resources: Opened) -> Response:
+    """Asks it for its models, which costs nothing, also while it is disabled. Says what failed, and never a key."""
+    async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
+        row = await providers.get(session, id_or_name)
+        key = await providers.key_in_use(session, row["id"])
+    found = await _probed(resources.cipher, row, key)
+    async with resources.database.begin() as session:
+        return await once.keep(session, answer(_told(found)))
+
+
+@router.get(
+    "/{id_or_name}/models",
+    response_model=DiscoveredModels,
+    responses=raises(Forbidden, NotFound),
+    summary="List the models that an AI provider has",
+)
+async def discover_models(id_or_name: str, caller: DeploymentWriter, resources: Opened) -> Response:
+    """By name, as the provider lists them now: what chats may use are its model configurations."""
+    async with resources.database.read() as session:
+        row = await providers.get(session, id_or_name)
+        key = await providers.key_in_use(session, row["id"])
+        configured = {
+            each["model"]
+            for each in await catalog.models(session, usable_only=False)
+            if each["ai_provider_id"] == row["id"]
+        }
+    found = await _probed(resources.cipher, row, key)
+    models = [
+        {**{name: value for name, value in asdict(each).items() if value}, "configured": each.id in configured}
+        for each in found.models
+    ]
+    return answer({**_told(found), "models": models})
+
+
+async def _probed(cipher: Cipher, row: Row, key: str | None) -> Probed:
+    if not row["central_api_key_enabled"]:
+        return Probed("Only people's own keys are used with it; there is nothing to ask it with.", "key")
+    try:
+        credentials = Credentials(cipher.decrypt(key) if key else "", cipher.decrypt_document(row["settings"]))
+    except Precondition as unreadable:
+        return Probed(f"{unreadable.message} {unreadable.detail}".strip(), "secret")
+    return await probe(row["type"], row["base_url"], credentials)
+
+
+def _told(found: Probed) -> dict[str, Any]:
+    facts = {name: value for name in ("failed", "status_code") if (value := getattr(found, name)) is not None}
+    counts = {"latency_ms": found.latency_ms, "model_count": len(found.models)}
+    return {"ok": found.failed is None, "message": found.message, **facts, **counts}
 
 
 @router.delete(

@@ -61,6 +61,8 @@ async def set_user_provider_key(
         provider = await user_keys.provider(session, user_id, _id(ai_provider))
         if not provider["enabled"]:
             raise Precondition("AI provider is disabled.")
+        if not provider["allow_user_api_key"]:
+            raise Invalid("AI provider does not allow user API keys.")
         key = _accepted(body.read().api_key)
         await user_keys.put(
             session, resources.cipher, user_id, provider, key, by=caller.user_id, request_id=_request_id(request)
@@ -124,4 +126,4 @@ def _request_id(request: Request) -> str:
 def _view(row: Row, byok: bool) -> dict[str, Any]:
     summary = {name: row[name] for name in ("id", "type", "name", "display_name", "enabled", "deleted")}
     facts = {name: row[name] for name in ("has_user_api_key", "has_provider_api_key")}
-    return {"provider": summary, **facts, "byok_enabled": byok}
+    return {"provider": summary, **facts, "byok_enabled": byok and row["allow_user_api_key"]}

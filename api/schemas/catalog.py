@@ -1,7 +1,7 @@
 """Providers and models as clients send and see them."""
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, Field
@@ -53,6 +53,9 @@ class ProviderView(BaseModel):
     base_url: str
     api_keys: list[ProviderKeyView]
     settings: ProviderSettingsView | None
+    central_api_key_enabled: bool
+    allow_user_api_key: bool
+    allow_central_api_key_fallback: bool
     created_at: datetime
     updated_at: datetime
 
@@ -67,6 +70,14 @@ class CreateProvider(Body):
     base_url: Text = Field(default="", examples=["http://127.0.0.1:8000/v1"])
     api_keys: list[str] = Field(default_factory=list, max_length=50, examples=[["sk-secret"]])
     settings: ProviderSettings | None = None
+    central_api_key_enabled: bool = Field(
+        default=True, description="whether chats may use the provider's keys, or the server's where none are needed"
+    )
+    allow_user_api_key: bool = Field(default=True, description="whether people may bring keys of their own")
+    allow_central_api_key_fallback: bool | None = Field(
+        default=None,
+        description="whether those without a key of their own use the provider's; absent: where both are allowed",
+    )
 
 
 class ChangedKey(Body):
@@ -84,6 +95,41 @@ class UpdateProvider(Body):
     base_url: Text | None = None
     api_keys: list[ChangedKey] | None = Field(default=None, max_length=50)
     settings: ProviderSettings | None = None
+    central_api_key_enabled: bool | None = None
+    allow_user_api_key: bool | None = None
+    allow_central_api_key_fallback: bool | None = Field(
+        default=None, description="absent: as it was, as long as both kinds of keys are allowed"
+    )
+
+
+class ProviderTest(BaseModel):
+    """What came of asking a provider for its models, with the address and the key that turns use."""
+
+    ok: bool
+    failed: Literal["secret", "key", "address", "tls", "timeout", "credentials", "answer"] | None = Field(
+        default=None,
+        description="where it ended: the stored secret cannot be read; there is no key to ask with; the address cannot "
+        "be reached, or not securely, or not in time; the credentials were refused; the answer makes no sense",
+        examples=["credentials"],
+    )
+    message: str = Field(description="what happened, for people; never a key", examples=["It refused the credentials."])
+    status_code: int | None = Field(default=None, description="of the provider's answer", examples=[401])
+    latency_ms: int
+    model_count: int
+
+
+class DiscoveredModel(BaseModel):
+    """A model that the provider lists. What it does not tell is absent."""
+
+    id: str = Field(description="the `model` of a model configuration", examples=["gpt-5-mini"])
+    display_name: str | None = None
+    context_limit: int | None = None
+    max_output_tokens: int | None = None
+    configured: bool = Field(description="whether a model configuration of this provider names it")
+
+
+class DiscoveredModels(ProviderTest):
+    models: list[DiscoveredModel]
 
 
 class ModelConfigView(BaseModel):

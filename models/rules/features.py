@@ -1,6 +1,6 @@
 """What agents may use beside models: how each setting is written down, and what holds while nobody has set it.
 
-Kept for features to come: nothing of ours acts on these settings yet.
+Workspaces and templates are bound by theirs; desktop, computer use and advisor are kept for features to come.
 """
 
 from collections.abc import Iterable, Mapping

@@ -10,6 +10,7 @@ from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
 from models.rules import model_choice
+from models.rules.credentials import FIELDS, Policy
 from models.store import notices, preferences
 from models.store.database import Row, fetch, fetch_together
 from models.store.people import is_unique_violation
@@ -30,6 +31,8 @@ _SETTINGS = {
     "session_token": "aws_session_token",
     "api_version": "api_version",
 }
+SECRET_SETTINGS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+"""Those that are credentials, under litellm's names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class ResolvedModel:
     context_limit: int
     compression_threshold: int
     has_user_keys: bool
+    policy: Policy
     api_keys: tuple[str, ...] = field(repr=False)
     settings: str | None = field(repr=False)
 
@@ -82,7 +86,8 @@ async def resolve(
         """
         SELECT c.id AS model_config_id, c.ai_provider_id, p.type AS provider,
                coalesce(nullif(p.display_name, ''), p.name) AS provider_name, p.base_url, c.model, c.options,
-               c.context_limit, c.compression_threshold, p.settings,
+               c.context_limit, c.compression_threshold, p.settings, p.central_api_key_enabled,
+               p.allow_user_api_key, p.allow_central_api_key_fallback,
                EXISTS (SELECT FROM user_ai_provider_keys u WHERE u.ai_provider_id = p.id) AS has_user_keys,
                ARRAY(SELECT k.api_key FROM ai_provider_keys k WHERE k.provider_id = p.id ORDER BY k.created_at, k.id)
                    AS api_keys
@@ -95,7 +100,8 @@ async def resolve(
     )
     if not rows:
         return None
-    return ResolvedModel(**{**rows[0], "api_keys": tuple(rows[0]["api_keys"])})
+    policy = Policy(**{name: rows[0].pop(name) for name in FIELDS})
+    return ResolvedModel(**{**rows[0], "api_keys": tuple(rows[0]["api_keys"])}, policy=policy)
 
 
 # What is stored of a person's choice is the id, or a word that is no id.

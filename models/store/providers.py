@@ -1,13 +1,14 @@
 """AI providers and their keys: what is stored is encrypted, what is listed is masked."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, LiteralString
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
+from models.rules.credentials import FIELDS, Policy
 from models.store import audit, catalog, secrets
 from models.store.audit import Author
 from models.store.database import Row, fetch
@@ -15,8 +16,11 @@ from models.store.people import is_unique_violation
 from models.store.secrets import Cipher
 from models.store.session import Session
 
+ANY_KEY = Policy()
+"""The policy of providers that say none: one's own key, else the provider's."""
 _PROVIDER: LiteralString = """
-    p.id, p.type, p.name, p.display_name, p.enabled, p.base_url, p.settings, p.created_at, p.updated_at,
+    p.id, p.type, p.name, p.display_name, p.enabled, p.base_url, p.settings, p.central_api_key_enabled,
+    p.allow_user_api_key, p.allow_central_api_key_fallback, p.created_at, p.updated_at,
     (SELECT coalesce(jsonb_agg(jsonb_build_object('id', k.id, 'masked', k.masked, 'created_at', k.created_at)
                                ORDER BY k.created_at, k.id), '[]')
      FROM ai_provider_keys k WHERE k.provider_id = p.id) AS api_keys
@@ -60,6 +64,16 @@ async def get(session: Session, provider: UUID | str, *, lock: bool = False) -> 
     return rows[0]
 
 
+async def key_in_use(session: Session, provider_id: UUID) -> str | None:
+    """The key that turns use, the oldest, still encrypted; None where there is none."""
+    rows = await fetch(
+        session,
+        "SELECT api_key FROM ai_provider_keys WHERE provider_id = %(id)s ORDER BY created_at, id LIMIT 1",
+        {"id": provider_id},
+    )
+    return rows[0]["api_key"] if rows else None
+
+
 async def create(
     session: Session,
     cipher: Cipher,
@@ -71,6 +85,7 @@ async def create(
     base_url: str,
     api_keys: list[str],
     settings: dict[str, Any] | None = None,
+    policy: Policy = ANY_KEY,
 ) -> Row:
     """A new provider with its keys; raises Conflict when the name is taken."""
     provider_id = uuid7()
@@ -79,8 +94,10 @@ async def create(
             await fetch(
                 session,
                 """
-                INSERT INTO ai_providers (id, type, name, display_name, enabled, base_url, settings)
-                VALUES (%(id)s, %(type)s, %(name)s, %(display_name)s, %(enabled)s, %(base_url)s, %(settings)s)
+                INSERT INTO ai_providers (id, type, name, display_name, enabled, base_url, settings,
+                    central_api_key_enabled, allow_user_api_key, allow_central_api_key_fallback)
+                VALUES (%(id)s, %(type)s, %(name)s, %(display_name)s, %(enabled)s, %(base_url)s, %(settings)s,
+                    %(central_api_key_enabled)s, %(allow_user_api_key)s, %(allow_central_api_key_fallback)s)
                 """,
                 {
                     "id": provider_id,
@@ -90,6 +107,7 @@ async def create(
                     "enabled": enabled,
                     "base_url": base_url,
                     "settings": cipher.encrypt_document(settings),
+                    **asdict(policy),
                 },
             )
     except Exception as clash:
@@ -110,6 +128,7 @@ async def update(
     enabled: bool | None = None,
     base_url: str | None = None,
     settings: str | None = None,
+    policy: Policy | None = None,
 ) -> None:
     """Change what is given; `settings` is already encrypted."""
     await fetch(
@@ -117,10 +136,15 @@ async def update(
         """
         UPDATE ai_providers SET display_name = coalesce(%(display_name)s, display_name),
             enabled = coalesce(%(enabled)s, enabled), base_url = coalesce(%(base_url)s, base_url),
-            settings = coalesce(%(settings)s, settings), updated_at = now()
+            settings = coalesce(%(settings)s, settings),
+            central_api_key_enabled = coalesce(%(central_api_key_enabled)s, central_api_key_enabled),
+            allow_user_api_key = coalesce(%(allow_user_api_key)s, allow_user_api_key),
+            allow_central_api_key_fallback =
+                coalesce(%(allow_central_api_key_fallback)s, allow_central_api_key_fallback), updated_at = now()
         WHERE id = %(id)s
         """,
         {
+            **(asdict(policy) if policy else dict.fromkeys(FIELDS)),
             "id": provider_id,
             "display_name": display_name,
             "enabled": enabled,
@@ -168,7 +192,7 @@ def told(session: Session, before: Row | None, after: Row | None, by: Author) ->
     )
 
 
-_NOTHING = {"type": "", "name": "", "display_name": "", "enabled": False, "base_url": ""}
+_NOTHING = {"type": "", "name": "", "display_name": "", "enabled": False, "base_url": "", **asdict(ANY_KEY)}
 _SECRET = ("api_keys", "settings")
 _CREDENTIALS = re.compile(r"(?<=//)[^/?#]*@|[?#].*$")
 

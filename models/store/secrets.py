@@ -6,17 +6,19 @@ import re
 import secrets
 import string
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import argon2
 import orjson
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken
 
 from models.errors import Precondition
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 TOKEN_LENGTH = 32  # characters of base62: 190 bits
 CHECK_LENGTH = 6
+NO_KEYS = "TURNSTONE_SECRET_KEYS is not set."
 _SHAPE = re.compile(rf"ts_[a-z]+_[0-9A-Za-z]{{{TOKEN_LENGTH}}}_[0-9A-Za-z]{{{CHECK_LENGTH}}}")
 
 _passwords = argon2.PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
@@ -31,37 +33,51 @@ class SecretUnreadable(Precondition):
 
 
 class Cipher:
-    """Encrypts with the newest key, decrypts with any: `keys` are Fernet keys, comma-separated, newest first."""
+    """Encrypts with the newest key, decrypts with any: `keys` are Fernet keys, comma-separated, newest first.
+
+    What is stored begins with the id of its key, so that it can be said which secrets are still under which.
+    """
 
     def __init__(self, keys: str) -> None:
         """Raises ValueError for a key that is not a Fernet key."""
         named = [key.strip() for key in keys.split(",") if key.strip()]
-        made = [Fernet(key) for key in named]
-        self._fernet = MultiFernet(made) if made else None
+        self._keys = {key_id(key): Fernet(key) for key in named}
         self._marks = [hashlib.sha256(b"fingerprint " + key.encode()).digest() for key in named] or [b""]
 
-    def _opened(self) -> MultiFernet:
-        if self._fernet is None:
-            raise Precondition("Secrets cannot be stored.", "TURNSTONE_SECRET_KEYS is not set.")
-        return self._fernet
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of the keys, the one that encrypts first."""
+        return tuple(self._keys)
 
     def encrypt(self, plain: str) -> str:
         """The ciphertext to store; raises Precondition without a key."""
-        return self._opened().encrypt(plain.encode()).decode()
+        return self._sealed(plain.encode())
 
     def decrypt(self, stored: str) -> str:
         """The secret; raises SecretUnreadable."""
-        try:
-            return self._opened().decrypt(stored).decode()
-        except InvalidToken as wrong:
-            raise SecretUnreadable from wrong
+        return self._opened(stored).decode()
 
     def rotate(self, stored: str) -> str:
         """The same secret under the newest key; raises SecretUnreadable."""
-        try:
-            return self._opened().rotate(stored).decode()
-        except InvalidToken as wrong:
-            raise SecretUnreadable from wrong
+        return self._sealed(self._opened(stored))
+
+    def _sealed(self, plain: bytes) -> str:
+        for name, key in self._keys.items():
+            return f"{name}:{key.encrypt(plain).decode()}"
+        raise Precondition("Secrets cannot be stored.", NO_KEYS)
+
+    def _opened(self, stored: str) -> bytes:
+        if not self._keys:
+            raise Precondition("Secrets cannot be stored.", NO_KEYS)
+        name, named, ciphertext = stored.rpartition(":")
+        if named and name not in self._keys:
+            raise SecretUnreadable(detail=f"It is under the key {name}, which is not among TURNSTONE_SECRET_KEYS.")
+        # What has no id was stored before there were any: under some key.
+        fitting = [self._keys[name]] if named else [*self._keys.values()]
+        for key in fitting:
+            with suppress(InvalidToken):
+                return key.decrypt(ciphertext)
+        raise SecretUnreadable
 
     def fingerprints(self, data: bytes) -> list[bytes]:
         """Digests that tell nothing without a key, by each key, newest first: what they are of may hold a password."""
@@ -73,6 +89,11 @@ class Cipher:
     def decrypt_document(self, stored: str | None) -> dict[str, Any]:
         """The stored JSON object, empty where there is none."""
         return {} if stored is None else orjson.loads(self.decrypt(stored))
+
+
+def key_id(key: str) -> str:
+    """The id by which people and stored secrets name a key; it tells nothing about the key."""
+    return hashlib.sha256(b"id " + key.encode()).hexdigest()[:8]
 
 
 def mask(secret: str) -> str:

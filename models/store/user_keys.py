@@ -11,15 +11,17 @@ from models.store.notices import CATALOG
 from models.store.secrets import Cipher
 from models.store.session import Session
 
-# Takes `keyless`, `own_keys` and `owner`, of a provider `p`.
+# rules.credentials.Policy.source in SQL. Takes `keyless`, `own_keys` and `owner`, of a provider `p`.
 HAS_KEY: LiteralString = """
-    (p.type = ANY(%(keyless)s) OR EXISTS (SELECT FROM ai_provider_keys k WHERE k.provider_id = p.id)
-     OR (%(own_keys)s AND EXISTS (
+    ((p.central_api_key_enabled
+      AND (p.allow_central_api_key_fallback OR NOT (%(own_keys)s AND p.allow_user_api_key))
+      AND (p.type = ANY(%(keyless)s) OR EXISTS (SELECT FROM ai_provider_keys k WHERE k.provider_id = p.id)))
+     OR (%(own_keys)s AND p.allow_user_api_key AND EXISTS (
          SELECT FROM user_ai_provider_keys u WHERE u.user_id = %(owner)s AND u.ai_provider_id = p.id)))
 """
 _PROVIDER: LiteralString = """
     p.id, p.type, p.name, coalesce(nullif(p.display_name, ''), p.name) AS display_name, p.enabled, p.deleted,
-    u.user_id IS NOT NULL AS has_user_api_key,
+    p.allow_user_api_key, u.user_id IS NOT NULL AS has_user_api_key,
     EXISTS (SELECT FROM ai_provider_keys k WHERE k.provider_id = p.id) AS has_provider_api_key
 """
 

@@ -15,6 +15,10 @@ class AIProvider(SQLModel, table=True):
     __tablename__ = "ai_providers"
     __table_args__ = (
         CheckConstraint(f"type IN {PROVIDER_TYPES}", name="type"),
+        CheckConstraint("central_api_key_enabled OR allow_user_api_key", name="policy"),
+        CheckConstraint(
+            "NOT allow_central_api_key_fallback OR (central_api_key_enabled AND allow_user_api_key)", name="fallback"
+        ),
         Index("uq_ai_providers_name", "name", unique=True, postgresql_where=text("NOT deleted")),
     )
 
@@ -26,6 +30,9 @@ class AIProvider(SQLModel, table=True):
     deleted: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     base_url: str
     settings: str | None = Field(default=None, description="encrypted JSON")
+    central_api_key_enabled: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
+    allow_user_api_key: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
+    allow_central_api_key_fallback: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
     created_at: datetime = now()
     updated_at: datetime = now()
 

@@ -40,8 +40,8 @@ class WebhookEndpoint(SQLModel, table=True):
     events: list[str] = Field(
         default_factory=list, sa_type=ARRAY(String), sa_column_kwargs={"server_default": text("'{}'")}
     )
-    secret: str
-    previous_secret: str | None = None
+    secret: str = Field(description="encrypted")
+    previous_secret: str | None = Field(default=None, description="encrypted")
     previous_until: datetime | None = moment()
     enabled: bool = Field(default=True, sa_column_kwargs={"server_default": text("true")})
     disabled_reason: str = _empty()

@@ -1,11 +1,14 @@
 """The laws of people's own keys at work: their chats use them first, nobody else's do, and none is recorded."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 from activities.catalog import ReadyModel
 from activities.resources import Resources
-from models.store import catalog, user_keys
+from models.errors import Precondition
+from models.rules.credentials import Policy
+from models.store import catalog, providers, user_keys
 from models.store.database import fetch
 from models.store.secrets import Cipher
 from models.tables.people import Member, User
@@ -33,7 +36,9 @@ def keys_sent(stack: Stack) -> list[str | None]:
 async def until_known(stack: Stack, worker: Resources) -> ReadyModel:
     """The model, once the worker has heard of the owner's key."""
     while True:
-        model = await worker.catalog.resolve([], stack.world.owner_id)
+        model = None
+        with suppress(Precondition):  # where one is needed
+            model = await worker.catalog.resolve([], stack.world.owner_id)
         if model is not None and model.api_key == "sk-of-my-own":
             return model
         await asyncio.sleep(0.01)
@@ -71,6 +76,46 @@ async def test_where_keys_of_ones_own_are_not_allowed_none_is_used(stack: Stack)
     async with worker(stack):
         await stack.rest(await stack.create("hello"))
     assert keys_sent(stack) == [OURS]
+
+
+async def test_a_provider_that_insists_on_own_keys_lends_its_own_to_nobody(stack: Stack) -> None:
+    """Also where the type needs no key at all: what is not allowed is not tried."""
+    async with stack.database.begin() as session:
+        policy = Policy(allow_central_api_key_fallback=False)
+        await providers.update(session, stack.world.provider_id, policy=policy)
+    async with worker(stack) as resources:
+        first = await stack.rest(await stack.create("hello"))
+        assert first.last_error is not None
+        assert (first.status, first.last_error["kind"]) == ("error", "missing_key")
+        assert "an API key of your own is needed" in first.last_error["message"]
+        assert keys_sent(stack) == []
+        await keep(stack, "sk-of-my-own")
+        await until_known(stack, resources)
+        assert (await stack.rest(await stack.create("hello"))).status == "waiting"
+        async with stack.database.begin() as session:
+            await providers.update(
+                session,
+                stack.world.provider_id,
+                policy=Policy(allow_user_api_key=False, allow_central_api_key_fallback=False),
+            )
+        while (model := await resources.catalog.resolve([], stack.world.owner_id)) and model.api_key != "sk-test":
+            await asyncio.sleep(0.01)
+        await stack.rest(await stack.create("hello"))
+    assert keys_sent(stack) == [MINE, OURS]
+
+
+async def test_with_ones_own_key_the_providers_other_credentials_stay_away(stack: Stack) -> None:
+    cipher = Cipher(stack.settings.secret_keys.get_secret_value())
+    settings = {"region": "eu-central-1", "access_key": "AKIA", "access_key_secret": "s3", "session_token": "t"}
+    async with stack.database.begin() as session:
+        await fetch(session, "UPDATE ai_providers SET type = 'bedrock'")
+        await providers.update(session, stack.world.provider_id, settings=cipher.encrypt_document(settings))
+    async with worker(stack) as resources:
+        lent = await resources.catalog.resolve([], stack.world.owner_id)
+        assert lent is not None
+        assert lent.settings["aws_access_key_id"] == "AKIA"
+        await keep(stack, "sk-of-my-own")
+        assert (await until_known(stack, resources)).settings == {"aws_region_name": "eu-central-1"}
 
 
 async def test_a_provider_without_keys_works_for_whoever_has_one(stack: Stack) -> None:

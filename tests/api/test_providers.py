@@ -29,6 +29,7 @@ async def test_a_provider_is_shown_in_the_documented_shape_with_masked_keys(owne
     provider = await made(owner)
     assert set(provider) == {
         "id", "type", "name", "display_name", "enabled", "base_url", "api_keys", "settings", "created_at", "updated_at",
+        "central_api_key_enabled", "allow_user_api_key", "allow_central_api_key_fallback",
     }  # fmt: skip
     [key] = provider["api_keys"]
     assert set(key) == {"id", "masked", "created_at"}
@@ -83,6 +84,35 @@ async def test_a_field_that_makes_no_sense_is_named(owner: Person) -> None:
         assert response.status_code == 400, change
         assert response.json()["message"] == "Invalid AI provider request."
         assert field in [each["field"] for each in response.json()["validations"]], change
+
+
+POLICY = ("central_api_key_enabled", "allow_user_api_key", "allow_central_api_key_fallback")
+
+
+async def test_whose_keys_are_used_is_set_and_a_policy_that_makes_no_sense_is_refused(owner: Person) -> None:
+    for given, shown in (
+        ({}, (True, True, True)),
+        ({"allow_user_api_key": False}, (True, False, False)),
+        ({"central_api_key_enabled": False}, (False, True, False)),
+        ({"allow_central_api_key_fallback": False}, (True, True, False)),
+    ):
+        provider = await made(owner, name=f"p{len(given)}-{sum(shown)}-{shown[0]}".lower(), **given)
+        assert tuple(provider[name] for name in POLICY) == shown
+    path = f"{PROVIDERS}/{provider['id']}"
+    for given, expected in (
+        ({"allow_central_api_key_fallback": True}, (True, True, True)),
+        ({"allow_user_api_key": False}, (True, False, False)),
+        ({"display_name": "Other"}, (True, False, False)),
+        ({"allow_user_api_key": True}, (True, True, False)),
+        ({"central_api_key_enabled": False, "allow_user_api_key": False}, "central_api_key_enabled"),
+        ({"central_api_key_enabled": False, "allow_central_api_key_fallback": True}, "allow_central_api_key_fallback"),
+    ):
+        answer = await owner.client.patch(path, json=given)
+        if isinstance(expected, str):
+            assert answer.status_code == 400
+            assert [each["field"] for each in answer.json()["validations"]] == [expected]
+        else:
+            assert tuple(answer.json()[name] for name in POLICY) == expected
 
 
 async def test_all_complaints_come_together(owner: Person) -> None:

@@ -70,6 +70,28 @@ async def test_a_key_is_ones_own_and_may_be_replaced_and_deleted(owner: Person, 
     assert await of(member, provider) == {**shown, "has_provider_api_key": True}
 
 
+async def test_a_provider_may_take_no_keys_of_people_and_may_insist_on_them(owner: Person, member: Person) -> None:
+    provider = await add_provider(owner)
+    path = f"{PROVIDERS}/{provider}"
+
+    async def offered() -> tuple[bool, Any]:
+        entries = (await member.client.get(f"{CHATS}/models")).json()["providers"]
+        [entry] = [each for each in entries if each["provider"] == "openai"]
+        return entry["available"], entry.get("unavailable_reason")
+
+    assert await offered() == (True, None)
+    await owner.client.patch(path, json={"allow_central_api_key_fallback": False})
+    assert await offered() == (False, "user_api_key_required")
+    assert (await put(member, provider))[0] == 200
+    assert await offered() == (True, None)
+    await owner.client.patch(path, json={"allow_user_api_key": False, "api_keys": []})
+    assert await offered() == (False, "missing_api_key")
+    assert await put(member, provider) == (400, {"message": "AI provider does not allow user API keys."})
+    kept = await of(member, provider)
+    assert kept is not None
+    assert (kept["has_user_api_key"], kept["byok_enabled"]) == (True, False)
+
+
 async def test_both_prefixes_and_all_names_of_a_person_are_the_same(owner: Person, member: Person) -> None:
     provider = await add_provider(owner)
     await put(member, provider)

@@ -22,6 +22,10 @@ class Api:
     async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
+    async def change(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """The JSON answer of a PUT, a PATCH or a DELETE."""
+        return await self._client.request(method, path, body=body)
+
     async def get(self, path: str, **parameters: Any) -> Any:
         """The JSON answer of a GET."""
         return await self._client.request("GET", path, query=query(**parameters))

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import httpx
 import psycopg
 import pytest
+from cryptography.fernet import Fernet
 from psycopg.rows import dict_row
 
 from tests.chaos.api import CHATS, Api
@@ -66,6 +67,7 @@ class Stack:
     def __init__(self, folder: Path, fake: FakeProvider) -> None:
         self.fake = fake
         self.facts: dict[str, Any] = {}
+        self.secret_keys = [Fernet.generate_key().decode() for _ in range(2)]  # as in the middle of a change of keys
         self._folder = folder
         self._ready = folder / "ready.json"
         self._process: asyncio.subprocess.Process | None = None
@@ -82,6 +84,7 @@ class Stack:
         own = {name: value for name, value in os.environ.items() if not name.startswith(("TURNSTONE_", "OPENAI_"))}
         own |= {name: os.environ[name] for name in CHOSEN if name in os.environ}
         own |= {"TURNSTONE_SWEEP_INTERVAL": "2", "TURNSTONE_RATE_LIMIT_PER_MINUTE": "0"}
+        own["TURNSTONE_SECRET_KEYS"] = ",".join(self.secret_keys)
         with (self._folder / "dev.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "turnstone", "dev", *options, env=own, stdout=log, stderr=log

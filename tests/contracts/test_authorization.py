@@ -262,6 +262,8 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/ai/providers/{id_or_name}": deployment("R", 404, known=GONE),
     "PATCH /api/v2/ai/providers/{id_or_name}": deployment("W", 400, known=GONE),
     "DELETE /api/v2/ai/providers/{id_or_name}": deployment("W", 404, known=GONE),
+    "POST /api/v2/ai/providers/{id_or_name}/test": deployment("W", 404, known=GONE),
+    "GET /api/v2/ai/providers/{id_or_name}/models": deployment("W", 404, known=GONE),
     "GET {chats}/models": signed_in(),
     "GET {chats}/model-configs": signed_in(),
     "POST {chats}/model-configs": deployment("W", 400),

@@ -215,6 +215,11 @@ async def test_a_provider_and_its_model_are_added_and_listed(run: Run) -> None:
     _, out, _ = await (await run("providers", "list")).end()
     assert provider_id.strip() in out
     assert "secret" not in out
+    for asked in ("test", "models"):
+        code, out, err = await (await run("providers", asked, "mine")).end()
+        assert (code, "Nothing listens at its base URL" in out + err) == (1, True)
+    _, out, _ = await (await run("providers", "models", "demo")).end()
+    assert out.split("\t")[0] == "demo"
     code, model_id, _ = await (await run("models", "add", "mine-1", "--options", '{"temperature": 0.5}')).end()
     assert code == 0
     _, out, _ = await (await run("models", "list", "--json")).end()

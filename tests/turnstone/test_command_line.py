@@ -99,7 +99,13 @@ def test_doctor_finds_the_database_and_says_what_is_missing(database_url: str, t
     )
     assert answer.returncode == 1
     found = {finding["name"]: finding for finding in json.loads(answer.stdout)}
-    assert {name for name, finding in found.items() if finding["fine"]} == {"settings", "database", "migrations", "api"}
+    assert {name for name, finding in found.items() if finding["fine"]} == {
+        "settings",
+        "database",
+        "migrations",
+        "api",
+        "stored secrets",
+    }
     assert {name for name, finding in found.items() if finding["fine"] is False} == {
         "secret keys",
         "temporal",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BASE_URLS = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",
-    "google": "https://generativelanguage.googleapis.com",
+    "google": "https://generativelanguage.googleapis.com/v1beta",
     "openrouter": "https://openrouter.ai/api/v1",
     "vercel": "https://ai-gateway.vercel.sh/v1",
 }
@@ -103,6 +103,49 @@ def listing(url: Url = None, token: Token = None, data_dir: Place = HERE, as_jso
         for each in found
     ]
     show(("Id", "Name", "Type", "State", "Keys", "Address"), rows, none="No providers: turnstone providers add openai")
+
+
+Named = Annotated[str, typer.Argument(metavar="NAME|ID")]
+
+
+@providers.command("test")
+def try_out(name: Named, url: Url = None, token: Token = None, data_dir: Place = HERE, as_json: AsJson = False) -> None:
+    """Is it there, and does it know its key? Exit code 1 if not."""
+
+    async def work(client: "AsyncTurnstone", _: Target) -> Any:
+        return (await client.providers.test(name)).raw
+
+    found = with_client(lambda: find(url, token, data_dir), work)
+    typer.echo(json.dumps(found, indent=2) if as_json else found["message"])
+    raise typer.Exit(0 if found["ok"] else 1)
+
+
+@providers.command("models")
+def offered(name: Named, url: Url = None, token: Token = None, data_dir: Place = HERE, as_json: AsJson = False) -> None:
+    """List the models that a provider has; `turnstone models add` lets chats use one."""
+
+    async def work(client: "AsyncTurnstone", _: Target) -> Any:
+        return (await client.providers.discover(name)).raw
+
+    found = with_client(lambda: find(url, token, data_dir), work)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+    elif found["ok"]:
+        from turnstone.cli.tables import show
+
+        rows = [
+            (
+                each["id"],
+                each.get("display_name", ""),
+                str(each.get("context_limit", "")),
+                "yes" if each["configured"] else "",
+            )
+            for each in found["models"]
+        ]
+        show(("Model", "Name", "Context", "Configured"), rows, none="It lists no models.")
+    else:
+        typer.echo(f"turnstone: {found['message']}", err=True)
+    raise typer.Exit(0 if found["ok"] else 1)
 
 
 def _key(given: str | None, variable: str | None) -> str | None:

@@ -7,7 +7,7 @@ from turnstone.client.asking import fetched, given, path, word
 from turnstone.client.methods import D, Resource, method
 from turnstone.client.objects import listed
 from turnstone.client.steps import Program, Request
-from turnstone.client.types import ModelConfig, Organization, Provider, ProviderKey, User
+from turnstone.client.types import ModelConfig, Organization, Provider, ProviderKey, ProviderTest, User
 
 # In a class that has a method `list`, no annotation can say list[...].
 ModelConfigs = list[ModelConfig]
@@ -83,6 +83,16 @@ class Providers(Resource[D]):
         )
         return Provider.read((yield from fetched(self._service, Request("POST", PROVIDERS, json=body))))
 
+    @method
+    def test(self, provider: str) -> Program[ProviderTest]:
+        """Is it there, and does it know its key? By id or name; costs nothing."""
+        return ProviderTest.read((yield from fetched(self._service, Request("POST", _provider(provider, "test")))))
+
+    @method
+    def discover(self, provider: str) -> Program[ProviderTest]:
+        """The same, with the models that it lists."""
+        return ProviderTest.read((yield from fetched(self._service, Request("GET", _provider(provider, "models")))))
+
 
 class Users(Resource[D]):
     """`client.users`; `user` is an id, a username, or "me"."""
@@ -117,6 +127,10 @@ class Organizations(Resource[D]):
         """The organizations that the caller may see."""
         found = yield from fetched(self._service, Request("GET", "/api/v2/organizations"))
         return listed(Organization, found)
+
+
+def _provider(provider: str, what: str) -> str:
+    return f"{PROVIDERS}/{word(provider)}/{what}"
 
 
 def _keys(user: str, *provider: str) -> str:

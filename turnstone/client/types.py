@@ -272,6 +272,28 @@ class Provider(Object):
     updated_at: datetime = NEVER
 
 
+class DiscoveredModel(Object):
+    """A model that a provider lists; zero where it does not say."""
+
+    id: str = ""
+    display_name: str = ""
+    context_limit: int = 0
+    max_output_tokens: int = 0
+    configured: bool = False
+
+
+class ProviderTest(Object):
+    """What came of asking a provider for its models; `failed` says where it ended."""
+
+    ok: bool = False
+    failed: str = ""
+    message: str = ""
+    status_code: int = 0
+    latency_ms: int = 0
+    model_count: int = 0
+    models: tuple[DiscoveredModel, ...] = ()
+
+
 class ProviderKey(Object):
     """Whether there is a key for a provider: the deployment's, and one's own."""
 
