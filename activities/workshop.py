@@ -57,7 +57,7 @@ REBUILT = (
 )
 
 NOTED = 60.0  # seconds
-MOST_NOTED = 10_000  # workspaces
+MOST_NOTED = 10_000  # workspaces, agents
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +71,7 @@ class Patience:
     attention: float = 15.0  # after which it is looked whether an agent that has a job is still there
     lost: float = 45.0  # that an agent which has a job may be away
     attended: float = 50 * 60.0  # that a worker waits for a command before it lets nobody wait
+    silent: float = 60.0  # that an agent which did not tell of its workspace is not asked again
 
 
 class Refused(ToolFailed):
@@ -91,6 +92,7 @@ class Workshop:
     secrets: Cipher | None = None
     temporal: Temporal | None = None
     noted: dict[UUID, float] = field(default_factory=dict)  # when a workspace's use was last written down
+    silences: dict[UUID, float] = field(default_factory=dict)  # since when an agent says nothing of its workspace
 
     @property
     def cipher(self) -> Cipher:
@@ -108,11 +110,18 @@ class Workshop:
         now = monotonic()
         if now - self.noted.get(workspace_id, -NOTED) < NOTED:
             return
-        if len(self.noted) >= MOST_NOTED:
-            self.noted.clear()
-        self.noted[workspace_id] = now
+        _note(self.noted, workspace_id, now)
         async with self.database.read() as session:
             await workspaces.used(session, workspace_id)
+
+    def fell_silent(self, agent_id: UUID) -> None:
+        """The agent was waited for in vain: for a while nobody waits for it again before a model's step."""
+        _note(self.silences, agent_id, monotonic())
+
+    def is_silent(self, agent_id: UUID) -> bool:
+        """Was the agent waited for in vain a moment ago?"""
+        since = self.silences.get(agent_id)
+        return since is not None and monotonic() - since < self.patience.silent
 
     def existing(self, place: Place | None) -> Place:
         """The place, if the chat has one that is not deleted; raises ToolFailed."""
@@ -255,6 +264,12 @@ class Workshop:
         if place.build_id is not None and (place.bound_build, place.bound_agent) != (place.build_id, agent_id):
             async with self.database.begin() as session:
                 await bindings.bind(session, chat_id, build_id=place.build_id, agent_id=agent_id)
+
+
+def _note(notes: dict[UUID, float], what: UUID, now: float) -> None:
+    if len(notes) >= MOST_NOTED:
+        notes.clear()
+    notes[what] = now
 
 
 def _there(place: Place | None) -> Place:

@@ -1,7 +1,7 @@
 """Asks a chat's workspace, before a model step, what it tells those who work there: once an agent, and never in vain.
 
-What it answers is committed with the step, under the step's fence. An agent that does not answer has said nothing: the
-next step asks again.
+What it answers is committed with the step, under the step's fence. An agent that does not answer has said nothing: a
+later step asks again, but no step waits for it within the minute after one has waited in vain.
 """
 
 import logging
@@ -45,7 +45,7 @@ async def look(resources: Resources, opened: Opened, *, patience: float = PATIEN
     if teller is not None and teller == chat["agent_id"] and not begins:
         return None
     agent = await _agent(resources, chat)
-    if agent is None or agent["id"] == teller:
+    if agent is None or agent["id"] == teller or resources.workshop.is_silent(agent["id"]):
         return None
     found = await _asked(resources, opened, agent["id"], patience)
     if found is None:
@@ -79,7 +79,8 @@ async def _agent(resources: Resources, chat: Row) -> dict[str, Any] | None:
 
 async def _asked(resources: Resources, opened: Opened, agent_id: UUID, patience: float) -> dict[str, Any] | None:
     """What the agent answers in time."""
-    chat_id, fence, mailbox = opened.chat["id"], opened.fence, resources.workshop.mailbox
+    chat_id, fence, workshop = opened.chat["id"], opened.fence, resources.workshop
+    mailbox = workshop.mailbox
     asked = uuid5(chat_id, f"context:{agent_id}:{fence.history_version}:{fence.generation_attempt}")
     limits = {"max_bytes_file": workspace_context.FILE_BYTES, "max_bytes": workspace_context.TOTAL_BYTES}
     job = await mailbox.wait(await mailbox.post(asked, agent_id, "context", limits, chat_id), patience)
@@ -87,5 +88,7 @@ async def _asked(resources: Resources, opened: Opened, agent_id: UUID, patience:
         job = await mailbox.withdraw(job)
     if job.state == "done" and job.error is None:
         return job.result or {}
+    if job.state != "done":
+        workshop.fell_silent(agent_id)
     log.info("chat %s: agent %s did not tell the context of its workspace", chat_id, agent_id)
     return None

@@ -102,6 +102,7 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/templateversions", templates.versions),
     ("/api/v2/organizations", workspaces.in_organization),
     ("/api/v2/users", workspaces.of_user),
+    ("/api/v2/users", builds.of_user),
     ("/api/v2/workspaces", workspaces.router),
     ("/api/v2/workspaces", builds.of_workspace),
     ("/api/v2/workspacebuilds", builds.router),

@@ -1,11 +1,13 @@
 """What holds of workspaces: their names, what their builds make of them, which agent a chat works with."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from models.errors import Conflict, Invalid, Validation
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Validation
+from models.principal import Principal
 
 NAME = re.compile(r"[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*")
 LONGEST_NAME = 32
@@ -23,6 +25,30 @@ def check_name(name: str) -> None:
     if not 1 <= len(name) <= LONGEST_NAME or not NAME.fullmatch(name):
         detail = f"must be 1 to {LONGEST_NAME} letters and digits, with single hyphens between them"
         raise Invalid(validations=[Validation("name", detail)])
+
+
+def require_maker(
+    caller: Principal, owner_id: UUID, owner_organizations: Collection[UUID], organization_id: UUID
+) -> None:
+    """Raises Forbidden unless the caller may make the owner a workspace there, Invalid when the owner is no member."""
+    own = owner_id == caller.user_id and caller.may_create_workspace(organization_id)
+    if not own and not caller.may_administer_organization(organization_id):
+        raise Forbidden
+    if organization_id not in owner_organizations:
+        raise Invalid("The owner of a workspace must be a member of its organization.")
+
+
+def require_reader(caller: Principal, owner_id: UUID | None, organization_id: UUID) -> None:
+    """Raises NotFound of a workspace that the caller does not see."""
+    if not caller.may_read_workspace(owner_id, organization_id):
+        raise NotFound
+
+
+def require_builder(caller: Principal, owner_id: UUID | None, organization_id: UUID) -> None:
+    """Raises NotFound or Forbidden unless the caller may build the workspace."""
+    require_reader(caller, owner_id, organization_id)
+    if not caller.may_update_workspace(owner_id, organization_id):
+        raise Forbidden
 
 
 def made_name(wish: str, letters: str) -> str:

@@ -175,6 +175,12 @@ async def view(session: Session, build_id: UUID) -> Row:
     return _one(await fetch(session, f"{_SHOWN} WHERE b.id = %(id)s", {"id": build_id}))
 
 
+async def numbered(session: Session, workspace_id: UUID, number: int) -> Row:
+    """The workspace's build of this number, as `view` gives it; raises NotFound."""
+    given = {"id": workspace_id, "number": number}
+    return _one(await fetch(session, f"{_SHOWN} WHERE b.workspace_id = %(id)s AND b.build_number = %(number)s", given))
+
+
 async def by_ids(session: Session, ids: Collection[UUID]) -> dict[UUID, Row]:
     """These builds by id, as `view` gives them."""
     rows = await fetch(session, f"{_SHOWN} WHERE b.id = ANY(%(ids)s::uuid[])", {"ids": [*ids]})

@@ -16,6 +16,7 @@ from models.parts import from_rest, to_rest
 from models.store.database import Row, fetch
 from models.store.notices import AGENTS, JOBS, JobNotice
 from models.store.session import Session
+from models.store.stream import Episode
 
 PURGE_BATCH = 5_000
 AT_ONCE = 100  # jobs sent to an agent before it is looked again
@@ -39,6 +40,15 @@ class Job:
     def over(self) -> bool:
         """Is there nothing to wait for any more?"""
         return self.state in ("done", "canceled", "lost")
+
+
+@dataclass(frozen=True, slots=True)
+class PausedCall:
+    """A call whose job is watched by people only, and the episode in which they do."""
+
+    chat_id: UUID
+    episode: Episode
+    call: dict[str, str]
 
 
 _COLUMNS: LiteralString = "j.id, j.agent_id, j.chat_id, j.kind, j.request, j.state, j.cancel, j.result, j.error"
@@ -135,6 +145,28 @@ async def finish(
     session.tell(JOBS, JobNotice(job_id).encode())
     rows = await fetch(session, _FINISH, {"id": job_id, "agent": agent_id, **given}, last=True)
     return (rows[0]["chat_id"], rows[0]["owner_id"]) if rows and rows[0]["chat_id"] else None
+
+
+# A call that waits with nobody at it is of the newest message; until its step is attempted anew, it is paused.
+_SAID: LiteralString = """
+SELECT pg_notify(%(channel)s, %(payload)s), p.* FROM (VALUES (1)) AS one LEFT JOIN (
+    SELECT c.id AS chat_id, c.history_version, c.generation_attempt, t.tool_call_id, t.tool_name
+    FROM agent_jobs j JOIN chats c ON c.id = j.chat_id AND c.status = 'running'
+    JOIN LATERAL (SELECT max(e.message_id) AS id FROM tool_executions e WHERE e.chat_id = c.id) AS newest ON true
+    JOIN tool_executions t ON t.chat_id = c.id AND t.message_id = newest.id AND t.state = 'claimed'
+        AND t.progress->>'id' = j.id::text
+        AND t.progress->'episode' = jsonb_build_array(c.history_version, c.generation_attempt)
+    WHERE j.id = %(id)s AND j.state = 'delivered') AS p ON true"""
+
+
+async def said(session: Session, notice: JobNotice) -> PausedCall | None:
+    """Tell who waits for the job what it has just said. Returns its call if that is paused: nobody waits there."""
+    given = {"channel": JOBS, "payload": notice.encode(), "id": notice.job_id}
+    [row] = await fetch(session, _SAID, given)
+    if row["chat_id"] is None:
+        return None
+    call = {key: from_rest(row[key]) for key in ("tool_call_id", "tool_name")}
+    return PausedCall(row["chat_id"], Episode(row["history_version"], row["generation_attempt"]), call)
 
 
 async def withdraw(session: Session, job_id: UUID) -> Job | None:

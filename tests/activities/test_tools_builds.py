@@ -20,6 +20,7 @@ from activities.tools.stop_workspace import stop_workspace
 from activities.tools.tool import Tool, ToolContext
 from activities.workshop import Workshop
 from agent import residence
+from models.errors import Forbidden, NotFound
 from models.store import preferences
 from models.store.database import fetch
 from tests.activities.stack import Stack, worker
@@ -278,6 +279,31 @@ async def test_what_cannot_be_made_says_which_value_is_wrong(caller: Caller, loc
     await caller.rows("UPDATE chats SET workspace_id = NULL")
     with pytest.raises(ToolFailed, match='"taken" already exists'):
         await caller.use(create_workspace, template_id=str(local), name="taken")
+
+
+async def test_what_is_built_is_what_the_chats_owner_may_build_now(caller: Caller, local: UUID) -> None:
+    """As the API would tell them; nothing is written."""
+
+    async def refused(tool: Tool, **arguments: Any) -> str:
+        with pytest.raises(ToolFailed) as told:
+            await caller.use(tool, **arguments)
+        return str(told.value)
+
+    made = await caller.pause(create_workspace, caller.context(), template_id=str(local), name="place")
+    await caller.end(made.id)
+    for change, said in (
+        ("UPDATE users SET status = 'suspended'", Forbidden.default_message),
+        ("UPDATE users SET status = 'active', deleted = true", Forbidden.default_message),
+        ("UPDATE users SET deleted = false, roles = '{}'; DELETE FROM organization_members", NotFound.default_message),
+    ):
+        for statement in change.split("; "):
+            await caller.rows(statement)
+        assert await refused(stop_workspace) == said
+    await caller.rows("UPDATE chats SET workspace_id = NULL")
+    assert await refused(create_workspace, template_id=str(local)) == Forbidden.default_message
+    await caller.rows("UPDATE users SET roles = '{owner}'")
+    assert "must be a member" in await refused(create_workspace, template_id=str(local))
+    assert len(await caller.rows("SELECT id FROM workspace_builds")) == 1
 
 
 async def test_templates_are_listed_by_what_fits_and_what_is_used(caller: Caller, local: UUID) -> None:
