@@ -16,6 +16,7 @@ from models.rules.workspace_context import KEY, Malformed
 from models.store import bindings
 from models.store.database import Row
 from models.store.moves import Opened, StepRow
+from models.store.stream import Episode
 
 PATIENCE = 5.0  # seconds that an agent has to answer
 STARTED = ("ready", "start_error", "start_timeout")
@@ -83,7 +84,11 @@ async def _asked(resources: Resources, opened: Opened, agent_id: UUID, patience:
     mailbox = workshop.mailbox
     asked = uuid5(chat_id, f"context:{agent_id}:{fence.history_version}:{fence.generation_attempt}")
     limits = {"max_bytes_file": workspace_context.FILE_BYTES, "max_bytes": workspace_context.TOTAL_BYTES}
-    job = await mailbox.wait(await mailbox.post(asked, agent_id, "context", limits, chat_id), patience)
+    episode = Episode(fence.history_version, fence.generation_attempt)
+    posted = await mailbox.post(asked, agent_id, "context", limits, chat_id, episode)
+    if posted is None:  # the chat has moved on: so does this step
+        return None
+    job = await mailbox.wait(posted, patience)
     if not job.over:
         job = await mailbox.withdraw(job)
     if job.state == "done" and job.error is None:

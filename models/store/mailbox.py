@@ -55,25 +55,40 @@ _COLUMNS: LiteralString = "j.id, j.agent_id, j.chat_id, j.kind, j.request, j.sta
 
 _FOUND: LiteralString = f"SELECT {_COLUMNS} FROM agent_jobs j WHERE j.id = ANY(%(ids)s)"  # noqa: S608 - fixed text
 
-# A job that its agent has not been sent goes to the agent that the chat has now.
+# A job that its agent has not been sent goes to the agent that the chat has now. A stop has the chat's row for itself:
+# it finds what was asked before it, to take it back, and nothing is asked after it.
 _POST: LiteralString = f"""
+WITH at_work AS MATERIALIZED (
+    SELECT FROM chats WHERE id = %(chat)s AND status IN ('pending', 'running')
+    AND (%(history)s::bigint IS NULL OR (history_version, generation_attempt) = (%(history)s, %(attempt)s)) FOR SHARE)
 INSERT INTO agent_jobs AS j (id, agent_id, chat_id, kind, request)
-VALUES (%(id)s, %(agent)s, %(chat)s, %(kind)s, %(request)s::jsonb)
+SELECT %(id)s, %(agent)s, %(chat)s, %(kind)s, %(request)s::jsonb
+WHERE %(chat)s::uuid IS NULL OR EXISTS (SELECT FROM at_work)
 ON CONFLICT (id) DO UPDATE SET agent_id = CASE WHEN j.state = 'queued' THEN excluded.agent_id ELSE j.agent_id END
 RETURNING {_COLUMNS}"""  # noqa: S608 - fixed text
 
 
 async def post(
-    session: Session, job_id: UUID, agent_id: UUID, kind: str, request: Mapping[str, Any], *, chat_id: UUID | None
-) -> Job:
+    session: Session,
+    job_id: UUID,
+    agent_id: UUID,
+    kind: str,
+    request: Mapping[str, Any],
+    *,
+    chat_id: UUID | None,
+    episode: Episode | None = None,
+) -> Job | None:
     """Ask the agent; a job of that id that there is already is the one, whatever has become of it.
+
+    None for a chat that was stopped, or whose attempt is no longer that of the episode: nothing is asked in its name.
 
     The transaction is over with it, as it is with `take` and `finish`.
     """
     session.tell(AGENTS, str(agent_id))
+    history, attempt = episode or (None, None)
     given = {"id": job_id, "agent": agent_id, "chat": chat_id, "kind": kind, "request": _encode(request)}
-    [row] = await fetch(session, _POST, given, last=True)
-    return job(row)
+    rows = await fetch(session, _POST, {**given, "history": history, "attempt": attempt}, last=True)
+    return job(rows[0]) if rows else None
 
 
 async def find(session: Session, job_ids: Collection[UUID]) -> dict[UUID, Job]:

@@ -77,9 +77,13 @@ class Bench:
     async def until(self, condition: str) -> None:
         """Wait until this holds of some agent `a`, or job `j` of one."""
         tables = "workspace_agents a LEFT JOIN agent_jobs j ON j.agent_id = a.id"
-        async with asyncio.timeout(30):
-            while not await self.rows(f"SELECT 1 AS found FROM {tables} WHERE {condition} LIMIT 1"):
-                await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(60):
+                while not await self.rows(f"SELECT 1 AS found FROM {tables} WHERE {condition} LIMIT 1"):
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            jobs = await self.rows("SELECT kind, state, cancel, result, error FROM agent_jobs")
+            raise AssertionError(f"it is never so that {condition}: {jobs}") from None
 
     async def rows(self, query: str) -> list[dict[str, Any]]:
         async with self.database.read() as session:
