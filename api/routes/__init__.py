@@ -33,6 +33,7 @@ from api.routes import (
     retention,
     sharing,
     stream,
+    stream_desktop,
     stream_git,
     switches,
     templates,
@@ -46,7 +47,6 @@ from api.routes import (
     user_keys,
     users,
     webhooks,
-    workspace_streams,
     workspaces,
 )
 
@@ -69,7 +69,7 @@ _CHAT_ROUTERS: tuple[Router, ...] = (
     features.router,
     stream.router,
     stream_git.router,
-    workspace_streams.router,
+    stream_desktop.router,
     files.router,
     chats.router,
     patch_chat.router,

@@ -1,9 +1,7 @@
 """What holds of workspaces: their names, what their builds make of them, which agent a chat works with."""
 
 import re
-from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Collection
 from uuid import UUID
 
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Validation
@@ -14,7 +12,6 @@ LONGEST_NAME = 32
 BASE = 27  # characters of a made name, before its hyphen and its four random ones
 
 UNDER_WAY = frozenset({"pending", "running", "canceling"})
-SILENCE = timedelta(seconds=15)  # an agent that was not heard for so long is disconnected
 
 _DOING = {"start": "starting", "stop": "stopping", "delete": "deleting"}
 _DONE = {"start": "running", "stop": "stopped", "delete": "deleted"}
@@ -71,17 +68,6 @@ def builds_of(workspace_status: str) -> tuple[str, str]:
             if word == workspace_status:
                 return transition, build_status
     return "", workspace_status
-
-
-def agent_status(agent: Mapping[str, Any], now: datetime) -> str:
-    """connecting, connected, disconnected, or timeout: it never came in time. An external one may come at any time."""
-    if agent["first_connected_at"] is None:
-        late = now - agent["created_at"] > timedelta(seconds=agent["connection_timeout_seconds"])
-        return "timeout" if late and agent["connection_timeout_seconds"] else "connecting"
-    seen, left = agent["last_seen_at"], agent["disconnected_at"]
-    if seen is None or now - seen > SILENCE or (left is not None and left >= seen):
-        return "disconnected"
-    return "connected"
 
 
 def busy() -> Conflict:

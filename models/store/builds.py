@@ -344,16 +344,6 @@ async def under_way(session: Session, limit: int) -> list[BuildRequest]:
     return [BuildRequest(row["id"], row["workspace_id"]) for row in rows]
 
 
-async def waiting_chats(session: Session, workspace_id: UUID) -> list[Row]:
-    """Chats at work that are bound to the workspace: id, owner_id, snapshot_version."""
-    return await fetch(
-        session,
-        """SELECT id, owner_id, snapshot_version FROM chats
-           WHERE workspace_id = %(id)s AND status IN ('pending', 'running', 'interrupting') ORDER BY id""",
-        {"id": workspace_id},
-    )
-
-
 def changed(session: Session, workspace_id: UUID) -> None:
     """Tell, after the commit, that the workspace is to be looked at again."""
     session.tell(notices.WORKSPACES, str(workspace_id))

@@ -248,6 +248,7 @@ async def test_old_jobs_that_are_over_or_were_never_sent_are_forgotten_unless_th
         ("last_seen_at = NULL", "connecting"),
         ("last_seen_at = NULL, created_at = now() - interval '3 minutes'", "timeout"),
         ("last_seen_at = NULL, created_at = now() - interval '3 minutes', external = true", "connecting"),
+        ("last_seen_at = NULL, created_at = '2020-01-01', connection_timeout_seconds = 0", "connecting"),
         ("last_seen_at = now()", "connected"),
         ("last_seen_at = now() - interval '16 seconds'", "disconnected"),
         ("last_seen_at = now(), disconnected_at = now()", "disconnected"),
