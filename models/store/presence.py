@@ -125,10 +125,10 @@ async def asked_by(session: Session, digest: bytes, job_id: UUID) -> Row | None:
 
 
 async def working_chats(session: Session, workspace_id: UUID) -> list[Row]:
-    """The chats that work in the workspace right now: what becomes of it may be what they wait for."""
+    """The chats at work that are bound to the workspace: what becomes of it may be what they wait for."""
     return await fetch(
         session,
-        "SELECT id, owner_id FROM chats WHERE workspace_id = %(workspace)s AND status = 'running'",
+        "SELECT id, owner_id FROM chats WHERE workspace_id = %(workspace)s AND status IN ('pending', 'running')",
         {"workspace": workspace_id},
     )
 
