@@ -20,7 +20,7 @@ from activities.resources import Resources
 from models.errors import FenceLost, Unavailable
 from models.settings import Settings
 from models.steps import BuildReply, BuildRequest
-from models.store import agents, build_logs, builds, prebuilds
+from models.store import agents, build_logs, builds, prebuilds, presence
 from models.store.database import Database, Row
 from models.store.secrets import Cipher, SecretUnreadable
 from workflows import effects
@@ -220,7 +220,7 @@ class Building:
     async def _wake(self, workspace_id: UUID) -> None:
         """Chats that wait for the workspace look again; one that is not told finds out by itself, later."""
         async with self._resources.database.read() as session:
-            waiting = await builds.waiting_chats(session, workspace_id)
+            waiting = await presence.working_chats(session, workspace_id)
         for chat in waiting:  # of no version: it is not the chat that has changed
             await self._resources.temporal.nudge(chat["id"], chat["owner_id"], 0)
 

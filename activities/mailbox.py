@@ -13,6 +13,7 @@ from models.store import mailbox
 from models.store.database import Database
 from models.store.mailbox import Job
 from models.store.notices import JOBS, JobNotice
+from models.store.stream import Episode
 
 LOOK = 15.0  # seconds between two looks at a job, should a notice be lost
 
@@ -45,11 +46,19 @@ class Mailbox:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def post(self, job_id: UUID, agent_id: UUID, kind: str, request: Mapping[str, Any], chat_id: UUID) -> Job:
-        """Ask; a job of that id that there is already is the one."""
+    async def post(
+        self,
+        job_id: UUID,
+        agent_id: UUID,
+        kind: str,
+        request: Mapping[str, Any],
+        chat_id: UUID,
+        episode: Episode | None = None,
+    ) -> Job | None:
+        """Ask; a job of that id that there is already is the one. None when the chat has moved on from the episode."""
         await self._listen()
         async with self._database.begin() as session:
-            return await mailbox.post(session, job_id, agent_id, kind, request, chat_id=chat_id)
+            return await mailbox.post(session, job_id, agent_id, kind, request, chat_id=chat_id, episode=episode)
 
     async def wait(self, job: Job, patience: float, said: Callable[[str], None] | None = None) -> Job:
         """The job when it is over, or as it stands after so many seconds; `said` hears its output, in order."""

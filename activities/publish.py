@@ -16,9 +16,8 @@ from models.parts import Part, to_rest
 from models.settings import Settings
 from models.store import stream
 from models.store.database import Database
-from models.store.stream import LogRow
+from models.store.stream import EPISODE_BYTES, LogRow
 
-EPISODE_BYTES = 1024 * 1024  # of JSON; what exceeds it is not previewed
 WRITE_BYTES = 2 * 1024 * 1024  # in one statement, after an outage
 FLUSH_PATIENCE = 2.0  # seconds that a turn waits for its preview, at most
 WRITE_PATIENCE = 10.0  # seconds until a silent server counts as gone

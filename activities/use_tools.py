@@ -83,8 +83,10 @@ class ToolsStep:
     async def _pause(self, attempt: Attempt, opened: Opened, batch: Batch) -> StepReply:
         """Leave the step open, and nobody at it: the run waits for what its calls wait for."""
         await attempt.shown()
+        fence = opened.fence
+        episode = Episode(fence.history_version, fence.generation_attempt)
         async with self._resources.database.read() as session:
-            await ledger.pause(session, opened.fence.chat_id, batch.message_id, self._pauses)
+            await ledger.pause(session, fence.chat_id, episode, batch.message_id, self._pauses)
         soonest = min(pause.patience for pause in self._pauses.values())
         return StepReply(
             Then.AWAIT_TOOLS,

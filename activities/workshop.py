@@ -17,6 +17,7 @@ from models.store.bindings import Place
 from models.store.database import Database
 from models.store.mailbox import Job
 from models.store.secrets import Cipher
+from models.store.stream import Episode
 from workflows.client import Temporal
 
 NO_WORKSPACE = "The chat has no workspace yet. Use the create_workspace tool first."
@@ -34,6 +35,7 @@ EXTERNAL = (
     "The workspace agent runs on the user's own host and is not connected. Tell the user that it must be started or "
     "reconnected there; it cannot be restarted from here."
 )
+STOPPED = "The turn was stopped."
 UNSENT = "The command was never sent to the workspace, so it did not run."
 AWAY = (
     "The workspace agent was lost while it may have been doing this, and it did not come back in time. "
@@ -57,7 +59,7 @@ REBUILT = (
 )
 
 NOTED = 60.0  # seconds
-MOST_NOTED = 10_000  # workspaces
+MOST_NOTED = 10_000  # workspaces, agents
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +73,7 @@ class Patience:
     attention: float = 15.0  # after which it is looked whether an agent that has a job is still there
     lost: float = 45.0  # that an agent which has a job may be away
     attended: float = 50 * 60.0  # that a worker waits for a command before it lets nobody wait
+    silent: float = 60.0  # that an agent which did not tell of its workspace is not asked again
 
 
 class Refused(ToolFailed):
@@ -91,6 +94,7 @@ class Workshop:
     secrets: Cipher | None = None
     temporal: Temporal | None = None
     noted: dict[UUID, float] = field(default_factory=dict)  # when a workspace's use was last written down
+    silences: dict[UUID, float] = field(default_factory=dict)  # since when an agent says nothing of its workspace
 
     @property
     def cipher(self) -> Cipher:
@@ -108,11 +112,18 @@ class Workshop:
         now = monotonic()
         if now - self.noted.get(workspace_id, -NOTED) < NOTED:
             return
-        if len(self.noted) >= MOST_NOTED:
-            self.noted.clear()
-        self.noted[workspace_id] = now
+        _note(self.noted, workspace_id, now)
         async with self.database.read() as session:
             await workspaces.used(session, workspace_id)
+
+    def fell_silent(self, agent_id: UUID) -> None:
+        """The agent was waited for in vain: for a while nobody waits for it again before a model's step."""
+        _note(self.silences, agent_id, monotonic())
+
+    def is_silent(self, agent_id: UUID) -> bool:
+        """Was the agent waited for in vain a moment ago?"""
+        since = self.silences.get(agent_id)
+        return since is not None and monotonic() - since < self.patience.silent
 
     def existing(self, place: Place | None) -> Place:
         """The place, if the chat has one that is not deleted; raises ToolFailed."""
@@ -128,14 +139,16 @@ class Workshop:
         patience: float,
         said: Callable[[str], None] | None = None,
         harmless: bool = False,
+        episode: Episode | None = None,
     ) -> dict[str, Any]:
         """What the chat's agent answers within so many seconds after it took the job up.
 
         Raises ToolFailed when it certainly did not happen or failed (Refused: the agent says so), ToolUnknown when
-        nobody knows. What is `harmless` changes nothing, so that it failed where nobody knows.
+        nobody knows. What is `harmless` changes nothing, so that it failed where nobody knows. Only an attempt that is
+        the chat's current one, as its `episode` says, asks an agent.
         """
         try:
-            return _answer(await self._asked(chat_id, job_id, kind, request, patience, said))
+            return _answer(await self._asked(chat_id, job_id, kind, request, patience, said, episode))
         except ToolUnknown:
             if harmless:
                 raise ToolFailed(UNANSWERED) from None
@@ -150,9 +163,10 @@ class Workshop:
         *,
         patience: float,
         said: Callable[[str], None] | None = None,
+        episode: Episode | None = None,
     ) -> dict[str, Any] | None:
         """The same, but None when the agent is still at it after so many seconds."""
-        job = await self._asked(chat_id, job_id, kind, request, patience, said)
+        job = await self._asked(chat_id, job_id, kind, request, patience, said, episode)
         return _answer(job) if job.over else None
 
     async def _asked(
@@ -163,6 +177,7 @@ class Workshop:
         request: Mapping[str, Any],
         patience: float,
         said: Callable[[str], None] | None,
+        episode: Episode | None,
     ) -> Job:
         async with self.database.read() as session:
             place, job = await bindings.with_job(session, chat_id, job_id)
@@ -171,19 +186,33 @@ class Workshop:
             agent = _agent(place)
             await self._bind(chat_id, place, agent["id"])
             await self.used(place.workspace_id)
-            job = await self.mailbox.post(job_id, agent["id"], kind, request, chat_id)
+            job = await self._post(chat_id, job_id, agent["id"], kind, request, episode)
             if not job.over:
                 job = await self.mailbox.wait(job, self.patience.validation, said)
         if job.state == "queued":
-            job = await self._dial(chat_id, job, said)
+            job = await self._dial(chat_id, job, said, episode)
         if not job.over:
             job = await self._attend(chat_id, job, patience, said)
         return job
 
-    async def _dial(self, chat_id: UUID, job: Job, said: Callable[[str], None] | None) -> Job:
+    async def _post(
+        self,
+        chat_id: UUID,
+        job_id: UUID,
+        agent_id: UUID,
+        kind: str,
+        request: Mapping[str, Any],
+        episode: Episode | None,
+    ) -> Job:
+        job = await self.mailbox.post(job_id, agent_id, kind, request, chat_id, episode)
+        if job is None:
+            raise ToolFailed(f"{STOPPED} {UNSENT}")
+        return job
+
+    async def _dial(self, chat_id: UUID, job: Job, said: Callable[[str], None] | None, episode: Episode | None) -> Job:
         """Wait until an agent has taken the job up. Nobody did: take it back, unless one does at this very moment."""
         try:
-            job = await self._offered(chat_id, job, said)
+            job = await self._offered(chat_id, job, said, episode)
             if job.state != "queued":
                 return job
             why = await self._diagnosis(chat_id)
@@ -194,7 +223,9 @@ class Workshop:
             raise ToolFailed(f"{why} {UNSENT}")
         return job
 
-    async def _offered(self, chat_id: UUID, job: Job, said: Callable[[str], None] | None) -> Job:
+    async def _offered(
+        self, chat_id: UUID, job: Job, said: Callable[[str], None] | None, episode: Episode | None
+    ) -> Job:
         """Offer the job to the agent that the workspace has; it may have another one by now."""
         left = self.patience.dial - self.patience.validation
         while job.state == "queued" and left > 0:
@@ -202,7 +233,7 @@ class Workshop:
             agent = _agent(place)
             if agent["id"] != job.agent_id:
                 await self._bind(chat_id, place, agent["id"])
-                job = await self.mailbox.post(job.id, agent["id"], job.kind, job.request, chat_id)
+                job = await self._post(chat_id, job.id, agent["id"], job.kind, job.request, episode)
             job = await self.mailbox.wait(job, min(self.patience.validation, left), said)
             left -= self.patience.validation
         return job
@@ -255,6 +286,12 @@ class Workshop:
         if place.build_id is not None and (place.bound_build, place.bound_agent) != (place.build_id, agent_id):
             async with self.database.begin() as session:
                 await bindings.bind(session, chat_id, build_id=place.build_id, agent_id=agent_id)
+
+
+def _note(notes: dict[UUID, float], what: UUID, now: float) -> None:
+    if len(notes) >= MOST_NOTED:
+        notes.clear()
+    notes[what] = now
 
 
 def _there(place: Place | None) -> Place:

@@ -1,7 +1,7 @@
 """Asks a chat's workspace, before a model step, what it tells those who work there: once an agent, and never in vain.
 
-What it answers is committed with the step, under the step's fence. An agent that does not answer has said nothing: the
-next step asks again.
+What it answers is committed with the step, under the step's fence. An agent that does not answer has said nothing: a
+later step asks again, but no step waits for it within the minute after one has waited in vain.
 """
 
 import logging
@@ -16,6 +16,7 @@ from models.rules.workspace_context import KEY, Malformed
 from models.store import bindings
 from models.store.database import Row
 from models.store.moves import Opened, StepRow
+from models.store.stream import Episode
 
 PATIENCE = 5.0  # seconds that an agent has to answer
 STARTED = ("ready", "start_error", "start_timeout")
@@ -45,7 +46,7 @@ async def look(resources: Resources, opened: Opened, *, patience: float = PATIEN
     if teller is not None and teller == chat["agent_id"] and not begins:
         return None
     agent = await _agent(resources, chat)
-    if agent is None or agent["id"] == teller:
+    if agent is None or agent["id"] == teller or resources.workshop.is_silent(agent["id"]):
         return None
     found = await _asked(resources, opened, agent["id"], patience)
     if found is None:
@@ -79,13 +80,20 @@ async def _agent(resources: Resources, chat: Row) -> dict[str, Any] | None:
 
 async def _asked(resources: Resources, opened: Opened, agent_id: UUID, patience: float) -> dict[str, Any] | None:
     """What the agent answers in time."""
-    chat_id, fence, mailbox = opened.chat["id"], opened.fence, resources.workshop.mailbox
+    chat_id, fence, workshop = opened.chat["id"], opened.fence, resources.workshop
+    mailbox = workshop.mailbox
     asked = uuid5(chat_id, f"context:{agent_id}:{fence.history_version}:{fence.generation_attempt}")
     limits = {"max_bytes_file": workspace_context.FILE_BYTES, "max_bytes": workspace_context.TOTAL_BYTES}
-    job = await mailbox.wait(await mailbox.post(asked, agent_id, "context", limits, chat_id), patience)
+    episode = Episode(fence.history_version, fence.generation_attempt)
+    posted = await mailbox.post(asked, agent_id, "context", limits, chat_id, episode)
+    if posted is None:  # the chat has moved on: so does this step
+        return None
+    job = await mailbox.wait(posted, patience)
     if not job.over:
         job = await mailbox.withdraw(job)
     if job.state == "done" and job.error is None:
         return job.result or {}
+    if job.state != "done":
+        workshop.fell_silent(agent_id)
     log.info("chat %s: agent %s did not tell the context of its workspace", chat_id, agent_id)
     return None

@@ -36,6 +36,7 @@ ALONE: dict[str, Measure] = {
     "replicas": replicas.replicas,
     "tools": workspaces.tools,
     "waiting": workspaces.waiting,
+    "builds": workspaces.builds,
     "watchers": watchers.watchers,
     "after_load": durability.after_load,
 }

@@ -59,9 +59,9 @@ class Turn:
         if len(self.parts) < count:
             raise Refused(f"turn {self.tag} ended early: {self.wrong or 'done'}")
 
-    async def end(self) -> Self:
+    async def end(self, patience: float = PATIENCE) -> Self:
         """Return when the turn is over; raises where it failed."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             await self.done.wait()
         if self.wrong:
             raise Refused(f"turn {self.tag}: {self.wrong}")

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import httpx
 import psycopg
@@ -15,6 +16,7 @@ from benchmarks.figures import NONE, Figure, ms, percentile, under
 CALLS = 20  # of each tool in one turn
 WAITING = 500
 LONG = 40  # seconds that they wait
+PATIENCE = 300.0  # seconds for all of them to end
 TOOLS: dict[str, dict[str, Any]] = {
     "execute": {"command": "true"},
     "read_file": {"path": "notes.txt"},
@@ -50,27 +52,12 @@ async def waiting(bench: Bench) -> None:
     """Commands that take long, one in each of many chats: what the worker holds meanwhile, and whether all end."""
     chats = await bench.service.chats(WAITING)
     place = await _workspace(bench, chats[0])
-    facts = bench.stack.facts
-    async with httpx.AsyncClient(
-        base_url=facts["api_url"], headers={"Coder-Session-Token": facts["admin_token"]}, timeout=60
-    ) as client:
+    async with _client(bench) as client:
         for chat in chats[1:]:
-            answered = await client.patch(f"{CHATS}/{chat.id}", json={"workspace_id": place})
-            answered.raise_for_status()
+            await _bind(client, chat, place)
     before = machine.memory(bench.stack.processes()["worker"])
-    turns = [
-        asyncio.create_task(chat.turn(**_steps([("execute", {"command": f"sleep {LONG}", "timeout": "5m"})])))
-        for chat in chats
-    ]
-    most, peak = 0, before.pss
-    while any(not turn.done() for turn in turns):
-        await asyncio.sleep(2)
-        async with await psycopg.AsyncConnection.connect(facts["database_url"], autocommit=True) as connection:
-            cursor = await connection.execute("SELECT count(*) FROM agent_jobs WHERE state = 'delivered'")
-            row = await cursor.fetchone()
-            most = max(most, int(row[0]) if row else 0)
-        peak = max(peak, machine.memory(bench.stack.processes()["worker"]).pss)
-    await asyncio.gather(*turns)
+    steps = _steps([("execute", {"command": f"sleep {LONG}", "timeout": "5m"})])
+    most, peak = await _together(bench, chats, steps, "SELECT count(*) FROM agent_jobs WHERE state = 'delivered'")
     wrong = 0
     for chat in chats:
         rows = await _rows(bench, chat.id, "execute")
@@ -80,6 +67,91 @@ async def waiting(bench: Bench) -> None:
         Figure(f"memory of a worker with {WAITING} commands waiting", "MiB", peak, samples=WAITING, note=note)
     )
     await leave(chats)
+
+
+async def builds(bench: Bench) -> None:
+    """Workspaces on people's own hosts, all started at once by the tool of their chats; their agents never come."""
+    chats = await bench.service.chats(WAITING)
+    body = {"name": "elsewhere", "provisioner": "external", "version": {"spec": {"agents": [{"name": "main"}]}}}
+    async with _client(bench) as client:
+        organization = bench.stack.facts["organization_id"]
+        answered = await client.post(f"/api/v2/organizations/{organization}/templates", json=body)
+        answered.raise_for_status()
+    await _stopped_places(bench, answered.json(), chats)
+    before = machine.memory(bench.stack.processes()["worker"])
+    waiting = "SELECT count(*) FROM tool_executions WHERE state = 'claimed' AND progress ? 'until'"
+    most, peak = await _together(bench, chats, _steps([("start_workspace", {})]), waiting)
+    wrong = 0
+    for chat in chats:
+        rows = await _rows(bench, chat.id, "start_workspace")
+        wrong += [row["result"]["result"].get("agent_status") for row in rows] != ["not_ready"]
+    took = await _numbers(
+        bench,
+        "SELECT extract(epoch FROM completed_at - created_at)::float FROM workspace_builds"
+        " WHERE build_number = 2 AND reason = 'chat' AND status = 'succeeded'",
+    )
+    note = f"{most} at once; {wrong} did not end as documented; {before.pss:.0f} MiB before"
+    bench.report.add(
+        Figure(f"memory of a worker with {WAITING} builds waiting", "MiB", peak, samples=WAITING, note=note)
+    )
+    note = "no work for the provisioner: row committed → row ended"
+    for share in (50, 95):
+        name = f"time of a build, {WAITING} begun at once, p{share}"
+        bench.report.add(Figure(name, "ms", ms(percentile(took, share)), samples=len(took), note=note))
+    await leave(chats)
+
+
+def _client(bench: Bench) -> httpx.AsyncClient:
+    facts = bench.stack.facts
+    headers = {"Coder-Session-Token": facts["admin_token"]}
+    return httpx.AsyncClient(base_url=facts["api_url"], headers=headers, timeout=60)
+
+
+async def _stopped_places(bench: Bench, template: dict[str, Any], chats: list[Chat]) -> None:
+    """Each chat works in a workspace of its own, which has been stopped and is called as the chat is."""
+    given = {
+        "chats": [UUID(chat.id) for chat in chats],
+        "template": UUID(template["id"]),
+        "version": UUID(template["active_version_id"]),
+    }
+    async with await psycopg.AsyncConnection.connect(bench.stack.facts["database_url"], autocommit=True) as connection:
+        await connection.execute(
+            "INSERT INTO workspaces (id, owner_id, organization_id, template_id, name)"
+            " SELECT id, owner_id, organization_id, %(template)s, 'w' || left(md5(id::text), 20) FROM chats"
+            " WHERE id = ANY(%(chats)s)",
+            given,
+        )
+        await connection.execute(
+            "INSERT INTO workspace_builds (id, workspace_id, template_version_id, build_number, transition, status)"
+            " SELECT gen_random_uuid(), id, %(version)s, 1, 'stop', 'succeeded' FROM unnest(%(chats)s) AS id",
+            given,
+        )
+        await connection.execute("UPDATE chats SET workspace_id = id WHERE id = ANY(%(chats)s)", given)
+
+
+async def _bind(client: httpx.AsyncClient, chat: Chat, workspace_id: str) -> None:
+    answered = await client.patch(f"{CHATS}/{chat.id}", json={"workspace_id": workspace_id})
+    answered.raise_for_status()
+
+
+async def _together(bench: Bench, chats: list[Chat], steps: dict[str, Any], counted: str) -> tuple[int, float]:
+    """Run a turn in each chat at once; the most that were counted, and the most memory that the worker held."""
+    turns = [asyncio.create_task(chat.begin("@fake", **steps).end(PATIENCE)) for chat in chats]
+    most, peak = 0, 0.0
+    while any(not turn.done() for turn in turns):
+        await asyncio.sleep(2)
+        [count] = await _numbers(bench, counted)
+        most = max(most, int(count))
+        peak = max(peak, machine.memory(bench.stack.processes()["worker"]).pss)
+    await asyncio.gather(*turns)
+    return most, peak
+
+
+async def _numbers(bench: Bench, query: str) -> list[float]:
+    """The first column of what the query finds."""
+    async with await psycopg.AsyncConnection.connect(bench.stack.facts["database_url"], autocommit=True) as connection:
+        cursor = await connection.execute(query.encode())
+        return [float(row[0]) for row in await cursor.fetchall()]
 
 
 def _steps(calls: list[tuple[str, dict[str, Any]]]) -> dict[str, Any]:

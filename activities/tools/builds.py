@@ -13,10 +13,12 @@ from uuid import UUID
 from activities import workshop
 from activities.tools.endings import Event, Pause, Paused, ToolFailed
 from activities.tools.tool import ToolContext
-from models.errors import TurnstoneError
+from models.errors import Forbidden, TurnstoneError
+from models.principal import Principal
+from models.rules import workspaces as rules
 from models.rules.agents import Ambiguous, chosen
 from models.rules.workspaces import UNDER_WAY
-from models.store import bindings, builds, ledger
+from models.store import bindings, builds, ledger, people
 from models.store.bindings import Place
 from models.store.database import Row
 from models.store.session import Session
@@ -39,6 +41,19 @@ async def remember(
     memory = {"told": dict(told), "build": str(build_id), "until": {}, "over": over}
     await ledger.remember(session, context.chat_id, context.message_id, context.tool_call_id, memory)
     return memory
+
+
+async def owner(session: Session, context: ToolContext) -> Principal:
+    """Whose rights hold for what the call builds: those that the chat's owner has now. Raises Forbidden."""
+    found = await people.principal(session, context.owner_id)
+    if found is None:
+        raise Forbidden
+    return found
+
+
+async def require_builder(session: Session, context: ToolContext, place: Place) -> None:
+    """Raises NotFound or Forbidden unless the chat's owner may build the workspace, as the API would tell them."""
+    rules.require_builder(await owner(session, context), place.owner_id, place.organization_id)
 
 
 def wait_for_other(context: ToolContext, build_id: UUID) -> None:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from activities.tools import builds, template_id
 from activities.tools.endings import ToolFailed
 from activities.tools.tool import ROOTS_PLANNING, ToolContext, tool
-from models.errors import Conflict, Invalid, TurnstoneError
+from models.errors import Conflict, Forbidden, Invalid, TurnstoneError
 from models.rules import workspaces as rules
 from models.rules.agents import Ambiguous, chosen
 from models.rules.executions import Policy
@@ -66,7 +66,7 @@ async def _begun(arguments: Arguments, context: ToolContext) -> builds.Memory:
             row = await workspaces.get(session, made.workspace_id)
             told = {"created": True, "workspace_name": row["name"], "build_id": str(made.build_id)}
             memory = await builds.remember(session, context, told, made.build_id)
-    except (Invalid, Conflict) as refused:
+    except (Invalid, Conflict, Forbidden) as refused:
         raise builds.refused(refused) from None
     if not made.claimed:
         await context.place.begin_build(made.request)
@@ -102,6 +102,8 @@ async def _made(
     session: Session, arguments: Arguments, template: UUID, preset: UUID | None, context: ToolContext
 ) -> Made:
     chat = context.chat
+    owner = await builds.owner(session, context)
+    rules.require_maker(owner, owner.user_id, owner.organizations, chat["organization_id"])
     offered = await templates.offered(session, chat["organization_id"], template)
     if not offered:
         raise ToolFailed(f"template {template} was not found, or cannot be used here")

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from activities.tools import builds
 from activities.tools.tool import ROOTS, ToolContext, tool
-from models.errors import Conflict, Invalid, NotFound
+from models.errors import Conflict, Forbidden, Invalid, NotFound
 from models.rules import workspaces as rules
 from models.rules.executions import Policy
 from models.store import bindings, moves
@@ -37,6 +37,7 @@ async def _begun(context: ToolContext) -> builds.Memory:
                 builds.wait_for_other(context, place.build_id)
             if place.transition == "stop" and place.build_status == "succeeded" and place.build_id is not None:
                 return await builds.remember(session, context, {**told, "no_build": True}, place.build_id, over=True)
+            await builds.require_builder(session, context, place)
             begun = await store.begin(
                 session,
                 context.place.cipher,
@@ -48,7 +49,7 @@ async def _begun(context: ToolContext) -> builds.Memory:
             build_id = begun.build["id"]
             await bindings.attach(session, context.chat_id, place.workspace_id, build_id)
             memory = await builds.remember(session, context, {**told, "build_id": str(build_id)}, build_id)
-    except (Invalid, Conflict, NotFound) as refused:
+    except (Invalid, Conflict, Forbidden, NotFound) as refused:
         raise builds.refused(refused) from None
     await context.place.begin_build(begun.request)
     return memory

@@ -15,6 +15,7 @@ from models.parts import Part
 from models.rules import executions
 from models.rules.executions import Policy
 from models.settings import Settings
+from models.store.stream import Episode
 
 TIMEOUT = timedelta(minutes=1)
 ASKING = timedelta(minutes=5)  # of a tool that asks the workspace's agent for something short
@@ -131,7 +132,9 @@ class ToolContext:
         """What the agent of the chat's workspace answers; see Workshop.ask. `aloud`: watchers see what it says."""
         said = self.show if aloud else None
         job_id, seconds = self.job_id(), patience.total_seconds()
-        return await self.place.ask(self.chat_id, job_id, kind, request, patience=seconds, said=said, harmless=harmless)
+        return await self.place.ask(
+            self.chat_id, job_id, kind, request, patience=seconds, said=said, harmless=harmless, episode=self._episode
+        )
 
     async def ask_for(
         self, kind: str, request: Mapping[str, Any], *, patience: timedelta, aloud: bool = False
@@ -139,8 +142,20 @@ class ToolContext:
         """The same, but None when there is no answer yet after so long and the agent is still at it."""
         said = self.show if aloud else None
         return await self.place.ask_for(
-            self.chat_id, self.job_id(), kind, request, patience=patience.total_seconds(), said=said
+            self.chat_id,
+            self.job_id(),
+            kind,
+            request,
+            patience=patience.total_seconds(),
+            said=said,
+            episode=self._episode,
         )
+
+    @property
+    def _episode(self) -> Episode | None:
+        """In which attempt the call is run, where it is one of a chat at work."""
+        version = self.chat.get("history_version")
+        return None if version is None else Episode(version, self.chat["generation_attempt"])
 
 
 Run = Callable[[Any, ToolContext], Awaitable[Any]]

@@ -13,13 +13,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from api.resources import Resources
 from models.errors import Unauthenticated
+from models.parts import tool_result_delta
 from models.rules import repositories
-from models.store import mailbox, presence, scans
+from models.store import mailbox, presence, scans, stream
 from models.store.database import Row
 from models.store.mailbox import Job
-from models.store.notices import GIT_ASKED, JOBS, JobNotice, tell
+from models.store.notices import GIT_ASKED, JobNotice
 from models.store.session import Session
-from models.store.stream import NOTICE_BYTES
+from models.store.stream import EPISODE_BYTES, NOTICE_BYTES
 from models.tables.agents import LIFECYCLES
 
 PROTOCOL = 1
@@ -135,10 +136,14 @@ class Connection:
         job_id, text, offset = _uuid(frame.get("job")), frame.get("text"), frame.get("stream_offset", 0)
         if not isinstance(text, str) or not isinstance(offset, int):
             raise Gone(MALFORMED, "an output frame has text and stream_offset")
-        payload = JobNotice(job_id, offset, text).encode()
-        if len(payload.encode()) <= NOTICE_BYTES:  # what does not fit is not previewed
-            async with self._database.read() as session:
-                await tell(session, JOBS, payload)
+        notice = JobNotice(job_id, offset, text)
+        if len(notice.encode().encode()) > NOTICE_BYTES:  # what does not fit is not previewed
+            return
+        async with self._database.read() as session:
+            paused = await mailbox.said(session, notice)
+        if paused is not None and offset < EPISODE_BYTES:
+            part = tool_result_delta(paused.call, text)
+            await self._write(lambda s: stream.add(s, paused.chat_id, paused.episode, "tool", part))
 
     async def _result(self, frame: Mapping[str, Any]) -> None:
         job_id, result, error = _uuid(frame.get("job")), frame.get("result"), frame.get("error")

@@ -34,6 +34,7 @@ from api.routes import (
     retention,
     sharing,
     stream,
+    stream_desktop,
     stream_git,
     switches,
     templates,
@@ -47,7 +48,6 @@ from api.routes import (
     user_keys,
     users,
     webhooks,
-    workspace_streams,
     workspaces,
 )
 
@@ -70,7 +70,7 @@ _CHAT_ROUTERS: tuple[Router, ...] = (
     features.router,
     stream.router,
     stream_git.router,
-    workspace_streams.router,
+    stream_desktop.router,
     files.router,
     chats.router,
     patch_chat.router,
@@ -104,6 +104,7 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/templateversions", templates.versions),
     ("/api/v2/organizations", workspaces.in_organization),
     ("/api/v2/users", workspaces.of_user),
+    ("/api/v2/users", builds.of_user),
     ("/api/v2/workspaces", workspaces.router),
     ("/api/v2/workspaces", builds.of_workspace),
     ("/api/v2/workspacebuilds", builds.router),

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from fastapi import Query, Request, Response, WebSocket
 
+from api import accounts
 from api.answers import answer
 from api.caller import Caller
 from api.errors import raises
 from api.idempotency import OnlyOnce
 from api.live import lines, sse, websocket
-from api.parameters import Count
+from api.parameters import Count, RowId, row_id
 from api.requests import Router
 from api.resources import Opened, Resources
 from api.schemas import workspaces as views
@@ -21,10 +22,11 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, 
 from models.principal import Principal
 from models.rules import workspaces as rules
 from models.steps import BuildRequest
-from models.store import agents, build_logs, builds, workspaces
+from models.store import agents, build_logs, builds, people, workspaces
 from models.store.database import Row
 from models.store.session import Session
 
+of_user = Router(tags=["workspaces"])
 of_workspace = Router(tags=["workspaces"])
 router = Router(tags=["workspaces"])
 
@@ -71,8 +73,7 @@ async def create_workspace_build(
         earlier = await once.replay(session)
         if earlier is not None:
             return earlier
-        row = _seen(caller, await workspaces.get(session, workspace))
-        _require(caller, row)
+        _require(caller, await workspaces.get(session, workspace))
         begun = await builds.begin(
             session,
             resources.cipher,
@@ -86,6 +87,24 @@ async def create_workspace_build(
         response = await once.keep(session, answer(await _view(session, begun.build["id"]), 201))
     resources.errands.start(resources.temporal.build(begun.request))
     return response
+
+
+@of_user.get(
+    "/{user}/workspace/{name}/builds/{number}",
+    response_model=BuildView,
+    responses=raises(Invalid, NotFound),
+    summary="Get a build by its number",
+)
+async def get_workspace_build_by_number(
+    user: str, name: str, number: RowId, caller: Caller, resources: Opened
+) -> Response:
+    """Of a person's workspace, by its name."""
+    wanted = row_id(number, "Failed to parse build number as integer.")
+    async with resources.database.read() as session:
+        owner = await people.get(session, accounts.named(caller, user))
+        row = _seen(caller, await workspaces.named(session, owner["id"], name))
+        found = await builds.numbered(session, row["id"], wanted)
+        return answer(views.build(found, await agents.of_builds(session, [found["id"]])))
 
 
 @router.get("/{build}", response_model=BuildView, responses=raises(NotFound), summary="Get a build")
@@ -108,8 +127,7 @@ async def cancel_workspace_build(build: UUID, caller: Caller, once: OnlyOnce, re
         earlier = await once.replay(session)
         if earlier is not None:
             return earlier
-        row = _seen(caller, await builds.view(session, build))
-        _require(caller, row)
+        _require(caller, await builds.view(session, build))
         canceled = await builds.cancel(session, build)
         response = await once.keep(session, answer({"message": "Job has been marked as canceled..."}))
     if canceled["status"] == "canceling":
@@ -171,11 +189,9 @@ async def _view(session: Session, build_id: UUID) -> dict[str, object]:
 
 
 def _seen(caller: Principal, row: Row) -> Row:
-    if not caller.may_read_workspace(row["owner_id"], row["organization_id"]):
-        raise NotFound
+    rules.require_reader(caller, row["owner_id"], row["organization_id"])
     return row
 
 
 def _require(caller: Principal, row: Row) -> None:
-    if not caller.may_update_workspace(row["owner_id"], row["organization_id"]):
-        raise Forbidden
+    rules.require_builder(caller, row["owner_id"], row["organization_id"])

@@ -26,6 +26,7 @@ from api.schemas.workspaces import (
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, Unprocessable, Validation
 from models.principal import Principal
 from models.rules import workspace_search
+from models.rules import workspaces as rules
 from models.steps import BuildRequest
 from models.store import agents, organizations, people, templates, workspaces
 from models.store.database import Row
@@ -182,11 +183,7 @@ async def _create(
     if earlier is not None:
         return earlier, None
     owner = accounts.require_readable(caller, await people.get(session, accounts.named(caller, user)))
-    own = owner["id"] == caller.user_id and caller.may_create_workspace(organization_id)
-    if not own and not caller.may_administer_organization(organization_id):
-        raise Forbidden
-    if organization_id not in owner["organization_ids"]:
-        raise Invalid("The owner of a workspace must be a member of its organization.")
+    rules.require_maker(caller, owner["id"], owner["organization_ids"], organization_id)
     made = await workspaces.create(
         session,
         resources.cipher,
@@ -228,8 +225,7 @@ async def _organization_of(session: Session, caller: Principal, body: CreateWork
 
 
 def _seen(caller: Principal, row: Row) -> Row:
-    if not caller.may_read_workspace(row["owner_id"], row["organization_id"]):
-        raise NotFound
+    rules.require_reader(caller, row["owner_id"], row["organization_id"])
     return row
 
 
@@ -237,6 +233,5 @@ async def _changeable(session: Session, caller: Principal, workspace_id: UUID) -
     row = _seen(caller, await workspaces.get(session, workspace_id))
     if row["deleted"]:
         raise NotFound
-    if not caller.may_update_workspace(row["owner_id"], row["organization_id"]):
-        raise Forbidden
+    rules.require_builder(caller, row["owner_id"], row["organization_id"])
     return row

@@ -10,7 +10,6 @@ from api.requests import Body
 from api.schemas.people import Line
 from api.schemas.templates import NOBODY, Value
 from models.rules import workspaces as rules
-from models.store import agents
 from models.store.database import Row
 
 MOST_TTL_MS = 30 * 86_400_000
@@ -242,7 +241,7 @@ def build(row: Row, made: list[Row]) -> dict[str, Any]:
 
 def agent(row: Row) -> dict[str, Any]:
     """AgentView of a row of `agents`."""
-    facts, status = row["facts"], agents.status(row)
+    facts, status = row["facts"], row["status"]
     shown = {key: row[key] for key in AgentView.model_fields if row.get(key) is not None}
     if row["last_seen_at"] is not None:
         shown["last_connected_at"] = row["last_seen_at"]
@@ -252,7 +251,6 @@ def agent(row: Row) -> dict[str, Any]:
     return shown | {
         "updated_at": row["last_seen_at"] or row["created_at"],
         "resource_id": row["build_id"],
-        "status": status,
         "lifecycle_state": row["lifecycle"],
         "architecture": str(facts.get("architecture", "")),
         "operating_system": str(facts.get("os", "")),

@@ -1,18 +1,17 @@
 """What holds of workspaces: their names, what their builds make of them, which agent a chat works with."""
 
 import re
-from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Collection
+from uuid import UUID
 
-from models.errors import Conflict, Invalid, Validation
+from models.errors import Conflict, Forbidden, Invalid, NotFound, Validation
+from models.principal import Principal
 
 NAME = re.compile(r"[a-zA-Z0-9]+(?:-[a-zA-Z0-9]+)*")
 LONGEST_NAME = 32
 BASE = 27  # characters of a made name, before its hyphen and its four random ones
 
 UNDER_WAY = frozenset({"pending", "running", "canceling"})
-SILENCE = timedelta(seconds=15)  # an agent that was not heard for so long is disconnected
 
 _DOING = {"start": "starting", "stop": "stopping", "delete": "deleting"}
 _DONE = {"start": "running", "stop": "stopped", "delete": "deleted"}
@@ -23,6 +22,30 @@ def check_name(name: str) -> None:
     if not 1 <= len(name) <= LONGEST_NAME or not NAME.fullmatch(name):
         detail = f"must be 1 to {LONGEST_NAME} letters and digits, with single hyphens between them"
         raise Invalid(validations=[Validation("name", detail)])
+
+
+def require_maker(
+    caller: Principal, owner_id: UUID, owner_organizations: Collection[UUID], organization_id: UUID
+) -> None:
+    """Raises Forbidden unless the caller may make the owner a workspace there, Invalid when the owner is no member."""
+    own = owner_id == caller.user_id and caller.may_create_workspace(organization_id)
+    if not own and not caller.may_administer_organization(organization_id):
+        raise Forbidden
+    if organization_id not in owner_organizations:
+        raise Invalid("The owner of a workspace must be a member of its organization.")
+
+
+def require_reader(caller: Principal, owner_id: UUID | None, organization_id: UUID) -> None:
+    """Raises NotFound of a workspace that the caller does not see."""
+    if not caller.may_read_workspace(owner_id, organization_id):
+        raise NotFound
+
+
+def require_builder(caller: Principal, owner_id: UUID | None, organization_id: UUID) -> None:
+    """Raises NotFound or Forbidden unless the caller may build the workspace."""
+    require_reader(caller, owner_id, organization_id)
+    if not caller.may_update_workspace(owner_id, organization_id):
+        raise Forbidden
 
 
 def made_name(wish: str, letters: str) -> str:
@@ -45,17 +68,6 @@ def builds_of(workspace_status: str) -> tuple[str, str]:
             if word == workspace_status:
                 return transition, build_status
     return "", workspace_status
-
-
-def agent_status(agent: Mapping[str, Any], now: datetime) -> str:
-    """connecting, connected, disconnected, or timeout: it never came in time. An external one may come at any time."""
-    if agent["first_connected_at"] is None:
-        late = now - agent["created_at"] > timedelta(seconds=agent["connection_timeout_seconds"])
-        return "timeout" if late and agent["connection_timeout_seconds"] else "connecting"
-    seen, left = agent["last_seen_at"], agent["disconnected_at"]
-    if seen is None or now - seen > SILENCE or (left is not None and left >= seen):
-        return "disconnected"
-    return "connected"
 
 
 def busy() -> Conflict:

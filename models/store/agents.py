@@ -1,7 +1,7 @@
 """Workspace agents: who they are, what they may do, and how they are."""
 
 from collections.abc import Collection, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -9,27 +9,21 @@ import orjson
 from uuid_utils.compat import uuid7
 
 from models.errors import NotFound
-from models.rules import templates, workspaces
+from models.rules import templates
 from models.store import secrets
 from models.store.database import Row, fetch
-from models.store.presence import SUPERSEDED
+from models.store.presence import STATUS, SUPERSEDED
 from models.store.secrets import Cipher
 from models.store.session import Session
 
 TOKEN_KIND = "agent"  # noqa: S105 - what the tokens are called, not one of them
 
-# The database's clock judges what the database's clock wrote.
-_AGENT: LiteralString = """
+_AGENT: LiteralString = f"""
     a.id, a.build_id, a.workspace_id, a.parent_id, a.name, a.display_order, a.directory, a.startup_script,
     a.environment, a.external, a.connection_timeout_seconds, a.startup_timeout_seconds, a.lifecycle, a.started_at,
     a.ready_at, a.connection_id, a.facts, a.first_connected_at, a.last_seen_at, a.disconnected_at, a.git, a.created_at,
-    now() AS asked_at
+    {STATUS} AS status
 """
-
-
-def status(row: Mapping[str, Any], now: datetime | None = None) -> str:
-    """connecting, connected, disconnected or timeout, of a row of this module as of when it was read."""
-    return workspaces.agent_status(row, now or row["asked_at"])
 
 
 async def make(

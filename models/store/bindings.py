@@ -71,9 +71,11 @@ UPDATE chats SET build_id = %(build)s, agent_id = %(agent)s
 WHERE id = %(chat)s AND (build_id, agent_id) IS DISTINCT FROM (%(build)s, %(agent)s)
 RETURNING *
 """
+# Sub-agents work where their root does (runtime.md 12.1). Who locks a family begins with its root, as this does.
 _ATTACH: LiteralString = """
 UPDATE chats SET workspace_id = %(workspace)s, build_id = %(build)s, agent_id = NULL
-WHERE id = %(chat)s AND (workspace_id, build_id) IS DISTINCT FROM (%(workspace)s, %(build)s)
+WHERE (id = %(chat)s OR root_chat_id = %(chat)s OR parent_chat_id = %(chat)s)
+    AND (workspace_id, build_id) IS DISTINCT FROM (%(workspace)s, %(build)s)
 RETURNING *
 """
 
@@ -99,12 +101,13 @@ async def bind(session: Session, chat_id: UUID, *, build_id: UUID, agent_id: UUI
 async def attach(session: Session, chat_id: UUID, workspace_id: UUID | None, build_id: UUID | None = None) -> None:
     """The chat works in this workspace from now on (None: in none), and with this build of it; its agent is not known.
 
-    To say again what holds already changes nothing.
+    So do its sub-agents' chats. The chat is locked. To say again what holds already changes nothing.
     """
     rows = await fetch(session, _ATTACH, {"chat": chat_id, "workspace": workspace_id, "build": build_id})
     _tell(session, rows)
-    if rows and workspace_id is not None:
-        await scans.catch_up(session, rows[0])
+    if workspace_id is not None:
+        for row in rows:
+            await scans.catch_up(session, row)
 
 
 async def require_entry(

@@ -175,6 +175,12 @@ async def view(session: Session, build_id: UUID) -> Row:
     return _one(await fetch(session, f"{_SHOWN} WHERE b.id = %(id)s", {"id": build_id}))
 
 
+async def numbered(session: Session, workspace_id: UUID, number: int) -> Row:
+    """The workspace's build of this number, as `view` gives it; raises NotFound."""
+    given = {"id": workspace_id, "number": number}
+    return _one(await fetch(session, f"{_SHOWN} WHERE b.workspace_id = %(id)s AND b.build_number = %(number)s", given))
+
+
 async def by_ids(session: Session, ids: Collection[UUID]) -> dict[UUID, Row]:
     """These builds by id, as `view` gives them."""
     rows = await fetch(session, f"{_SHOWN} WHERE b.id = ANY(%(ids)s::uuid[])", {"ids": [*ids]})
@@ -336,16 +342,6 @@ async def under_way(session: Session, limit: int) -> list[BuildRequest]:
         {"limit": limit},
     )
     return [BuildRequest(row["id"], row["workspace_id"]) for row in rows]
-
-
-async def waiting_chats(session: Session, workspace_id: UUID) -> list[Row]:
-    """Chats at work that are bound to the workspace: id, owner_id, snapshot_version."""
-    return await fetch(
-        session,
-        """SELECT id, owner_id, snapshot_version FROM chats
-           WHERE workspace_id = %(id)s AND status IN ('pending', 'running', 'interrupting') ORDER BY id""",
-        {"id": workspace_id},
-    )
 
 
 def changed(session: Session, workspace_id: UUID) -> None:

@@ -125,8 +125,13 @@ async def finish(session: Session, chat_id: UUID, message_id: int, endings: Sequ
     await fetch(session, _FINISH, {"chat": chat_id, "message": message_id, "endings": _encode(records)})
 
 
-async def pause(session: Session, chat_id: UUID, message_id: int, pauses: Mapping[str, Pausing]) -> None:
-    """Note what claimed calls wait for, by their ids: `waiting` says when that is over."""
+async def pause(
+    session: Session, chat_id: UUID, episode: Episode, message_id: int, pauses: Mapping[str, Pausing]
+) -> None:
+    """Note what claimed calls wait for, by their ids: `waiting` says when that is over.
+
+    What they say meanwhile belongs to the episode of the attempt that paused them.
+    """
     records = [
         {
             "id": to_rest(call_id),
@@ -134,6 +139,7 @@ async def pause(session: Session, chat_id: UUID, message_id: int, pauses: Mappin
                 "why": each.why,
                 "event": each.event,
                 "id": str(each.id),
+                "episode": [*episode],
                 "memory": to_rest(dict(each.memory)),
             },
             "seconds": each.patience.total_seconds(),

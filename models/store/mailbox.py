@@ -16,6 +16,7 @@ from models.parts import from_rest, to_rest
 from models.store.database import Row, fetch
 from models.store.notices import AGENTS, JOBS, JobNotice
 from models.store.session import Session
+from models.store.stream import Episode
 
 PURGE_BATCH = 5_000
 AT_ONCE = 100  # jobs sent to an agent before it is looked again
@@ -41,29 +42,53 @@ class Job:
         return self.state in ("done", "canceled", "lost")
 
 
+@dataclass(frozen=True, slots=True)
+class PausedCall:
+    """A call whose job is watched by people only, and the episode in which they do."""
+
+    chat_id: UUID
+    episode: Episode
+    call: dict[str, str]
+
+
 _COLUMNS: LiteralString = "j.id, j.agent_id, j.chat_id, j.kind, j.request, j.state, j.cancel, j.result, j.error"
 
 _FOUND: LiteralString = f"SELECT {_COLUMNS} FROM agent_jobs j WHERE j.id = ANY(%(ids)s)"  # noqa: S608 - fixed text
 
-# A job that its agent has not been sent goes to the agent that the chat has now.
+# A job that its agent has not been sent goes to the agent that the chat has now. A stop has the chat's row for itself:
+# it finds what was asked before it, to take it back, and nothing is asked after it.
 _POST: LiteralString = f"""
+WITH at_work AS MATERIALIZED (
+    SELECT FROM chats WHERE id = %(chat)s AND status IN ('pending', 'running')
+    AND (%(history)s::bigint IS NULL OR (history_version, generation_attempt) = (%(history)s, %(attempt)s)) FOR SHARE)
 INSERT INTO agent_jobs AS j (id, agent_id, chat_id, kind, request)
-VALUES (%(id)s, %(agent)s, %(chat)s, %(kind)s, %(request)s::jsonb)
+SELECT %(id)s, %(agent)s, %(chat)s, %(kind)s, %(request)s::jsonb
+WHERE %(chat)s::uuid IS NULL OR EXISTS (SELECT FROM at_work)
 ON CONFLICT (id) DO UPDATE SET agent_id = CASE WHEN j.state = 'queued' THEN excluded.agent_id ELSE j.agent_id END
 RETURNING {_COLUMNS}"""  # noqa: S608 - fixed text
 
 
 async def post(
-    session: Session, job_id: UUID, agent_id: UUID, kind: str, request: Mapping[str, Any], *, chat_id: UUID | None
-) -> Job:
+    session: Session,
+    job_id: UUID,
+    agent_id: UUID,
+    kind: str,
+    request: Mapping[str, Any],
+    *,
+    chat_id: UUID | None,
+    episode: Episode | None = None,
+) -> Job | None:
     """Ask the agent; a job of that id that there is already is the one, whatever has become of it.
+
+    None for a chat that was stopped, or whose attempt is no longer that of the episode: nothing is asked in its name.
 
     The transaction is over with it, as it is with `take` and `finish`.
     """
     session.tell(AGENTS, str(agent_id))
+    history, attempt = episode or (None, None)
     given = {"id": job_id, "agent": agent_id, "chat": chat_id, "kind": kind, "request": _encode(request)}
-    [row] = await fetch(session, _POST, given, last=True)
-    return job(row)
+    rows = await fetch(session, _POST, {**given, "history": history, "attempt": attempt}, last=True)
+    return job(rows[0]) if rows else None
 
 
 async def find(session: Session, job_ids: Collection[UUID]) -> dict[UUID, Job]:
@@ -135,6 +160,28 @@ async def finish(
     session.tell(JOBS, JobNotice(job_id).encode())
     rows = await fetch(session, _FINISH, {"id": job_id, "agent": agent_id, **given}, last=True)
     return (rows[0]["chat_id"], rows[0]["owner_id"]) if rows and rows[0]["chat_id"] else None
+
+
+# A call that waits with nobody at it is of the newest message; until its step is attempted anew, it is paused.
+_SAID: LiteralString = """
+SELECT pg_notify(%(channel)s, %(payload)s), p.* FROM (VALUES (1)) AS one LEFT JOIN (
+    SELECT c.id AS chat_id, c.history_version, c.generation_attempt, t.tool_call_id, t.tool_name
+    FROM agent_jobs j JOIN chats c ON c.id = j.chat_id AND c.status = 'running'
+    JOIN LATERAL (SELECT max(e.message_id) AS id FROM tool_executions e WHERE e.chat_id = c.id) AS newest ON true
+    JOIN tool_executions t ON t.chat_id = c.id AND t.message_id = newest.id AND t.state = 'claimed'
+        AND t.progress->>'id' = j.id::text
+        AND t.progress->'episode' = jsonb_build_array(c.history_version, c.generation_attempt)
+    WHERE j.id = %(id)s AND j.state = 'delivered') AS p ON true"""
+
+
+async def said(session: Session, notice: JobNotice) -> PausedCall | None:
+    """Tell who waits for the job what it has just said. Returns its call if that is paused: nobody waits there."""
+    given = {"channel": JOBS, "payload": notice.encode(), "id": notice.job_id}
+    [row] = await fetch(session, _SAID, given)
+    if row["chat_id"] is None:
+        return None
+    call = {key: from_rest(row[key]) for key in ("tool_call_id", "tool_name")}
+    return PausedCall(row["chat_id"], Episode(row["history_version"], row["generation_attempt"]), call)
 
 
 async def withdraw(session: Session, job_id: UUID) -> Job | None:

@@ -24,6 +24,14 @@ _USER: LiteralString = """
     ARRAY(SELECT m.organization_id FROM organization_members m WHERE m.user_id = u.id ORDER BY 1) AS organization_ids
 """
 
+_WHO: LiteralString = """
+    u.id, u.username, u.roles,
+    (SELECT coalesce(jsonb_object_agg(m.organization_id, to_jsonb(m.roles)), '{}')
+     FROM organization_members m WHERE m.user_id = u.id) AS organizations,
+    ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = u.id) AS groups,
+    NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -37,16 +45,12 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
     """Who this token stands for; None if it is unknown or expired, or its user suspended or deleted."""
     rows = await fetch(
         session,
-        """
-        SELECT k.id AS token_id, k.scopes, k.expires_at - now() AS expires_in, u.id, u.username, u.roles,
-               k.last_used IS NULL OR k.last_used < now() - interval '1 minute' AS stale,
-               (SELECT coalesce(jsonb_object_agg(m.organization_id, to_jsonb(m.roles)), '{}')
-                FROM organization_members m WHERE m.user_id = u.id) AS organizations,
-               ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = u.id) AS groups,
-               NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely
+        f"""
+        SELECT k.id AS token_id, k.scopes, k.expires_at - now() AS expires_in, {_WHO},
+               k.last_used IS NULL OR k.last_used < now() - interval '1 minute' AS stale
         FROM api_keys k JOIN users u ON u.id = k.user_id
         WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status = 'active'
-        """,
+        """,  # noqa: S608 - fixed text
         {"digest": digest},
     )
     if not rows:
@@ -54,18 +58,31 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
     row = rows[0]
     if row["stale"]:
         await _touch(session, row["token_id"], row["id"])
+    return Found(_principal(row, frozenset(row["scopes"]), row["token_id"]), row["expires_in"])
+
+
+async def principal(session: Session, user_id: UUID) -> Principal | None:
+    """The user with all that they may do, for what is done in their name; None if they are suspended or deleted."""
+    rows = await fetch(
+        session,
+        f"SELECT {_WHO} FROM users u WHERE u.id = %(id)s AND NOT u.deleted AND u.status = 'active'",  # noqa: S608
+        {"id": user_id},
+    )
+    return _principal(rows[0]) if rows else None
+
+
+def _principal(row: Row, scopes: frozenset[str] = frozenset(), token_id: str = "") -> Principal:
     organizations = {UUID(key): frozenset(roles) for key, roles in row["organizations"].items()}
-    principal = Principal(
+    return Principal(
         user_id=row["id"],
         username=row["username"],
         site_roles=frozenset(row["roles"]),
         organizations=organizations,
         groups=frozenset((*organizations, *row["groups"])),
-        scopes=frozenset(row["scopes"]) or frozenset({Scope.ALL}),
-        token_id=row["token_id"],
+        scopes=scopes or frozenset({Scope.ALL}),
+        token_id=token_id,
         spends_freely=row["spends_freely"],
     )
-    return Found(principal, row["expires_in"])
 
 
 async def _touch(session: Session, token_id: str, user_id: UUID) -> None:

@@ -17,11 +17,14 @@ NOTED = 5  # seconds between two signs of life that are written down
 STATUS: LiteralString = f"""
     CASE WHEN a.last_seen_at IS NULL THEN
             CASE WHEN a.created_at < now() - make_interval(secs => a.connection_timeout_seconds)
-                AND NOT a.external THEN 'timeout' ELSE 'connecting' END
+                AND a.connection_timeout_seconds > 0 AND NOT a.external THEN 'timeout' ELSE 'connecting' END
          WHEN a.disconnected_at IS NOT NULL OR a.last_seen_at < now() - interval '{SILENCE} seconds' THEN 'disconnected'
          ELSE 'connected' END
 """
-"""What is known of the connection of an agent `a`: connecting, connected, disconnected, or timeout (it never came)."""
+"""What is known of the connection of an agent `a`: connecting, connected, disconnected, or timeout (it never came).
+
+An external one may come at any time. The database's clock judges what the database's clock wrote.
+"""
 
 SUPERSEDED: LiteralString = """
     EXISTS (SELECT FROM workspace_builds later
@@ -122,10 +125,10 @@ async def asked_by(session: Session, digest: bytes, job_id: UUID) -> Row | None:
 
 
 async def working_chats(session: Session, workspace_id: UUID) -> list[Row]:
-    """The chats that work in the workspace right now: what becomes of it may be what they wait for."""
+    """The chats at work that are bound to the workspace: what becomes of it may be what they wait for."""
     return await fetch(
         session,
-        "SELECT id, owner_id FROM chats WHERE workspace_id = %(workspace)s AND status = 'running'",
+        "SELECT id, owner_id FROM chats WHERE workspace_id = %(workspace)s AND status IN ('pending', 'running')",
         {"workspace": workspace_id},
     )
 

@@ -9,11 +9,12 @@ import orjson
 import psycopg
 
 from models.events import assemble
-from models.parts import Part, from_rest
+from models.parts import Part, from_rest, to_rest
 from models.store.database import fetch
 from models.store.notices import PARTS
 from models.store.session import Session
 
+EPISODE_BYTES = 1024 * 1024  # what exceeds it is not previewed
 NOTICE_BYTES = 7900  # Postgres refuses a NOTIFY payload of 8000 bytes
 PURGE_BATCH = 20_000
 
@@ -70,6 +71,22 @@ async def write(connection: psycopg.AsyncConnection[Any], rows: Sequence[LogRow]
     ]
     params = {"rows": orjson.dumps(records).decode(), "channel": PARTS, "payloads": encode_notices(rows)}
     await connection.execute(_WRITE, params)
+
+
+_ADD = """
+INSERT INTO stream_log (chat_id, history_version, generation_attempt, seq, role, part)
+SELECT %(chat)s, %(history)s, %(attempt)s, coalesce(max(seq), 0) + 1, %(role)s, %(part)s::jsonb FROM stream_log
+WHERE chat_id = %(chat)s AND history_version = %(history)s AND generation_attempt = %(attempt)s
+ON CONFLICT DO NOTHING RETURNING seq"""
+
+
+async def add(session: Session, chat_id: UUID, episode: Episode, role: str, part: Part) -> None:
+    """Put a part behind what the log holds of an episode whose step nobody is at. Of two at once, one is lost."""
+    rest = orjson.dumps(to_rest(part))
+    given = {"chat": chat_id, "history": episode[0], "attempt": episode[1], "role": role, "part": rest.decode()}
+    for row in await fetch(session, _ADD, given):
+        for payload in encode_notices([LogRow(chat_id, episode, row["seq"], role, rest)]):
+            session.tell(PARTS, payload)
 
 
 def encode_notices(rows: Iterable[LogRow]) -> list[str]:

@@ -15,6 +15,7 @@ from models.steps import BuildRequest
 from models.store import agents, builds, templates
 from models.store.database import Row, fetch
 from models.store.people import is_unique_violation
+from models.store.presence import STATUS
 from models.store.secrets import Cipher
 from models.store.session import Session
 
@@ -32,7 +33,7 @@ _WORKSPACE: LiteralString = """
             WHERE b.workspace_id = w.id ORDER BY b.build_number DESC LIMIT 1) b ON true
 """
 # Built ahead for this preset with these very values, of the version that is asked for, with all its agents at work.
-_CLAIMABLE: LiteralString = """
+_CLAIMABLE: LiteralString = f"""
     SELECT w.id FROM workspaces w
         JOIN LATERAL (SELECT id, transition, status, template_version_id, parameters FROM workspace_builds b
             WHERE b.workspace_id = w.id ORDER BY b.build_number DESC LIMIT 1) b ON true
@@ -40,10 +41,9 @@ _CLAIMABLE: LiteralString = """
       AND b.transition = 'start' AND b.status = 'succeeded' AND b.template_version_id = %(version)s
       AND b.parameters = %(values)s::jsonb
       AND NOT EXISTS (SELECT FROM workspace_agents a WHERE a.build_id = b.id AND (a.lifecycle <> 'ready'
-          OR a.last_seen_at IS NULL OR a.last_seen_at < now() - %(silence)s::interval
-          OR a.disconnected_at >= a.last_seen_at))
+          OR {STATUS} <> 'connected'))
     ORDER BY w.created_at LIMIT 1 FOR UPDATE OF w SKIP LOCKED
-"""
+"""  # noqa: S608 - fixed text
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,6 @@ async def create(
         "preset": preset_id,
         "version": version["id"],
         "values": templates.document(values),
-        "silence": workspaces.SILENCE,
         "name": name,
         "ttl": ttl_ms,
         "id": uuid7(),

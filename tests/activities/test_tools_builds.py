@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,13 +18,10 @@ from activities.tools.start_workspace import start_workspace
 from activities.tools.stop_workspace import stop_workspace
 from activities.tools.tool import Tool, ToolContext
 from activities.workshop import Workshop
-from agent import residence
+from models.errors import Forbidden, NotFound
 from models.store import preferences
 from models.store.database import fetch
-from tests.activities.stack import Stack, worker
-from tests.activities.test_use_tools import calls
-from tests.api.live_stage import Process
-from tests.fakes.behaviour import Behaviour
+from tests.activities.stack import Stack
 from tests.models.store.chats import born, opened
 from tests.places import CIPHER, build, ended, here, template
 
@@ -280,6 +276,31 @@ async def test_what_cannot_be_made_says_which_value_is_wrong(caller: Caller, loc
         await caller.use(create_workspace, template_id=str(local), name="taken")
 
 
+async def test_what_is_built_is_what_the_chats_owner_may_build_now(caller: Caller, local: UUID) -> None:
+    """As the API would tell them; nothing is written."""
+
+    async def refused(tool: Tool, **arguments: Any) -> str:
+        with pytest.raises(ToolFailed) as told:
+            await caller.use(tool, **arguments)
+        return str(told.value)
+
+    made = await caller.pause(create_workspace, caller.context(), template_id=str(local), name="place")
+    await caller.end(made.id)
+    for change, said in (
+        ("UPDATE users SET status = 'suspended'", Forbidden.default_message),
+        ("UPDATE users SET status = 'active', deleted = true", Forbidden.default_message),
+        ("UPDATE users SET deleted = false, roles = '{}'; DELETE FROM organization_members", NotFound.default_message),
+    ):
+        for statement in change.split("; "):
+            await caller.rows(statement)
+        assert await refused(stop_workspace) == said
+    await caller.rows("UPDATE chats SET workspace_id = NULL")
+    assert await refused(create_workspace, template_id=str(local)) == Forbidden.default_message
+    await caller.rows("UPDATE users SET roles = '{owner}'")
+    assert "must be a member" in await refused(create_workspace, template_id=str(local))
+    assert len(await caller.rows("SELECT id FROM workspace_builds")) == 1
+
+
 async def test_templates_are_listed_by_what_fits_and_what_is_used(caller: Caller, local: UUID) -> None:
     world, database = caller.stack.world, caller.stack.database
     async with database.begin() as session:
@@ -331,45 +352,6 @@ async def test_a_template_is_read_with_what_may_be_chosen(caller: Caller, local:
     made = await caller.pause(create_workspace, caller.context(), template_id=str(local), preset_id=preset["id"])
     [row] = await caller.rows(f"SELECT parameters FROM workspace_builds WHERE id = '{made.id}'")
     assert row["parameters"] == {"size": "9"}
-
-
-async def test_in_one_turn_a_workspace_is_made_used_stopped_and_started(stack: Stack, tmp_path: Path) -> None:
-    """With a worker that builds, an API process and the agent that the build starts."""
-    async with stack.database.begin() as session:
-        made = await template(session, stack.world, "local")
-    process = await Process(stack.settings).start()
-    stack.settings = stack.settings.model_copy(
-        update={
-            "access_url": f"http://{process.address}",
-            "workspaces_dir": str(tmp_path),
-            "workspace_isolation": "none",
-        }
-    )
-    stack.fake.script(
-        calls(
-            ("create_workspace", {"template_id": str(made), "name": "place"}),
-            ("create_workspace", {"template_id": str(made)}),
-        ),
-        calls(("execute", {"command": "echo kept > file; cat file"})),
-        calls(("stop_workspace", {}), ("start_workspace", {})),
-        calls(("execute", {"command": "cat file"})),
-        calls(("stop_workspace", {})),
-        Behaviour(text="Done."),
-    )
-    try:
-        async with worker(stack):
-            chat_id = await stack.create("go")
-            await stack.rest(chat_id)
-            told = [row.content[0]["result"] for row in await stack.messages(chat_id) if row.role == "tool"]
-    finally:
-        await process.stop()
-        for lock in tmp_path.rglob("agent.lock"):
-            residence.stop(lock.parent)
-    assert [told[0]["created"], told[1]["created"]] == [True, False], "calls that build go one after another"
-    assert told[2]["output"] == "kept\n"
-    assert (told[3]["stopped"], told[4]["started"], told[4]["agent_status"]) == (True, True, "ready")
-    assert told[5]["output"] == "kept\n"
-    assert told[6]["stopped"]
 
 
 async def _paused(work: Any) -> Pause:

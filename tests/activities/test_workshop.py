@@ -16,7 +16,9 @@ from activities.workshop import Patience, Workshop
 from models.rules.history import CANCELLED_BEFORE_RESULT, CONTEXT_PARTS
 from models.rules.tool_results import UNKNOWN_AFTER_STOP
 from models.settings import Settings
-from models.store.database import Database
+from models.store import mailbox
+from models.store.database import Database, fetch
+from models.store.notices import JobNotice
 from tests.activities.stack import Stack, worker
 from tests.activities.test_use_tools import calls
 from tests.activities.workbench import Bench, settle, workbench
@@ -199,14 +201,16 @@ async def test_a_stop_takes_back_what_was_not_sent_and_ends_what_runs(stack: Sta
         commands = await site.rows("SELECT state FROM agent_jobs WHERE kind = 'exec'")
         assert [row["state"] for row in commands] == ["canceled"]
         await site.start_agent()
-        sent = await begin(stack, site, "trap 'echo stopped >> log; exit 1' TERM; while :; do sleep 0.02; done")
-        await site.until("j.kind = 'exec' AND j.state = 'delivered'")
+        words = "trap 'echo stopped >> log; exit 1' TERM; touch up; while :; do sleep 0.02; done"
+        sent = await begin(stack, site, words)
+        while not (site.home / "up").exists():
+            await asyncio.sleep(0.01)
         await stack.interrupt(sent)
         await stack.rest(sent)
         [told] = await results(stack, sent)
         assert told["result"] == {"error": UNKNOWN_AFTER_STOP, "outcome": "unknown"}
         await site.until("j.kind = 'exec' AND j.state = 'done'")
-    assert (site.home / "log").read_text() in ("stopped\n", ""), "the first command never ran"
+    assert (site.home / "log").read_text() == "stopped\n", "the first command never ran"
 
 
 async def test_a_long_command_holds_no_worker_and_is_taken_up_when_it_ends(stack: Stack, site: Bench) -> None:
@@ -224,6 +228,37 @@ async def test_a_long_command_holds_no_worker_and_is_taken_up_when_it_ends(stack
     [told] = await results(stack, chat_id)
     assert told["result"]["output"] == "over\n"
     assert (site.home / "log").read_text() == "ran\n"
+
+
+async def test_what_a_command_that_nobody_attends_to_says_is_seen_all_the_same(stack: Stack, site: Bench) -> None:
+    await site.start_agent()
+    patience = Patience(attended=0.3)
+    query = (
+        "SELECT s.history_version, s.generation_attempt, s.seq, s.role, s.part->>'result_delta' AS said"
+        " FROM stream_log s JOIN chats c ON c.id = s.chat_id AND c.generation_attempt = s.generation_attempt"
+        " AND c.history_version = s.history_version ORDER BY s.seq"
+    )
+    words = "echo first; until [ -e go ]; do sleep 0.02; done; echo alone; until [ -e end ]; do sleep 0.02; done"
+    async with worker(stack, patience=patience):
+        chat_id = await begin(stack, site, words, timeout="2h")
+        while not await site.rows("SELECT 1 AS found FROM tool_executions WHERE progress IS NOT NULL"):
+            await asyncio.sleep(0.02)
+    (site.home / "go").touch()
+    while (seen := await site.rows(query))[-1]["said"] != "alone\n":
+        await asyncio.sleep(0.02)
+    assert [row["seq"] for row in seen] == [*range(1, len(seen) + 1)]
+    assert "".join(row["said"] for row in seen) == "first\nalone\n"
+    assert {row["role"] for row in seen} == {"tool"}
+    [job] = await site.rows("SELECT id FROM agent_jobs WHERE kind = 'exec'")
+    async with stack.database.begin() as session:
+        await fetch(session, "UPDATE chats SET generation_attempt = generation_attempt + 1")
+        assert await mailbox.said(session, JobNotice(job["id"], 12, "x")) is None, "somebody attends to it again"
+    async with worker(stack, patience=patience):
+        await site.change("UPDATE agent_jobs SET delivered_at = delivered_at - interval '10 minutes'")
+        (site.home / "end").touch()
+        await stack.rest(chat_id)
+    [told] = await results(stack, chat_id)
+    assert told["result"]["output"] == "first\nalone\n"
 
 
 async def test_a_stop_ends_a_command_that_nobody_attends_to(stack: Stack, site: Bench) -> None:

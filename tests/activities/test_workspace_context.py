@@ -9,6 +9,7 @@ import pytest
 
 from activities import workspace_context
 from activities.resources import open_resources
+from activities.workshop import Patience
 from models.errors import Invalid
 from models.rules import workspace_context as rules
 from models.store import bindings, moves
@@ -158,9 +159,20 @@ async def test_an_agent_that_says_nothing_is_left_after_a_while_and_nothing_is_k
         workspace_context.hold(opened)
         assert await workspace_context.look(resources, opened, patience=0.2) is None
         assert opened.chat[rules.KEY] is None
+        jobs = "SELECT kind, cancel FROM agent_jobs"
         async with stack.database.read() as session:
-            [job] = await fetch(session, "SELECT * FROM agent_jobs")
-    assert (job["kind"], job["cancel"]) == ("context", True)
+            assert await fetch(session, jobs) == [{"kind": "context", "cancel": True}]
+        async with stack.database.begin() as session:
+            opened = await moves.open_attempt(session, chat_id, max_attempts=9, max_steps=9)
+        workspace_context.hold(opened)
+        assert await workspace_context.look(resources, opened) is None
+        async with stack.database.read() as session:
+            assert len(await fetch(session, jobs)) == 1, "no step waits for it again so soon"
+        for agent_id in resources.workshop.silences:
+            resources.workshop.silences[agent_id] -= Patience().silent
+        assert await workspace_context.look(resources, opened, patience=0.2) is None
+        async with stack.database.read() as session:
+            assert len(await fetch(session, jobs)) == 2, "it may tell by now"
 
 
 async def test_an_agent_that_is_away_or_not_ready_is_not_waited_for(stack: Stack, place: Workplace) -> None:

@@ -82,10 +82,10 @@ class Bench:
                 while not await self.rows(f"SELECT 1 AS found FROM {tables} WHERE {condition} LIMIT 1"):
                     await asyncio.sleep(0.01)
         except TimeoutError:
+            jobs = await self.rows("SELECT kind, state, cancel, result, error FROM agent_jobs")
             said = (self.folder / "agent.log").read_text() if self.agents else ""
-            raise AssertionError(
-                f"not {condition}; agents {[agent.returncode for agent in self.agents]}: {said}"
-            ) from None
+            codes = [agent.returncode for agent in self.agents]
+            raise AssertionError(f"it is never so that {condition}: {jobs}; agents {codes}: {said}") from None
 
     async def rows(self, query: str) -> list[dict[str, Any]]:
         async with self.database.read() as session:

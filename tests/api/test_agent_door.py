@@ -50,7 +50,9 @@ class Hall:
 
     async def post(self, chat_id: UUID | None = None, **request: Any) -> Job:
         async with self.database.begin() as session:
-            return await mailbox.post(session, uuid4(), self.place.agent_id, "exec", request, chat_id=chat_id)
+            job = await mailbox.post(session, uuid4(), self.place.agent_id, "exec", request, chat_id=chat_id)
+        assert job is not None
+        return job
 
     async def job(self, job: Job) -> Job:
         async with self.database.read() as session:

@@ -1,6 +1,6 @@
 """Where a chat works: bound when it is created or changed, by whoever may work there, and told to watchers."""
 
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID, uuid4
 
 import pytest
@@ -74,6 +74,18 @@ async def test_a_chat_is_bound_rebound_and_unbound_without_a_new_version(talk: T
     assert await stored(talk, chat) == before | {"workspace_id": other.workspace_id}
     await bind(talk, chat, NO_ID)
     assert await stored(talk, chat) == before
+
+
+async def test_sub_agents_work_where_their_root_does(talk: Talk, place: Workplace) -> None:
+    root, child, other = [await talk.start() for _ in range(3)]
+    adopt: LiteralString = "UPDATE chats SET parent_chat_id = %(root)s, root_chat_id = %(root)s WHERE id = %(id)s"
+    await write(talk.api, adopt, root=root, id=child)
+    for workspace_id in (place.workspace_id, None):
+        await bind(talk, root, workspace_id or NO_ID)
+        places = [(await stored(talk, each))["workspace_id"] for each in (root, child, other)]
+        assert places == [workspace_id, workspace_id, None]
+    await bind(talk, child, place.workspace_id)
+    assert (await stored(talk, root))["workspace_id"] is None, "what a sub-agent's chat is bound to is its own"
 
 
 async def test_the_zero_uuid_creates_a_chat_without_a_workspace(talk: Talk) -> None:

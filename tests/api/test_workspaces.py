@@ -98,6 +98,25 @@ async def test_a_workspace_goes_from_pending_to_running_to_stopped_to_deleted(si
     assert [each["transition"] for each in listed] == ["delete", "stop", "start"]
 
 
+async def test_a_build_is_found_by_its_number(site: Site) -> None:
+    made = await site.create()
+    await site.end(made["latest_build"])
+    stop = await site.build(made, transition="stop")
+    for number, status, said in (
+        ("2", 200, stop["id"]),
+        ("1", 200, made["latest_build"]["id"]),
+        ("3", 404, None),
+        ("99999999999", 404, None),
+        ("0", 400, None),
+        ("one", 400, None),
+    ):
+        answered = await site.member.client.get(f"/api/v2/users/me/workspace/place/builds/{number}")
+        assert (answered.status_code, answered.json().get("id")) == (status, said)
+    by_id = await site.member.client.get(f"/api/v2/workspacebuilds/{stop['id']}")
+    by_number = await site.member.client.get("/api/v2/users/member/workspace/place/builds/2")
+    assert by_number.json() == by_id.json()
+
+
 async def test_values_that_do_not_fit_are_refused_by_name(site: Site) -> None:
     for values, detail in (
         ([], 'Parameter "size" is required.'),

@@ -240,6 +240,7 @@ RULES: dict[str, Rule] = {
     ),
     "POST /api/v2/users/{user}/workspaces": deployment("A", 400, known=ME, body={"name": "x"}),
     "GET /api/v2/users/{user}/workspace/{name}": workspace_read(),
+    "GET /api/v2/users/{user}/workspace/{name}/builds/{number}": workspace_read(known={"number": "1"}),
     "GET /api/v2/workspaces": deployment("A", 200),
     "GET /api/v2/workspaces/{workspace}": workspace_read(),
     "PATCH /api/v2/workspaces/{workspace}": workspace_changed(400, body={"name": "no good"}),

@@ -1,7 +1,7 @@
 """The laws of workspaces: names, what builds make of them, how their agents are, and which one chats work with."""
 
 import string
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -54,22 +54,6 @@ def test_a_workspace_is_what_its_latest_build_made_of_it() -> None:
     assert set(told.values()) == set(workspace_search.STATUSES)
     for (transition, status), word in told.items():
         assert workspaces.builds_of(word) in ((transition, status), ("", status))
-
-
-@pytest.mark.parametrize(
-    ("facts", "after", "status"),
-    [
-        ({}, 59, "connecting"),
-        ({}, 61, "timeout"),
-        ({"first_connected_at": NOW, "last_seen_at": NOW}, 14, "connected"),
-        ({"first_connected_at": NOW, "last_seen_at": NOW}, 16, "disconnected"),
-        ({"first_connected_at": NOW, "last_seen_at": NOW, "disconnected_at": NOW}, 1, "disconnected"),
-        ({"first_connected_at": NOW, "last_seen_at": NOW, "disconnected_at": NOW - timedelta(1)}, 1, "connected"),
-        ({"first_connected_at": NOW}, 1, "disconnected"),
-    ],
-)
-def test_an_agent_is_what_was_heard_of_it(facts: dict[str, Any], after: int, status: str) -> None:
-    assert workspaces.agent_status(agent(**facts), NOW + timedelta(seconds=after)) == status
 
 
 def test_chats_work_with_the_root_agent_that_is_named_for_them_else_with_the_first() -> None:

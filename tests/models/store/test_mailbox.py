@@ -7,11 +7,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from models.store import mailbox, presence, secrets
+from models.store import mailbox, moves, presence, secrets
 from models.store.database import Database, fetch
 from models.store.mailbox import Job
+from models.store.moves import StepRow
 from models.store.notices import AGENTS, JOBS, JobNotice
-from tests.models.store.chats import born
+from models.store.stream import Episode
+from tests.models.store.chats import CALL, born, opened
 from tests.seeds import World
 from tests.workplace import Workplace, furnish, rebuild
 
@@ -21,9 +23,13 @@ async def place(database: Database, seed: World) -> Workplace:
     return await furnish(database, seed.owner_id, seed.organization_id)
 
 
-async def post(database: Database, agent_id: UUID, job_id: UUID | None = None, **request: Any) -> Job:
+async def post(
+    database: Database, agent_id: UUID, job_id: UUID | None = None, chat_id: UUID | None = None, **request: Any
+) -> Job:
     async with database.begin() as session:
-        return await mailbox.post(session, job_id or uuid4(), agent_id, "exec", request, chat_id=None)
+        job = await mailbox.post(session, job_id or uuid4(), agent_id, "exec", request, chat_id=chat_id)
+    assert job is not None
+    return job
 
 
 async def arrive(database: Database, place: Workplace) -> UUID:
@@ -153,13 +159,41 @@ async def test_a_new_build_loses_what_was_sent_keeps_the_rest_and_refuses_the_ol
 
 async def test_a_stopped_chat_takes_back_its_own_jobs_only(database: Database, place: Workplace, seed: World) -> None:
     chats = [await born(database, seed), await born(database, seed)]
-    jobs = []
-    for chat_id in chats:
-        async with database.begin() as session:
-            jobs.append(await mailbox.post(session, uuid4(), place.agent_id, "exec", {}, chat_id=chat_id))
+    jobs = [await post(database, place.agent_id, chat_id=chat_id) for chat_id in chats]
     async with database.begin() as session:
         await mailbox.stop(session, chats[0])
     assert [(await found(database, job)).state for job in jobs] == ["canceled", "queued"]
+
+
+async def test_of_all_that_is_asked_while_a_chat_is_stopped_nothing_is_left_to_be_sent(
+    database: Database, place: Workplace, seed: World
+) -> None:
+    chat_id = await born(database, seed)
+    fence = (await opened(database, chat_id)).fence
+    async with database.begin() as session:
+        await moves.commit_step(session, fence, [StepRow("assistant", [CALL])])
+    fence = (await opened(database, chat_id)).fence
+
+    async def ask(attempt: int = fence.generation_attempt) -> Job | None:
+        episode = Episode(fence.history_version, attempt)
+        async with database.begin() as session:
+            return await mailbox.post(session, uuid4(), place.agent_id, "exec", {}, chat_id=chat_id, episode=episode)
+
+    async def stop() -> None:
+        async with database.begin() as session:
+            await moves.interrupt(session, await moves.lock(session, chat_id))
+        async with database.begin() as session:
+            await moves.finish_interruption(session, chat_id, [], episode=None)
+
+    first = await ask()
+    assert await ask(fence.generation_attempt + 1) is None, "an attempt that is not the chat's asks nothing"
+    asked = asyncio.gather(*(ask() for _ in range(20)))
+    await stop()
+    assert await ask() is None
+    assert first is not None
+    for job in (first, *filter(None, await asked)):
+        assert (await found(database, job)).state == "canceled"
+    assert await take(database, place, await arrive(database, place)) == []
 
 
 async def test_who_waits_is_told_of_jobs_and_of_results_after_the_commit(database: Database, place: Workplace) -> None:
@@ -191,8 +225,7 @@ async def test_old_jobs_that_are_over_or_were_never_sent_are_forgotten_unless_th
     database: Database, place: Workplace, seed: World
 ) -> None:
     over, under_way = await post(database, place.agent_id), await post(database, place.agent_id)
-    async with database.begin() as session:
-        asked = await mailbox.post(session, uuid4(), place.agent_id, "exec", {}, chat_id=await born(database, seed))
+    asked = await post(database, place.agent_id, chat_id=await born(database, seed))
     await take(database, place, await arrive(database, place))
     for job in (over, asked):
         await finish(database, job, result={})
@@ -215,6 +248,7 @@ async def test_old_jobs_that_are_over_or_were_never_sent_are_forgotten_unless_th
         ("last_seen_at = NULL", "connecting"),
         ("last_seen_at = NULL, created_at = now() - interval '3 minutes'", "timeout"),
         ("last_seen_at = NULL, created_at = now() - interval '3 minutes', external = true", "connecting"),
+        ("last_seen_at = NULL, created_at = '2020-01-01', connection_timeout_seconds = 0", "connecting"),
         ("last_seen_at = now()", "connected"),
         ("last_seen_at = now() - interval '16 seconds'", "disconnected"),
         ("last_seen_at = now(), disconnected_at = now()", "disconnected"),
