@@ -10,7 +10,7 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
-from models.principal import Principal, Scope, SiteRole
+from models.principal import Grants, Principal, Scope, SiteRole
 from models.store import notices, secrets
 from models.store.database import Row, fetch
 from models.store.session import Session
@@ -20,7 +20,7 @@ FOREVER = timedelta(days=3650)
 
 _USER: LiteralString = """
     u.id, u.username, u.name, u.email, u.avatar_url, u.created_at, u.updated_at, u.last_seen_at, u.status,
-    u.login_type, u.roles,
+    u.login_type, u.is_service_account, u.roles,
     ARRAY(SELECT m.organization_id FROM organization_members m WHERE m.user_id = u.id ORDER BY 1) AS organization_ids
 """
 
@@ -39,13 +39,17 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
         session,
         """
         SELECT k.id AS token_id, k.scopes, k.expires_at - now() AS expires_in, u.id, u.username, u.roles,
-               k.last_used IS NULL OR k.last_used < now() - interval '1 minute' AS stale,
+               k.last_used IS NULL OR k.last_used < now() - interval '1 minute' OR u.status = 'dormant' AS stale,
                (SELECT coalesce(jsonb_object_agg(m.organization_id, to_jsonb(m.roles)), '{}')
                 FROM organization_members m WHERE m.user_id = u.id) AS organizations,
+               (SELECT coalesce(jsonb_agg(jsonb_build_array(r.organization_id, r.everywhere, r.own)), '[]')
+                FROM organization_members m
+                JOIN custom_roles r ON r.organization_id = m.organization_id AND r.name = ANY(m.roles)
+                WHERE m.user_id = u.id) AS grants,
                ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = u.id) AS groups,
                NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely
         FROM api_keys k JOIN users u ON u.id = k.user_id
-        WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status = 'active'
+        WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status <> 'suspended'
         """,
         {"digest": digest},
     )
@@ -60,6 +64,7 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
         username=row["username"],
         site_roles=frozenset(row["roles"]),
         organizations=organizations,
+        grants=_grants(row["grants"]),
         groups=frozenset((*organizations, *row["groups"])),
         scopes=frozenset(row["scopes"]) or frozenset({Scope.ALL}),
         token_id=row["token_id"],
@@ -68,8 +73,16 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
     return Found(principal, row["expires_in"])
 
 
+def _grants(rows: list[tuple[str, list[str], list[str]]]) -> dict[UUID, Grants]:
+    found: dict[UUID, Grants] = {}
+    for organization, everywhere, own in rows:
+        given = Grants(frozenset(everywhere), frozenset(own))
+        found[UUID(organization)] = found.get(UUID(organization), Grants()) | given
+    return found
+
+
 async def _touch(session: Session, token_id: str, user_id: UUID) -> None:
-    """Note the use, at most once a minute; a session in use lives on."""
+    """Note the use, at most once a minute; a session in use lives on, and who comes is dormant no more."""
     await fetch(
         session,
         """
@@ -78,7 +91,8 @@ async def _touch(session: Session, token_id: str, user_id: UUID) -> None:
                 THEN greatest(expires_at, now() + make_interval(secs => lifetime_seconds)) ELSE expires_at END
             WHERE id = %(token)s
         )
-        UPDATE users SET last_seen_at = now() WHERE id = %(user)s
+        UPDATE users SET last_seen_at = now(), status = CASE status WHEN 'dormant' THEN 'active' ELSE status END
+        WHERE id = %(user)s
         """,
         {"token": token_id, "user": user_id},
     )
@@ -107,15 +121,22 @@ async def create(
     name: str = "",
     password_hash: str = "",
     roles: tuple[str, ...] = (),
+    status: str = "active",
+    service: bool = False,
 ) -> UUID:
-    """A new user, without a password if no hash is given; raises Conflict when name or address is taken."""
+    """A new user, without a password if no hash is given; raises Conflict when name or address is taken.
+
+    A service account (`service`) has tokens only, and no address.
+    """
     try:
         async with session.begin_nested():
             rows = await fetch(
                 session,
                 """
-                INSERT INTO users (id, username, email, name, password_hash, login_type, roles)
-                VALUES (%(id)s, %(username)s, %(email)s, %(name)s, %(password_hash)s, %(login_type)s, %(roles)s)
+                INSERT INTO users (id, username, email, name, password_hash, login_type, roles, status,
+                    is_service_account)
+                VALUES (%(id)s, %(username)s, %(email)s, %(name)s, %(password_hash)s, %(login_type)s, %(roles)s,
+                    %(status)s, %(service)s)
                 RETURNING id
                 """,
                 {
@@ -126,6 +147,8 @@ async def create(
                     "password_hash": password_hash,
                     "login_type": "password" if password_hash else "none",
                     "roles": list(roles),
+                    "status": status,
+                    "service": service,
                 },
             )
     except Exception as clash:
@@ -184,7 +207,8 @@ async def password_of(session: Session, email: str) -> tuple[UUID, str] | None:
         session,
         """
         SELECT id, password_hash FROM users
-        WHERE lower(email) = lower(%(email)s) AND NOT deleted AND status = 'active' AND login_type = 'password'
+        WHERE lower(email) = lower(%(email)s) AND email <> '' AND NOT deleted AND status <> 'suspended'
+            AND login_type = 'password'
         """,
         {"email": email},
     )
@@ -204,12 +228,7 @@ async def set_password(session: Session, user_id: UUID, hashed: str, *, keep_tok
         "UPDATE users SET password_hash = %(hash)s, login_type = 'password', updated_at = now() WHERE id = %(id)s",
         {"hash": hashed, "id": user_id},
     )
-    await fetch(
-        session,
-        "DELETE FROM api_keys WHERE user_id = %(id)s AND kind = 'session' AND id <> %(keep)s",
-        {"id": user_id, "keep": keep_token},
-    )
-    await changed(session, user_id)
+    await end_sessions(session, user_id, keep=keep_token)
 
 
 async def set_roles(session: Session, user_id: UUID, roles: list[str]) -> None:
@@ -225,9 +244,10 @@ async def set_roles(session: Session, user_id: UUID, roles: list[str]) -> None:
 
 
 async def set_status(session: Session, user_id: UUID, status: str) -> None:
-    """`active` or `suspended`; raises Conflict rather than leave no owner."""
-    if status != "active":
+    """`active` or `suspended`, which ends their login sessions; raises Conflict rather than leave no owner."""
+    if status == "suspended":
         await _keep_an_owner(session, user_id)
+        await end_sessions(session, user_id)
     await fetch(
         session,
         "UPDATE users SET status = %(status)s, updated_at = now() WHERE id = %(id)s",
@@ -253,7 +273,7 @@ async def _keep_an_owner(session: Session, leaving: UUID) -> None:
         "SELECT id, status FROM users WHERE 'owner' = ANY(roles) AND NOT deleted ORDER BY id FOR UPDATE",
     )
     if leaving in (row["id"] for row in owners) and not any(
-        row["status"] == "active" for row in owners if row["id"] != leaving
+        row["status"] != "suspended" for row in owners if row["id"] != leaving
     ):
         raise Conflict("The last owner cannot be removed, suspended or demoted.")
 
@@ -267,15 +287,18 @@ async def create_token(
     name: str = "",
     scopes: tuple[str, ...] = (),
     secret: str | None = None,
+    ip_address: str = "",
+    user_agent: str = "",
 ) -> tuple[str, str]:
     """A new token: its id, and its secret, which can never be read again. `secret` is an operator's own choice."""
     token_id, token = secrets.random_word(10), secret or secrets.new_token(kind)
     await fetch(
         session,
         """
-        INSERT INTO api_keys (id, user_id, hashed_secret, kind, token_name, scopes, lifetime_seconds, expires_at)
-        VALUES (%(id)s, %(user)s, %(digest)s, %(kind)s, %(name)s, %(scopes)s, %(seconds)s,
-                now() + make_interval(secs => %(seconds)s))
+        INSERT INTO api_keys (id, user_id, hashed_secret, kind, token_name, scopes, lifetime_seconds, ip_address,
+            user_agent, expires_at)
+        VALUES (%(id)s, %(user)s, %(digest)s, %(kind)s, %(name)s, %(scopes)s, %(seconds)s, %(ip_address)s,
+                %(user_agent)s, now() + make_interval(secs => %(seconds)s))
         """,
         {
             "id": token_id,
@@ -285,6 +308,8 @@ async def create_token(
             "name": name,
             "scopes": list(scopes),
             "seconds": int(lifetime.total_seconds()),
+            "ip_address": ip_address,
+            "user_agent": user_agent,
         },
     )
     return token_id, token
@@ -300,6 +325,41 @@ async def tokens(session: Session, user_id: UUID) -> list[Row]:
         """,
         {"user": user_id},
     )
+
+
+async def sessions(session: Session, user_id: UUID) -> list[Row]:
+    """The user's living login sessions, the one used last first."""
+    return await fetch(
+        session,
+        """
+        SELECT id, user_id, ip_address, user_agent, created_at, expires_at, last_used FROM api_keys
+        WHERE user_id = %(user)s AND kind = 'session' AND expires_at > now()
+        ORDER BY coalesce(last_used, created_at) DESC, id
+        """,
+        {"user": user_id},
+    )
+
+
+async def end_sessions(session: Session, user_id: UUID, *, keep: str = "") -> None:
+    """Sign the user out everywhere, but for the session `keep`; their API tokens stay."""
+    await fetch(
+        session,
+        "DELETE FROM api_keys WHERE user_id = %(id)s AND kind = 'session' AND id <> %(keep)s",
+        {"id": user_id, "keep": keep},
+    )
+    await changed(session, user_id)
+
+
+async def end_session(session: Session, user_id: UUID, session_id: str) -> None:
+    """End one login session of the user; raises NotFound."""
+    rows = await fetch(
+        session,
+        "DELETE FROM api_keys WHERE id = %(id)s AND user_id = %(user)s AND kind = 'session' RETURNING id",
+        {"id": session_id, "user": user_id},
+    )
+    if not rows:
+        raise NotFound
+    await changed(session, session_id)
 
 
 async def has_token(session: Session, token: str) -> datetime | None:
