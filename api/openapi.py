@@ -19,7 +19,18 @@ SECURITY_SCHEMES: dict[str, dict[str, str]] = {
     "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
     "query": {"type": "apiKey", "in": "query", "name": COOKIE},
 }
-PUBLIC = frozenset({"healthz", "readyz", "metrics", "buildinfo", "first_user_exists", "create_first_user", "login"})
+PUBLIC = frozenset(
+    {
+        "healthz",
+        "readyz",
+        "metrics",
+        "buildinfo",
+        "first_user_exists",
+        "create_first_user",
+        "login",
+        "validate_password",
+    }
+)
 _NEVER = ("HTTPValidationError", "ValidationError")
 _REF = "#/components/schemas/"
 _ERROR = {"$ref": f"{_REF}Error"}

@@ -32,7 +32,6 @@ PATIENCE = 60  # seconds that a starting process waits for its database
 DRAIN = 2.0  # seconds that errands may take when the process ends
 LOGINS_PER_MINUTE = 60  # a client address
 UPLOADS_AT_ONCE = 20
-GUESSES_PER_MINUTE = 10  # an account
 
 
 class Errands:
@@ -78,7 +77,6 @@ class Resources:
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
     meters: Meters = field(default_factory=Meters)
     prices: PriceList = field(default_factory=PriceList)
-    guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE, 5))
     uploads: RateLimit = field(default_factory=lambda: RateLimit(0))
     errands: Errands = field(default_factory=Errands)
 

@@ -44,7 +44,7 @@ def _lifetime(nanoseconds: int | None) -> timedelta:
 async def create_token(
     user: str, body: CreateToken, caller: AccountHolder, once: OnlyOnce, resources: Opened
 ) -> Response:
-    """For oneself; owners also for others, as with machine accounts. The token is shown this once.
+    """For oneself; owners for anybody, and who administers users for service accounts. The token is shown this once.
 
     It is not kept for an `Idempotency-Key` either: the same request again makes no other token, and answers 409.
     """

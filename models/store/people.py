@@ -327,19 +327,6 @@ async def tokens(session: Session, user_id: UUID) -> list[Row]:
     )
 
 
-async def sessions(session: Session, user_id: UUID) -> list[Row]:
-    """The user's living login sessions, the one used last first."""
-    return await fetch(
-        session,
-        """
-        SELECT id, user_id, ip_address, user_agent, created_at, expires_at, last_used FROM api_keys
-        WHERE user_id = %(user)s AND kind = 'session' AND expires_at > now()
-        ORDER BY coalesce(last_used, created_at) DESC, id
-        """,
-        {"user": user_id},
-    )
-
-
 async def end_sessions(session: Session, user_id: UUID, *, keep: str = "") -> None:
     """Sign the user out everywhere, but for the session `keep`; their API tokens stay."""
     await fetch(
@@ -348,18 +335,6 @@ async def end_sessions(session: Session, user_id: UUID, *, keep: str = "") -> No
         {"id": user_id, "keep": keep},
     )
     await changed(session, user_id)
-
-
-async def end_session(session: Session, user_id: UUID, session_id: str) -> None:
-    """End one login session of the user; raises NotFound."""
-    rows = await fetch(
-        session,
-        "DELETE FROM api_keys WHERE id = %(id)s AND user_id = %(user)s AND kind = 'session' RETURNING id",
-        {"id": session_id, "user": user_id},
-    )
-    if not rows:
-        raise NotFound
-    await changed(session, session_id)
 
 
 async def has_token(session: Session, token: str) -> datetime | None:

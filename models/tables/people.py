@@ -80,9 +80,7 @@ class CustomRole(SQLModel, table=True):
 
     __tablename__ = "custom_roles"
     __table_args__ = (
-        Index(
-            "uq_custom_roles_organization_id_name_lower", "organization_id", func.lower(text("name")), unique=True
-        ),
+        Index("uq_custom_roles_organization_id_name_lower", "organization_id", func.lower(text("name")), unique=True),
     )
 
     id: UUID = identity()
