@@ -5,7 +5,7 @@ from fastapi import Response
 from api import accounts
 from api.answers import answer, nothing
 from api.author import By
-from api.caller import AccountHolder
+from api.caller import AccountHolder, Caller
 from api.errors import raises
 from api.idempotency import OnlyOnce
 from api.requests import Router
@@ -35,7 +35,7 @@ async def list_site_roles(caller: AccountHolder) -> Response:
     responses=raises(Forbidden, NotFound),
     summary="List an organization's roles",
 )
-async def list_organization_roles(organization: str, caller: AccountHolder, resources: Opened) -> Response:
+async def list_organization_roles(organization: str, caller: Caller, resources: Opened) -> Response:
     """Those that are built in, and its own."""
     async with resources.database.read() as session:
         row = _seen(caller, await organizations.get(session, organization))
@@ -51,7 +51,7 @@ async def list_organization_roles(organization: str, caller: AccountHolder, reso
     summary="Create a role",
 )
 async def create_organization_role(
-    organization: str, body: CustomRole, caller: AccountHolder, by: By, once: OnlyOnce, resources: Opened
+    organization: str, body: CustomRole, caller: Caller, by: By, once: OnlyOnce, resources: Opened
 ) -> Response:
     """Of permissions on chats. Nobody has it until it is given to them."""
     async with resources.database.begin() as session:
@@ -82,7 +82,7 @@ async def create_organization_role(
     summary="Change a role",
 )
 async def update_organization_role(
-    organization: str, body: CustomRole, caller: AccountHolder, by: By, resources: Opened
+    organization: str, body: CustomRole, caller: Caller, by: By, resources: Opened
 ) -> Response:
     """That of the same name: what it is called and allows is replaced, at once for all who have it."""
     async with resources.database.begin() as session:
@@ -112,9 +112,7 @@ async def update_organization_role(
     responses=raises(Forbidden, NotFound),
     summary="Delete a role",
 )
-async def delete_organization_role(
-    organization: str, role: str, caller: AccountHolder, by: By, resources: Opened
-) -> Response:
+async def delete_organization_role(organization: str, role: str, caller: Caller, by: By, resources: Opened) -> Response:
     """Who has it has it no more."""
     async with resources.database.begin() as session:
         row = _administered(caller, await organizations.get(session, organization))

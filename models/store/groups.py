@@ -45,7 +45,7 @@ async def of_organizations(
             OR EXISTS (SELECT FROM group_members m WHERE m.group_id = g.id AND m.user_id = %(member)s)
             OR EXISTS (SELECT FROM organization_members m WHERE m.organization_id = g.id AND m.user_id = %(member)s))
         ORDER BY lower(g.name), g.id
-        """,
+        """,  # noqa: S608 - fixed text
         {"everywhere": organizations is None, "organizations": list(organizations or ()), "member": member},
     )
     return await _peopled(session, rows)
