@@ -107,13 +107,13 @@ async def get_member(organization: str, user: str, caller: Caller, resources: Op
     summary="Add a member",
 )
 async def add_member(organization: str, user: str, caller: Caller, once: OnlyOnce, resources: Opened) -> Response:
-    """Without any role: `agents-access` is given explicitly."""
+    """One that the caller may see elsewhere, without any role: `agents-access` is given explicitly."""
     async with resources.database.begin() as session:
         earlier = await once.replay(session)
         if earlier is not None:
             return earlier
         row = _administered(caller, await organizations.get(session, organization))
-        account = await people.get(session, accounts.named(caller, user))
+        account = accounts.require_readable(caller, await people.get(session, accounts.named(caller, user)))
         await organizations.add(session, row["id"], account["id"])
         found = await organizations.member(session, row["id"], account["id"])
         response = await once.keep(session, answer(views.member(found)))

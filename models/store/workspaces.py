@@ -298,9 +298,9 @@ async def _preset(session: Session, version_id: UUID, preset_id: UUID) -> Row:
     try:
         preset = await templates.preset(session, preset_id)
     except NotFound:
-        raise Invalid(f'Preset "{preset_id}" does not exist.') from None
-    if preset["template_version_id"] != version_id:
-        raise Invalid("The preset is of another template version.")
+        preset = None
+    if preset is None or preset["template_version_id"] != version_id:
+        raise Invalid(f'Preset "{preset_id}" does not exist.')
     return preset
 
 
