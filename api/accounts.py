@@ -81,14 +81,21 @@ def require_power_over(caller: Principal, row: Row) -> None:
 def require_identity_of(caller: Principal, row: Row) -> None:
     """Raises NotFound or Forbidden unless the caller may act as this user: themselves, or anybody for owners.
 
-    A service account is acted for by whoever administers it: it cannot come in to make its tokens itself.
+    A service account cannot come in to make its tokens itself: whoever administers it acts for it, or all of its
+    organizations.
     """
     require_readable(caller, row)
     if row["id"] == caller.user_id or caller.may_update_deployment():
         return
     if not row["is_service_account"]:
         raise Forbidden
-    require_power_over(caller, row)
+    if not _governs_all_of(caller, row):
+        require_power_over(caller, row)
+
+
+def _governs_all_of(caller: Principal, row: Row) -> bool:
+    where = row["organization_ids"]
+    return bool(where) and not row["roles"] and all(map(caller.may_administer_organization, where))
 
 
 def require_account_of(caller: Principal, row: Row) -> None:

@@ -91,6 +91,9 @@ async def login(body: Login, request: Request, resources: Opened) -> Response:
     lifetime = resources.settings.session_ttl
     agent = request.headers.get("user-agent", "")[:LONGEST_AGENT]
     async with resources.database.begin() as session:
+        # A password that was changed meanwhile has ended all sessions: this one would be left over.
+        if await people.password_of(session, email, hold=True) != found:
+            raise Unauthenticated("Incorrect email or password.")
         await lockouts.succeeded(session, attempt)
         _, token = await people.create_token(
             session, found[0], kind="session", lifetime=lifetime, ip_address=where, user_agent=agent

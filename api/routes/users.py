@@ -226,8 +226,9 @@ async def set_user_password(user: str, body: SetPassword, caller: AccountHolder,
             raise Invalid(detail, validations=[Validation("old_password", detail)])
     hashed = await asyncio.to_thread(secrets.hash_password, body.password)
     async with resources.database.begin() as session:
-        await lockouts.forgive(session, account)
+        # In the order of a sign-in: the person, then what is held against them.
         await people.set_password(session, row["id"], hashed, keep_token=caller.token_id if own else "")
+        await lockouts.forgive(session, account)
     resources.principals.forget(str(row["id"]))
     return nothing()
 

@@ -201,15 +201,16 @@ async def search(session: Session, *, text: str = "", limit: int = 0, offset: in
     return [], counted[1]
 
 
-async def password_of(session: Session, email: str) -> tuple[UUID, str] | None:
-    """The user of an address who may sign in with a password, and its hash."""
+async def password_of(session: Session, email: str, *, hold: bool = False) -> tuple[UUID, str] | None:
+    """The user of an address who may sign in with a password, and its hash; held, both stay so until this commits."""
     rows = await fetch(
         session,
-        """
+        f"""
         SELECT id, password_hash FROM users
         WHERE lower(email) = lower(%(email)s) AND email <> '' AND NOT deleted AND status <> 'suspended'
             AND login_type = 'password'
-        """,
+        {"FOR SHARE" if hold else ""}
+        """,  # noqa: S608 - fixed text
         {"email": email},
     )
     return (rows[0]["id"], rows[0]["password_hash"]) if rows else None
@@ -247,12 +248,13 @@ async def set_status(session: Session, user_id: UUID, status: str) -> None:
     """`active` or `suspended`, which ends their login sessions; raises Conflict rather than leave no owner."""
     if status == "suspended":
         await _keep_an_owner(session, user_id)
-        await end_sessions(session, user_id)
     await fetch(
         session,
         "UPDATE users SET status = %(status)s, updated_at = now() WHERE id = %(id)s",
         {"status": status, "id": user_id},
     )
+    if status == "suspended":
+        await end_sessions(session, user_id)
     await changed(session, user_id)
 
 
@@ -262,6 +264,7 @@ async def delete(session: Session, user_id: UUID) -> None:
     await fetch(session, "UPDATE users SET deleted = true, updated_at = now() WHERE id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM api_keys WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM user_ai_provider_keys WHERE user_id = %(id)s", {"id": user_id})
+    await fetch(session, "DELETE FROM webhook_endpoints WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM organization_members WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM group_members WHERE user_id = %(id)s", {"id": user_id})
     await changed(session, user_id)

@@ -1,6 +1,7 @@
 """Signing in with a password: who fails waits, nobody is told what exists, and sessions can be seen and ended."""
 
 import asyncio
+import itertools
 from typing import Any
 
 import httpx
@@ -183,6 +184,17 @@ async def test_who_is_suspended_has_no_session_left_and_keeps_their_tokens_for_l
     assert (await signed_in(api, BOB, RIGHT)).status_code == 201
 
 
+async def test_no_session_is_left_of_a_password_that_is_changed_while_somebody_signs_in_with_it(
+    api: Api, bob: str, owner: Person
+) -> None:
+    passwords = [RIGHT, *(f"another long phrase {number}" for number in range(3))]
+    for old, new in itertools.pairwise(passwords):
+        change = owner.client.put(f"{USERS}/bob/password", json={"password": new})
+        answers = await asyncio.gather(change, *(signed_in(api, BOB, old) for _ in range(3)))
+        assert answers[0].status_code == 204
+        assert (await owner.client.get(f"{USERS}/bob/sessions")).json() == []
+
+
 async def test_who_is_dormant_wakes_by_coming_in(api: Api, owner: Person) -> None:
     body = {"email": BOB, "username": "bob", "password": RIGHT, "user_status": "dormant"}
     body |= {"organization_ids": [str(api.organization_id)]}
@@ -211,11 +223,16 @@ async def test_a_service_account_has_tokens_and_nothing_else(api: Api, owner: Pe
     assert (await api.client(key).get(f"{USERS}/me")).json()["username"] == "ci"
     [listed] = (await clerk.client.get(tokens)).json()
     assert (await clerk.client.delete(f"{USERS}/ci/keys/{listed['id']}")).status_code == 204
-    peer = await api.person("peer")
+    peer, boss = await api.person("peer"), await api.person("boss", org_roles=("organization-admin",))
     assert (await peer.client.post(tokens, json={})).status_code == 404
+    assert (await boss.client.post(tokens, json={})).status_code == 201
+    assert (await boss.client.post(f"{USERS}/peer/keys/tokens", json={})).status_code == 403
+    [listed] = (await boss.client.get(tokens)).json()
+    assert (await boss.client.delete(f"{USERS}/ci/keys/{listed['id']}")).status_code == 204
     # One that is above whoever administers it is not theirs to act for.
     await owner.client.put(f"{USERS}/cron/roles", json={"roles": ["owner"]})
-    assert (await clerk.client.post(f"{USERS}/cron/keys/tokens", json={})).status_code == 403
+    for person_ in (clerk, boss):
+        assert (await person_.client.post(f"{USERS}/cron/keys/tokens", json={})).status_code == 403
 
 
 async def test_what_is_done_to_accounts_is_in_the_audit_log(api: Api, bob: str, owner: Person) -> None:

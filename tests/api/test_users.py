@@ -12,6 +12,7 @@ from api.app import create_app
 from models.errors import Conflict
 from models.settings import Settings
 from models.store import people
+from models.store.database import fetch
 from tests.api.conftest import Api, Person
 
 USERS = "/api/v2/users"
@@ -124,11 +125,15 @@ async def test_a_suspended_user_is_out_at_once_and_back_when_activated(owner: Pe
 
 
 async def test_a_deleted_user_is_gone_and_their_name_is_free(api: Api, owner: Person, member: Person) -> None:
+    endpoint = {"url": "https://example.com/hook", "events": ["chat.turn_finished"]}
+    assert (await member.client.post("/api/v2/webhooks", json=endpoint)).status_code == 201
     response = await owner.client.delete(f"{USERS}/{member.id}")
     assert response.json() == {"message": "User has been deleted!"}
     await eventually(member.client, 401)
     assert (await owner.client.get(f"{USERS}/member")).status_code == 404
     await create_with_password(api, owner, "member")
+    async with api.resources.database.read() as session:
+        assert await fetch(session, "SELECT FROM webhook_endpoints") == []
 
 
 async def eventually(client: httpx.AsyncClient, status: int) -> None:
