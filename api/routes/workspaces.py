@@ -54,7 +54,6 @@ async def create_member_workspace(
         row = await organizations.get(session, organization)
         if not caller.may_read_templates(row["id"]):
             raise NotFound
-        await _organization_of(session, caller, body)
         response, begun = await _create(session, resources, caller, once, row["id"], user, body)
     return _begin(resources, response, begun)
 

@@ -196,7 +196,7 @@ async def test_no_session_is_left_of_a_password_that_is_changed_while_somebody_s
 
 
 async def test_who_is_dormant_wakes_by_coming_in(api: Api, owner: Person) -> None:
-    body = {"email": BOB, "username": "bob", "password": RIGHT, "user_status": "dormant"}
+    body: dict[str, Any] = {"email": BOB, "username": "bob", "password": RIGHT, "user_status": "dormant"}
     body |= {"organization_ids": [str(api.organization_id)]}
     assert (await owner.client.post(USERS, json=body)).json()["status"] == "dormant"
     token = (await signed_in(api, BOB, RIGHT)).json()["session_token"]

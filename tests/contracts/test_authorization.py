@@ -469,8 +469,10 @@ def test_every_right_of_the_table_decides_somewhere() -> None:
 async def _callers(api: Api) -> list[Somebody]:
     async with api.resources.database.begin() as session:
         other: UUID = (await organizations.create(session, name="other"))["id"]
-        for name, everywhere, own in OWN_ROLES:
-            await roles.create(session, api.organization_id, name=name, display_name="", everywhere=everywhere, own=own)
+        for name, everywhere, ones_own in OWN_ROLES:
+            await roles.create(
+                session, api.organization_id, name=name, display_name="", everywhere=everywhere, own=ones_own
+            )
     author = await api.person("author", org_roles=("agents-access",))
     foreigner = await api.person("foreigner", org_roles=("agents-access",), organization_id=other)
     made = {}
