@@ -1,15 +1,17 @@
 """Who may see and change whose account, and which roles they may hand out."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from uuid import UUID
 
 from fastapi import Request
 
 from models.errors import Forbidden, Invalid, NotFound, Validation
 from models.principal import OrgRole, Principal, Scope, SiteRole
+from models.rules import passwords
 from models.store.database import Row
 
 # Which site roles the holder of a role may give and take. Nobody hands out what is more than their own.
+LONGEST_AGENT = 256
 GRANTS: dict[SiteRole, frozenset[SiteRole]] = {
     SiteRole.OWNER: frozenset(SiteRole),
     SiteRole.USER_ADMIN: frozenset({SiteRole.USER_ADMIN}),
@@ -33,7 +35,14 @@ def reads_members(caller: Principal, organization_id: UUID) -> bool:
     if caller.may_administer_users() or caller.may_read_deployment():
         return True
     auditor = caller.has_scope(Scope.ALL) and caller.has_org_role(organization_id, OrgRole.AUDITOR)
-    return auditor or caller.may_administer_organization(organization_id)
+    return auditor or caller.may_administer_people(organization_id)
+
+
+def reads_members_in(caller: Principal) -> list[UUID] | None:
+    """The organizations where the caller may see who is in them; None is all."""
+    if caller.may_administer_users() or caller.may_read_deployment():
+        return None
+    return [each for each in caller.organizations if reads_members(caller, each)]
 
 
 def finds_members(caller: Principal, organization_id: UUID) -> bool:
@@ -71,10 +80,35 @@ def require_power_over(caller: Principal, row: Row) -> None:
 
 
 def require_identity_of(caller: Principal, row: Row) -> None:
-    """Raises NotFound or Forbidden unless the caller may act as this user: themselves, or anybody for owners."""
+    """Raises NotFound or Forbidden unless the caller may act as this user: themselves, or anybody for owners.
+
+    A service account cannot come in to make its tokens itself: whoever administers it acts for it, or all of its
+    organizations.
+    """
     require_readable(caller, row)
-    if row["id"] != caller.user_id and not caller.may_update_deployment():
+    if row["id"] == caller.user_id or caller.may_update_deployment():
+        return
+    if not row["is_service_account"]:
         raise Forbidden
+    if not _governs_all_of(caller, row):
+        require_power_over(caller, row)
+
+
+def _governs_all_of(caller: Principal, row: Row) -> bool:
+    where = row["organization_ids"]
+    return bool(where) and not row["roles"] and all(map(caller.may_administer_organization, where))
+
+
+def require_account_of(caller: Principal, row: Row) -> None:
+    """Raises NotFound or Forbidden unless it is the caller's own account, or that of somebody whom they administer."""
+    if row["id"] != caller.user_id:
+        require_power_over(caller, row)
+
+
+def check_password(password: str, *about: str, field: str = "password") -> None:
+    """Raises Invalid for a password that is too easy to guess for somebody who is called this."""
+    if found := passwords.weakness(password, about):
+        raise Invalid(validations=[Validation(field, found)])
 
 
 def check_site_roles(caller: Principal, row: Row, wanted: Iterable[str]) -> None:
@@ -85,11 +119,15 @@ def check_site_roles(caller: Principal, row: Row, wanted: Iterable[str]) -> None
         raise Forbidden
 
 
-def check_org_roles(caller: Principal, organization_id: UUID, wanted: Iterable[str]) -> None:
-    """Raises Invalid for unknown roles, Forbidden unless the caller administers the organization."""
+def require_power_over_roles(caller: Principal, organization_id: UUID) -> None:
+    """Raises Forbidden unless the caller administers the organization: they may do there what any role allows."""
     if not caller.may_administer_organization(organization_id):
         raise Forbidden
-    _check_known(wanted, frozenset(OrgRole))
+
+
+def check_org_roles(wanted: Iterable[str], own: Collection[str]) -> None:
+    """Raises Invalid for roles that are neither built in nor the organization's own."""
+    _check_known(wanted, frozenset(OrgRole) | set(own))
 
 
 def _check_known(wanted: Iterable[str], known: frozenset[str]) -> None:
@@ -107,3 +145,8 @@ def named(caller: Principal, user: str) -> UUID | str:
 def address(request: Request) -> str:
     """Where a request comes from, as far as we know."""
     return request.client.host if request.client else ""
+
+
+def agent(request: Request) -> str:
+    """What a client says it is, as far as we keep it."""
+    return request.headers.get("user-agent", "")[:LONGEST_AGENT]

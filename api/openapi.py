@@ -22,7 +22,7 @@ SECURITY_SCHEMES: dict[str, dict[str, str]] = {
 PUBLIC = frozenset(
     {
         *("healthz", "readyz", "metrics", "buildinfo", "first_user_exists", "create_first_user", "login"),
-        *("list_auth_methods", "oidc_callback"),
+        *("validate_password", "list_auth_methods", "oidc_callback"),
     }
 )
 _NEVER = ("HTTPValidationError", "ValidationError")

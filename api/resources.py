@@ -34,7 +34,6 @@ DRAIN = 2.0  # seconds that errands may take when the process ends
 LOGINS_PER_MINUTE = 60  # a client address
 ARRIVALS_PER_MINUTE = 600  # a client address, from a provider: behind one there may be a whole company
 UPLOADS_AT_ONCE = 20
-GUESSES_PER_MINUTE = 10  # an account
 
 
 class Errands:
@@ -82,7 +81,6 @@ class Resources:
     arrivals: RateLimit = field(default_factory=lambda: RateLimit(ARRIVALS_PER_MINUTE))
     meters: Meters = field(default_factory=Meters)
     prices: PriceList = field(default_factory=PriceList)
-    guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE, 5))
     uploads: RateLimit = field(default_factory=lambda: RateLimit(0))
     errands: Errands = field(default_factory=Errands)
 

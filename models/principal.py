@@ -20,6 +20,8 @@ class OrgRole(StrEnum):
 
     ADMIN = "organization-admin"
     AUDITOR = "organization-auditor"
+    USER_ADMIN = "organization-user-admin"
+    TEMPLATE_ADMIN = "organization-template-admin"
     AGENTS_ACCESS = "agents-access"
 
 
@@ -35,6 +37,24 @@ class Scope(StrEnum):
     CHAT_SHARE = "chat:share"
 
 
+CHAT_RIGHTS = (Scope.CHAT_CREATE, Scope.CHAT_READ, Scope.CHAT_UPDATE, Scope.CHAT_DELETE, Scope.CHAT_SHARE)
+"""What can be allowed with chats: to tokens, and by an organization's own roles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What the roles that an organization made for itself let a member do there."""
+
+    everywhere: frozenset[str] = frozenset()  # with every chat of the organization
+    own: frozenset[str] = frozenset()  # with their own
+
+    def __or__(self, other: "Grants") -> "Grants":
+        return Grants(self.everywhere | other.everywhere, self.own | other.own)
+
+
+_NOTHING = Grants()
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """An authenticated caller. `organizations` maps each organization they belong to onto their roles there."""
@@ -43,6 +63,7 @@ class Principal:
     username: str
     site_roles: frozenset[str] = frozenset()
     organizations: Mapping[UUID, frozenset[str]] = field(default_factory=dict)
+    grants: Mapping[UUID, Grants] = field(default_factory=dict)
     groups: frozenset[UUID] = frozenset()
     scopes: frozenset[str] = frozenset({Scope.ALL})
     token_id: str = ""
@@ -66,28 +87,35 @@ class Principal:
         return scope.startswith("chat:") and Scope.CHAT_ALL in self.scopes
 
     def may_create_chat(self, organization_id: UUID) -> bool:
-        """Create a chat of one's own: a member with agents-access, an organization admin, or the deployment's owner."""
+        """Create a chat of one's own: a member whose role says so, an organization admin, or the deployment's owner."""
         if not self.has_scope(Scope.CHAT_CREATE) or not self.is_member(organization_id):
             return False
-        return self._uses_agents(organization_id)
+        return self._may(Scope.CHAT_CREATE, self.user_id, organization_id)
 
     def may_read_chat(self, owner_id: UUID, organization_id: UUID) -> bool:
         """Read by role or ownership (sharing comes on top, in the store)."""
-        return self.has_scope(Scope.CHAT_READ) and self._governs(owner_id, organization_id)
+        return self.has_scope(Scope.CHAT_READ) and self._may(Scope.CHAT_READ, owner_id, organization_id)
 
     def may_update_chat(self, owner_id: UUID, organization_id: UUID) -> bool:
         """Change a chat by role or ownership; sending in somebody else's name is refused elsewhere."""
-        return self.has_scope(Scope.CHAT_UPDATE) and self._governs(owner_id, organization_id)
+        return self.has_scope(Scope.CHAT_UPDATE) and self._may(Scope.CHAT_UPDATE, owner_id, organization_id)
 
     def may_share_chat(self, owner_id: UUID, organization_id: UUID) -> bool:
         """Say who else may read a chat: its owner, or who governs its organization."""
-        return self.has_scope(Scope.CHAT_SHARE) and self._governs(owner_id, organization_id)
+        return self.has_scope(Scope.CHAT_SHARE) and self._may(Scope.CHAT_SHARE, owner_id, organization_id)
 
     def may_share_in(self, organization_id: UUID) -> bool:
         """Have chats there that could be shared; who may, may know with whom."""
-        return (
-            self.has_scope(Scope.CHAT_SHARE) and self.shares_in(organization_id) and self._uses_agents(organization_id)
-        )
+        may = self._may(Scope.CHAT_SHARE, self.user_id, organization_id)
+        return self.has_scope(Scope.CHAT_SHARE) and self.shares_in(organization_id) and may
+
+    def reads_all_in(self) -> list[UUID]:
+        """Organizations whose chats the caller may read by role, whoever owns them."""
+        return [each for each in self.organizations if self._governs(Scope.CHAT_READ, each)]
+
+    def reads_own_in(self) -> list[UUID]:
+        """Organizations where the caller may read the chats that are their own."""
+        return [each for each in self.organizations if self._may(Scope.CHAT_READ, self.user_id, each)]
 
     def shares_in(self, organization_id: UUID) -> bool:
         """May the caller read what is shared with them there? Who leaves an organization leaves its shared chats."""
@@ -105,6 +133,12 @@ class Principal:
     def may_administer_organization(self, organization_id: UUID) -> bool:
         return Scope.ALL in self.scopes and (self.is_owner or self.has_org_role(organization_id, OrgRole.ADMIN))
 
+    def may_administer_people(self, organization_id: UUID) -> bool:
+        """Say who belongs to an organization and to its groups; roles there are for its admins alone."""
+        if self.may_administer_users() or self.may_administer_organization(organization_id):
+            return True
+        return Scope.ALL in self.scopes and self.has_org_role(organization_id, OrgRole.USER_ADMIN)
+
     def may_read_templates(self, organization_id: UUID) -> bool:
         """See what an organization builds workspaces from."""
         everywhere = self.site_roles & {SiteRole.OWNER, SiteRole.AUDITOR, SiteRole.TEMPLATE_ADMIN}
@@ -112,7 +146,9 @@ class Principal:
 
     def may_write_templates(self, organization_id: UUID) -> bool:
         return Scope.ALL in self.scopes and (
-            SiteRole.TEMPLATE_ADMIN in self.site_roles or self.may_administer_organization(organization_id)
+            SiteRole.TEMPLATE_ADMIN in self.site_roles
+            or self.has_org_role(organization_id, OrgRole.TEMPLATE_ADMIN)
+            or self.may_administer_organization(organization_id)
         )
 
     def may_create_workspace(self, organization_id: UUID) -> bool:
@@ -122,7 +158,9 @@ class Principal:
     def may_read_workspace(self, owner_id: UUID | None, organization_id: UUID) -> bool:
         """See a workspace: its owner, and who governs or audits its organization. One that is nobody's has no owner."""
         everywhere = self.site_roles & {SiteRole.AUDITOR, SiteRole.TEMPLATE_ADMIN}
-        overseer = bool(everywhere) or self.has_org_role(organization_id, OrgRole.AUDITOR)
+        overseer = bool(everywhere) or any(
+            self.has_org_role(organization_id, role) for role in (OrgRole.AUDITOR, OrgRole.TEMPLATE_ADMIN)
+        )
         return self.may_update_workspace(owner_id, organization_id) or (Scope.ALL in self.scopes and overseer)
 
     def may_update_workspace(self, owner_id: UUID | None, organization_id: UUID) -> bool:
@@ -143,17 +181,21 @@ class Principal:
         """Organizations whose workspaces the caller sees, whoever owns them; None: of all."""
         if self.site_roles & {SiteRole.OWNER, SiteRole.AUDITOR, SiteRole.TEMPLATE_ADMIN}:
             return None
-        overseers = {OrgRole.ADMIN, OrgRole.AUDITOR}
+        overseers = {OrgRole.ADMIN, OrgRole.AUDITOR, OrgRole.TEMPLATE_ADMIN}
         return frozenset(each for each, roles in self.organizations.items() if roles & overseers)
 
-    def _uses_agents(self, organization_id: UUID) -> bool:
-        return (
-            self.is_owner
-            or self.has_org_role(organization_id, OrgRole.AGENTS_ACCESS)
-            or self.has_org_role(organization_id, OrgRole.ADMIN)
-        )
-
-    def _governs(self, owner_id: UUID, organization_id: UUID) -> bool:
-        if self.is_owner or self.has_org_role(organization_id, OrgRole.ADMIN):
+    def _may(self, right: Scope, owner_id: UUID, organization_id: UUID) -> bool:
+        if self.is_owner or self._governs(right, organization_id):
             return True
-        return self.user_id == owner_id and self.has_org_role(organization_id, OrgRole.AGENTS_ACCESS)
+        if self.user_id != owner_id:
+            return False
+        using = right is not Scope.CHAT_DELETE and self.has_org_role(organization_id, OrgRole.AGENTS_ACCESS)
+        return using or (self.is_member(organization_id) and right in self._granted(organization_id).own)
+
+    def _governs(self, right: Scope, organization_id: UUID) -> bool:
+        if self.has_org_role(organization_id, OrgRole.ADMIN):
+            return True
+        return self.is_member(organization_id) and right in self._granted(organization_id).everywhere
+
+    def _granted(self, organization_id: UUID) -> Grants:
+        return self.grants.get(organization_id, _NOTHING)

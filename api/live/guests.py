@@ -113,4 +113,4 @@ def _may_stay(guest: Guest, now: Principal | None, doors: dict[UUID, Row]) -> bo
 
 
 def _standing(principal: Principal) -> tuple[object, ...]:
-    return principal.site_roles, principal.organizations, principal.scopes, principal.shares
+    return principal.site_roles, principal.organizations, principal.grants, principal.scopes, principal.shares

@@ -1,9 +1,9 @@
-"""Groups of an organization's members: for its admins to make, for its admins and auditors to see, for all to name."""
+"""Groups of an organization's members: user admins make them, admins and auditors see them, all may name them."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import Response
+from fastapi import Query, Response
 
 from api import accounts
 from api.answers import answer
@@ -16,7 +16,7 @@ from api.schemas.groups import CreateGroup, GroupView, UpdateGroup, counted, vie
 from api.schemas.people import Message
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
-from models.store import groups, organizations
+from models.store import groups, organizations, people
 from models.store.database import Row
 
 in_organization = Router(tags=["groups"])
@@ -40,6 +40,21 @@ async def list_groups(organization: str, caller: Caller, resources: Opened) -> R
         return answer([view(each) for each in await groups.of_organization(session, row["id"])])
 
 
+@in_organization.get(
+    "/{organization}/groups/{name}",
+    response_model=GroupView,
+    responses=raises(Forbidden, NotFound),
+    summary="Get a group by its name",
+)
+async def get_group_by_name(organization: str, name: str, caller: Caller, resources: Opened) -> Response:
+    """As by its id."""
+    async with resources.database.read() as session:
+        row = _seen(caller, await organizations.get(session, organization))
+        if not accounts.finds_members(caller, row["id"]):
+            raise Forbidden
+        return answer(_shown(caller, await groups.named(session, row["id"], name)))
+
+
 @in_organization.post(
     "/{organization}/groups",
     response_model=GroupView,
@@ -56,7 +71,7 @@ async def create_group(
         if earlier is not None:
             return earlier
         row = _seen(caller, await organizations.get(session, organization))
-        if not caller.may_administer_organization(row["id"]):
+        if not caller.may_administer_people(row["id"]):
             raise Forbidden
         if not body.name:
             raise Invalid(validations=[Validation("name", 'Validation failed for tag "required" with value: ""')])
@@ -65,6 +80,26 @@ async def create_group(
             session, row["id"], name=body.name, display_name=body.display_name, avatar_url=body.avatar_url
         )
         return await once.keep(session, answer(view(await groups.get(session, group_id)), 201))
+
+
+@router.get("", response_model=list[GroupView], responses=raises(NotFound), summary="List groups")
+async def list_all_groups(
+    caller: Caller,
+    resources: Opened,
+    organization: Annotated[str, Query(description="of this organization: its id or name")] = "",
+    has_member: Annotated[str, Query(description="that this user is in, by id or username")] = "",
+) -> Response:
+    """Of the organizations where the caller may see who is in them, by name."""
+    async with resources.database.read() as session:
+        where = accounts.reads_members_in(caller)
+        if organization:
+            row = _seen(caller, await organizations.get(session, organization))
+            where = [row["id"]] if where is None or row["id"] in where else []
+        member = None
+        if has_member:
+            found = await people.get(session, accounts.named(caller, has_member))
+            member = accounts.require_readable(caller, found)["id"]
+        return answer([view(each) for each in await groups.of_organizations(session, where, member=member)])
 
 
 @router.get("/{group}", response_model=GroupView, responses=raises(NotFound), summary="Get a group")
@@ -135,7 +170,7 @@ def _shown(caller: Principal, row: Row) -> dict[str, Any]:
 
 def _administered(caller: Principal, row: Row) -> Row:
     _visible(caller, row)
-    if not caller.may_administer_organization(row["organization_id"]):
+    if not caller.may_administer_people(row["organization_id"]):
         raise Forbidden
     return row
 

@@ -11,10 +11,19 @@ from api.caller import Caller, refuse_foreign_forms
 from api.errors import raises
 from api.requests import Router
 from api.resources import Opened
-from api.schemas.people import CreateFirstUser, FirstUserView, Login, LoginView, Message
+from api.schemas.people import (
+    CreateFirstUser,
+    FirstUserView,
+    Login,
+    LoginView,
+    Message,
+    PasswordJudgement,
+    ValidatePassword,
+)
 from models.errors import Conflict, Exhausted, Forbidden, NotFound, Unauthenticated
 from models.principal import SiteRole
-from models.store import bootstrap, people, secrets
+from models.rules import passwords
+from models.store import bootstrap, lockouts, people, secrets
 
 router = Router(tags=["users"])
 
@@ -35,6 +44,7 @@ async def create_first_user(body: CreateFirstUser, resources: Opened) -> Respons
     """The owner of a new deployment, and its default organization. Works once."""
     async with resources.database.read() as session:
         _refuse_second(await people.any_user(session))
+    accounts.check_password(body.password, body.username, body.email, body.name)
     hashed = await asyncio.to_thread(secrets.hash_password, body.password)
     async with resources.database.begin() as session:
         await people.hold_set_up(session)
@@ -64,23 +74,39 @@ def _refuse_second(found: bool) -> None:
     summary="Sign in with a password",
 )
 async def login(body: Login, request: Request, resources: Opened) -> Response:
-    """A session token, also as a cookie. Attempts are limited for an address and for an account."""
+    """A session token, also as a cookie. Who fails waits, an account after 5 times and an address after 20; each time
+    longer, 15 minutes at most. Whether there is such an account makes no difference."""
     refuse_foreign_forms(request)
-    where = accounts.address(request)
-    wait = resources.logins.take(where) or resources.guesses.take(f"{where} {body.email.lower()}")
-    if wait:
+    where, email = accounts.address(request), body.email.replace("\x00", "")
+    if wait := resources.logins.take(where):
         raise Exhausted("Too many attempts to sign in.", retry_after=timedelta(seconds=wait))
+    async with resources.database.begin() as session:
+        attempt = await lockouts.attempt(session, lockouts.account(email), lockouts.address(where))
     async with resources.database.read() as session:
-        found = await people.password_of(session, body.email.replace("\x00", ""))
+        found = await people.password_of(session, email)
     right = await asyncio.to_thread(secrets.check_password, found[1] if found else None, body.password)
     if found is None or not right:
         raise Unauthenticated("Incorrect email or password.")
     lifetime = resources.settings.session_ttl
+    agent = accounts.agent(request)
     async with resources.database.begin() as session:
-        _, token = await people.create_token(session, found[0], kind="session", lifetime=lifetime)
+        # A password that was changed meanwhile has ended all sessions: this one would be left over.
+        if await people.password_of(session, email, hold=True) != found:
+            raise Unauthenticated("Incorrect email or password.")
+        await lockouts.succeeded(session, attempt)
+        _, token = await people.create_token(
+            session, found[0], kind="session", lifetime=lifetime, ip_address=where, user_agent=agent
+        )
     response = answer({"session_token": token}, 201)
     cookies.sign_in(response, request, resources.settings, token)
     return response
+
+
+@router.post("/validate-password", response_model=PasswordJudgement, summary="Is a password good enough?")
+async def validate_password(body: ValidatePassword) -> Response:
+    """Before it is set. What it must not have of its user's own name is looked at only then."""
+    found = passwords.weakness(body.password)
+    return answer({"valid": not found, "details": found})
 
 
 @router.post("/logout", response_model=Message, summary="Sign out")

@@ -118,6 +118,8 @@ async def set_login_type(user: str, body: SetLoginType, caller: UserAdmin, by: B
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
         accounts.require_power_over(caller, row)
+        if row["is_service_account"]:
+            raise Invalid("A service account comes in by tokens alone.")
         await identities.let_sign_in(session, row["id"])
         audit.record(
             session,
@@ -173,7 +175,14 @@ async def _enter(
         arrival = await identities.sign_in(
             session, resources.cipher, settings, who, access, granted.tokens, request.state.request_id
         )
-        _, token = await people.create_token(session, arrival.user_id, kind="session", lifetime=settings.session_ttl)
+        _, token = await people.create_token(
+            session,
+            arrival.user_id,
+            kind="session",
+            lifetime=settings.session_ttl,
+            ip_address=accounts.address(request),
+            user_agent=accounts.agent(request),
+        )
     resources.principals.forget(str(arrival.user_id))
     response = _to(where)
     cookies.sign_in(response, request, settings, token)

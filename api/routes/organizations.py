@@ -13,7 +13,7 @@ from api.schemas import views
 from api.schemas.people import CreateOrganization, MemberView, OrganizationView, SetRoles
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
 from models.principal import Principal
-from models.store import organizations, people
+from models.store import organizations, people, roles
 from models.store.database import Row
 
 router = Router(tags=["organizations"])
@@ -107,13 +107,13 @@ async def get_member(organization: str, user: str, caller: Caller, resources: Op
     summary="Add a member",
 )
 async def add_member(organization: str, user: str, caller: Caller, once: OnlyOnce, resources: Opened) -> Response:
-    """Without any role: `agents-access` is given explicitly."""
+    """One that the caller may see elsewhere, without any role: `agents-access` is given explicitly."""
     async with resources.database.begin() as session:
         earlier = await once.replay(session)
         if earlier is not None:
             return earlier
         row = _administered(caller, await organizations.get(session, organization))
-        account = await people.get(session, accounts.named(caller, user))
+        account = accounts.require_readable(caller, await people.get(session, accounts.named(caller, user)))
         await organizations.add(session, row["id"], account["id"])
         found = await organizations.member(session, row["id"], account["id"])
         response = await once.keep(session, answer(views.member(found)))
@@ -148,7 +148,8 @@ async def set_member_roles(organization: str, user: str, body: SetRoles, caller:
     """Replaces them all. Changing one's own is for owners of the deployment."""
     async with resources.database.begin() as session:
         row = _visible(caller, await organizations.get(session, organization))
-        accounts.check_org_roles(caller, row["id"], body.roles)
+        accounts.require_power_over_roles(caller, row["id"])
+        accounts.check_org_roles(body.roles, await roles.names(session, row["id"], body.roles))
         account = await people.get(session, accounts.named(caller, user))
         if account["id"] == caller.user_id and not caller.is_owner:
             raise Invalid("You cannot change your own organization roles.")
@@ -167,6 +168,6 @@ def _visible(caller: Principal, row: Row) -> Row:
 def _administered(caller: Principal, row: Row) -> Row:
     """Membership is for the organization's admins and for user admins; roles are for the former alone."""
     _visible(caller, row)
-    if not (caller.may_administer_organization(row["id"]) or caller.may_administer_users()):
+    if not caller.may_administer_people(row["id"]):
         raise Forbidden
     return row

@@ -44,7 +44,7 @@ def _lifetime(nanoseconds: int | None) -> timedelta:
 async def create_token(
     user: str, body: CreateToken, caller: AccountHolder, once: OnlyOnce, resources: Opened
 ) -> Response:
-    """For oneself; owners also for others, as with machine accounts. The token is shown this once.
+    """For oneself; owners for anybody, and for a service account who administers it. The token is shown this once.
 
     It is not kept for an `Idempotency-Key` either: the same request again makes no other token, and answers 409.
     """
@@ -91,8 +91,10 @@ async def delete_token(user: str, keyid: str, caller: AccountHolder, resources: 
     """It stops working at once, in every process."""
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
-        if row["id"] != caller.user_id:
-            accounts.require_power_over(caller, row)
+        if row["is_service_account"]:
+            accounts.require_identity_of(caller, row)
+        else:
+            accounts.require_account_of(caller, row)
         await people.delete_token(session, row["id"], keyid)
     resources.principals.forget(keyid)
     return nothing()

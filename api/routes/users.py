@@ -1,13 +1,13 @@
 """Users: who exists, who they are, what they may do everywhere."""
 
 import asyncio
-from datetime import timedelta
 from typing import Annotated
 
-from fastapi import Query, Request, Response
+from fastapi import Query, Response
 
 from api import accounts
 from api.answers import answer, nothing
+from api.author import By
 from api.caller import AccountHolder, Caller, UserAdmin
 from api.errors import raises
 from api.idempotency import OnlyOnce
@@ -25,10 +25,11 @@ from api.schemas.people import (
 )
 from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
-from models.store import identities, organizations, people, secrets
+from models.store import audit, identities, lockouts, organizations, people, secrets
 
 router = Router(tags=["users"])
 
+SERVICE = "A service account has no password and cannot sign in."
 NO_ORGANIZATION = (
     "No organization specified to place the user as a member of. It is required to specify at least one "
     "organization id to place the user in."
@@ -63,9 +64,11 @@ async def create_user(body: CreateUser, caller: AccountHolder, once: OnlyOnce, r
         if not caller.may_administer_users() and not _administers_any(caller):
             raise Forbidden
         raise Invalid(NO_ORGANIZATION, validations=[missing])
-    if not caller.may_administer_users() and not all(map(caller.may_administer_organization, body.organization_ids)):
+    if not all(map(caller.may_administer_people, body.organization_ids)):
         raise Forbidden
     password = _password_to_set(body)
+    if password:
+        accounts.check_password(password, body.username, body.email or "", body.name)
     hashed = await asyncio.to_thread(secrets.hash_password, password) if password else ""
     wanted = list(dict.fromkeys(body.organization_ids))
     async with resources.database.begin() as session:
@@ -76,7 +79,13 @@ async def create_user(body: CreateUser, caller: AccountHolder, once: OnlyOnce, r
             detail = f"Organization does not exist with the id {unknown[0]}."
             raise Invalid(detail, validations=[Validation("organization_ids", detail)])
         user_id = await people.create(
-            session, username=body.username, email=body.email, name=body.name, password_hash=hashed
+            session,
+            username=body.username,
+            email=body.email or "",
+            name=body.name,
+            password_hash=hashed,
+            status=body.user_status,
+            service=body.service_account,
         )
         if body.login_type == identities.OIDC:
             await identities.let_sign_in(session, user_id)
@@ -87,10 +96,14 @@ async def create_user(body: CreateUser, caller: AccountHolder, once: OnlyOnce, r
 
 
 def _administers_any(caller: Principal) -> bool:
-    return any(map(caller.may_administer_organization, caller.organizations))
+    return any(map(caller.may_administer_people, caller.organizations))
 
 
 def _password_to_set(body: CreateUser) -> str:
+    if body.service_account:
+        return _no_password(body)
+    if body.email is None:
+        raise Invalid(validations=[Validation("email", 'Validation failed for tag "required" with value: ""')])
     match body.login_type or ("password" if body.password else "none"):
         case "password" if body.password:
             return body.password
@@ -102,6 +115,16 @@ def _password_to_set(body: CreateUser) -> str:
         case "none" | identities.OIDC:
             return ""
     raise Invalid(validations=[Validation("login_type", "Must be password, oidc or none.")])
+
+
+def _no_password(body: CreateUser) -> str:
+    """A service account comes in by tokens alone, and nobody writes to it."""
+    if body.password or body.login_type not in ("", "none"):
+        raise Invalid(SERVICE, validations=[Validation("password" if body.password else "login_type", SERVICE)])
+    if body.email:
+        detail = "A service account has no email address."
+        raise Invalid(detail, validations=[Validation("email", detail)])
+    return ""
 
 
 @router.get("/{user}", response_model=UserView, responses=raises(NotFound), summary="Get a user")
@@ -153,7 +176,7 @@ async def set_user_roles(user: str, body: SetRoles, caller: UserAdmin, resources
     summary="Suspend a user",
 )
 async def suspend_user(user: str, caller: UserAdmin, resources: Opened) -> Response:
-    """None of their tokens works until they are activated again."""
+    """Their sessions end, and none of their tokens works until they are activated again."""
     return await _set_status(user, "suspended", caller, resources)
 
 
@@ -187,19 +210,19 @@ async def _set_status(user: str, status: str, caller: Principal, resources: Open
     responses=raises(Forbidden, NotFound, Exhausted),
     summary="Set a password",
 )
-async def set_user_password(
-    user: str, body: SetPassword, caller: AccountHolder, resources: Opened, request: Request
-) -> Response:
+async def set_user_password(user: str, body: SetPassword, caller: AccountHolder, resources: Opened) -> Response:
     """One's own (with the old one, if there is one), or that of a user one administers. Ends their other sessions."""
     async with resources.database.read() as session:
         row = await people.get(session, accounts.named(caller, user))
         stored = await people.password_hash(session, row["id"])
-    own = row["id"] == caller.user_id
-    if not own:
-        accounts.require_power_over(caller, row)
-    elif stored:
-        if wait := resources.guesses.take(f"password {row['id']}"):
-            raise Exhausted(retry_after=timedelta(seconds=wait))
+    accounts.require_account_of(caller, row)
+    if row["is_service_account"]:
+        raise Invalid(SERVICE)
+    own, account = row["id"] == caller.user_id, lockouts.account(row["email"])
+    accounts.check_password(body.password, row["username"], row["email"], row["name"])
+    if own and stored:
+        async with resources.database.begin() as session:
+            await lockouts.attempt(session, account)
         if not await asyncio.to_thread(secrets.check_password, stored, body.old_password):
             detail = "Old password is incorrect."
             raise Invalid(detail, validations=[Validation("old_password", detail)])
@@ -207,9 +230,40 @@ async def set_user_password(
         raise Invalid("Users without password-based authentication cannot change their password.")
     hashed = await asyncio.to_thread(secrets.hash_password, body.password)
     async with resources.database.begin() as session:
+        # In the order of a sign-in: the person, then what is held against them.
         await people.set_password(session, row["id"], hashed, keep_token=caller.token_id if own else "")
+        await lockouts.forgive(session, account)
     resources.principals.forget(str(row["id"]))
     return nothing()
+
+
+@router.post(
+    "/{user}/unlock",
+    status_code=204,
+    response_class=Response,
+    responses=raises(Forbidden, NotFound, Conflict, Unprocessable),
+    summary="Let a user sign in again",
+)
+async def unlock_user(user: str, caller: UserAdmin, by: By, once: OnlyOnce, resources: Opened) -> Response:
+    """Who failed to sign in too often waits up to 15 minutes; this ends the wait, and forgets the failures."""
+    async with resources.database.begin() as session:
+        earlier = await once.replay(session)
+        if earlier is not None:
+            return earlier
+        row = await people.get(session, accounts.named(caller, user))
+        accounts.require_power_over(caller, row)
+        await lockouts.forgive(session, lockouts.account(row["email"]))
+        audit.record(
+            session,
+            action="unlock",
+            resource_type="user",
+            resource_id=row["id"],
+            target=row["username"],
+            user_id=by.user_id,
+            status_code=204,
+            request_id=by.request_id,
+        )
+        return await once.keep(session, nothing())
 
 
 @router.get(

@@ -23,6 +23,8 @@ SITE_ROLE_NAMES = {
 ORG_ROLE_NAMES = {
     OrgRole.ADMIN: "Organization Admin",
     OrgRole.AUDITOR: "Organization Auditor",
+    OrgRole.USER_ADMIN: "Organization User Admin",
+    OrgRole.TEMPLATE_ADMIN: "Organization Template Admin",
     OrgRole.AGENTS_ACCESS: "Agents Access",
 }
 
@@ -75,8 +77,9 @@ class UserView(BaseModel):
     created_at: datetime
     updated_at: datetime
     last_seen_at: datetime
-    status: str = Field(examples=["active"])
+    status: str = Field(description="active, suspended, or dormant: not seen yet", examples=["active"])
     login_type: str = Field(description="password; oidc; or none: API tokens only", examples=["password"])
+    is_service_account: bool
     organization_ids: list[UUID]
     roles: list[RoleView]
 
@@ -136,14 +139,21 @@ class AuthMethods(BaseModel):
 
 
 class CreateUser(Body):
-    """A new user. Without a password they come in by API tokens (login type `none`), or sign in elsewhere (`oidc`)."""
+    """A new user. Without a password they come in by API tokens only (`none`), as service accounts do, or sign in
+    elsewhere (`oidc`)."""
 
-    email: Email = Field(examples=["bob@example.com"])
+    email: Email | None = Field(
+        default=None, description="needed, but for service accounts, which have none", examples=["bob@example.com"]
+    )
     username: Username = Field(examples=["bob"])
     name: Line = ""
     password: Password | None = None
     login_type: str = Field(default="", description="password (the default), oidc or none", examples=["password"])
     organization_ids: list[UUID] = Field(default_factory=list, max_length=100)
+    user_status: Literal["active", "dormant"] = Field(
+        default="active", description="dormant until they are seen for the first time"
+    )
+    service_account: bool = Field(default=False, description="a program's account: it has API tokens only")
 
 
 class SetRoles(Body):
@@ -157,6 +167,30 @@ class SetLoginType(Body):
 class SetPassword(Body):
     password: Password
     old_password: str = Field(default="", max_length=1024, description="needed to change one's own")
+
+
+class ValidatePassword(Body):
+    password: str = Field(max_length=1024)
+
+
+class PasswordJudgement(BaseModel):
+    """Is it good enough, and if not, why?"""
+
+    valid: bool
+    details: str
+
+
+class SessionView(BaseModel):
+    """A login session, and where it was begun."""
+
+    id: str
+    user_id: UUID
+    current: bool = Field(description="the one that asks")
+    ip_address: str = Field(examples=["203.0.113.7"])
+    user_agent: str
+    created_at: datetime
+    expires_at: datetime
+    last_used: datetime
 
 
 class CreateToken(Body):

@@ -26,6 +26,7 @@ def user(row: Row) -> dict[str, Any]:
         "last_seen_at": seen,
         "status": row["status"],
         "login_type": row["login_type"],
+        "is_service_account": row["is_service_account"],
         "organization_ids": row["organization_ids"],
         "roles": site_roles(row["roles"]),
     }
@@ -38,6 +39,11 @@ def token(row: Row) -> dict[str, Any]:
         "scopes": row["scopes"] or ["all"],
         "last_used": row["last_used"] or NEVER,
     }
+
+
+def session(row: Row, current: str) -> dict[str, Any]:
+    """SessionView of a row of `sessions.of_user`; `current` is the token that asks."""
+    return {**row, "last_used": row["last_used"] or row["created_at"], "current": row["id"] == current}
 
 
 def acquaintance(row: Row) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from models.settings import Settings
 MOST_VALUES = 1000  # of one claim that are looked at
 LONGEST_USERNAME, LONGEST_GROUP = 32, 36
 # Paths under /api/v2/users that a username would hide behind.
-RESERVED = frozenset({"me", "default", "first", "login", "logout", "authmethods", "oidc"})
+RESERVED = frozenset({"me", "default", "first", "login", "logout", "authmethods", "oidc", "roles", "validate-password"})
 HOME = "/"
 # A browser reads "//host" and "/\\host" as another site, and drops tabs and line ends before it reads.
 _LOCAL = re.compile(r"/(?![/\\])[^\x00-\x20\x7f\\]*")

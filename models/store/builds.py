@@ -157,7 +157,7 @@ async def _version(session: Session, template_id: UUID, version_id: UUID | None)
         raise NotFound
     version = await templates.version(session, version_id)
     if version["template_id"] != template_id:
-        raise Invalid("The version is of another template.")
+        raise NotFound  # as if there were none: it may be of another organization
     return version
 
 
@@ -166,7 +166,7 @@ async def _preset(session: Session, version_id: UUID, preset_id: UUID | None) ->
         return None
     preset = await templates.preset(session, preset_id)
     if preset["template_version_id"] != version_id:
-        raise Invalid("The preset is of another template version.")
+        raise NotFound
     return preset
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from models.errors import NotFound
 from models.parts import from_rest
-from models.principal import OrgRole, Principal, Scope
+from models.principal import Principal, Scope
 from models.rules.moments import rfc3339
 from models.store import diffs
 from models.store.database import Row, fetch, fetch_together
@@ -89,8 +89,8 @@ def visible(caller: Principal) -> dict[str, Any]:
     return {
         "reads": caller.has_scope(Scope.CHAT_READ),
         "governs_all": caller.is_owner,
-        "governs": [each for each in caller.organizations if caller.has_org_role(each, OrgRole.ADMIN)],
-        "uses_agents": [each for each in caller.organizations if caller.has_org_role(each, OrgRole.AGENTS_ACCESS)],
+        "governs": caller.reads_all_in(),
+        "uses_agents": caller.reads_own_in(),
         "shares_in": [each for each in caller.organizations if caller.shares_in(each)],
         "caller": caller.user_id,
         "caller_key": str(caller.user_id),

@@ -1,5 +1,6 @@
 """Groups of an organization's members. Everyone is one of them: its id is its organization's, its members all of it."""
 
+from collections.abc import Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -32,6 +33,24 @@ async def of_organization(session: Session, organization_id: UUID) -> list[Row]:
     return await _peopled(session, rows)
 
 
+async def of_organizations(
+    session: Session, organizations: Sequence[UUID] | None, *, member: UUID | None = None
+) -> list[Row]:
+    """The groups of these organizations, or of all, with their `members`, by name; `member`: those they are in."""
+    rows = await fetch(
+        session,
+        f"""
+        {_GROUP}
+        WHERE (%(everywhere)s OR g.organization_id = ANY(%(organizations)s::uuid[])) AND (%(member)s::uuid IS NULL
+            OR EXISTS (SELECT FROM group_members m WHERE m.group_id = g.id AND m.user_id = %(member)s)
+            OR EXISTS (SELECT FROM organization_members m WHERE m.organization_id = g.id AND m.user_id = %(member)s))
+        ORDER BY lower(g.name), g.id
+        """,  # noqa: S608 - fixed text
+        {"everywhere": organizations is None, "organizations": list(organizations or ()), "member": member},
+    )
+    return await _peopled(session, rows)
+
+
 async def counted(session: Session, organization_id: UUID) -> list[Row]:
     """The organization's groups with their `total_member_count` and without members, by name."""
     return await fetch(
@@ -48,6 +67,18 @@ async def counted(session: Session, organization_id: UUID) -> list[Row]:
 async def get(session: Session, group_id: UUID) -> Row:
     """A group with its `members`; raises NotFound."""
     rows = await fetch(session, f"{_GROUP} WHERE g.id = %(id)s", {"id": group_id})
+    if not rows:
+        raise NotFound
+    return (await _peopled(session, rows))[0]
+
+
+async def named(session: Session, organization_id: UUID, name: str) -> Row:
+    """The organization's group of this name, with its `members`; raises NotFound."""
+    rows = await fetch(
+        session,
+        f"{_GROUP} WHERE g.organization_id = %(organization)s AND g.name = %(name)s",
+        {"organization": organization_id, "name": name},
+    )
     if not rows:
         raise NotFound
     return (await _peopled(session, rows))[0]

@@ -10,7 +10,7 @@ import psycopg
 from uuid_utils.compat import uuid7
 
 from models.errors import Conflict, NotFound
-from models.principal import Principal, Scope, SiteRole
+from models.principal import Grants, Principal, Scope, SiteRole
 from models.store import notices, secrets
 from models.store.database import Row, fetch
 from models.store.session import Session
@@ -20,7 +20,7 @@ FOREVER = timedelta(days=3650)
 
 _USER: LiteralString = """
     u.id, u.username, u.name, u.email, u.avatar_url, u.created_at, u.updated_at, u.last_seen_at, u.status,
-    u.login_type, u.roles,
+    u.login_type, u.is_service_account, u.roles,
     ARRAY(SELECT m.organization_id FROM organization_members m WHERE m.user_id = u.id ORDER BY 1) AS organization_ids
 """
 
@@ -28,6 +28,10 @@ _WHO: LiteralString = """
     u.id, u.username, u.roles,
     (SELECT coalesce(jsonb_object_agg(m.organization_id, to_jsonb(m.roles)), '{}')
      FROM organization_members m WHERE m.user_id = u.id) AS organizations,
+    (SELECT coalesce(jsonb_agg(jsonb_build_array(r.organization_id, r.everywhere, r.own)), '[]')
+     FROM organization_members m
+     JOIN custom_roles r ON r.organization_id = m.organization_id AND r.name = ANY(m.roles)
+     WHERE m.user_id = u.id) AS grants,
     ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = u.id) AS groups,
     NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely
 """
@@ -47,9 +51,9 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
         session,
         f"""
         SELECT k.id AS token_id, k.scopes, k.expires_at - now() AS expires_in, {_WHO},
-               k.last_used IS NULL OR k.last_used < now() - interval '1 minute' AS stale
+               k.last_used IS NULL OR k.last_used < now() - interval '1 minute' OR u.status = 'dormant' AS stale
         FROM api_keys k JOIN users u ON u.id = k.user_id
-        WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status = 'active'
+        WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status <> 'suspended'
         """,  # noqa: S608 - fixed text
         {"digest": digest},
     )
@@ -65,7 +69,7 @@ async def principal(session: Session, user_id: UUID) -> Principal | None:
     """The user with all that they may do, for what is done in their name; None if they are suspended or deleted."""
     rows = await fetch(
         session,
-        f"SELECT {_WHO} FROM users u WHERE u.id = %(id)s AND NOT u.deleted AND u.status = 'active'",  # noqa: S608
+        f"SELECT {_WHO} FROM users u WHERE u.id = %(id)s AND NOT u.deleted AND u.status <> 'suspended'",  # noqa: S608
         {"id": user_id},
     )
     return _principal(rows[0]) if rows else None
@@ -78,6 +82,7 @@ def _principal(row: Row, scopes: frozenset[str] = frozenset(), token_id: str = "
         username=row["username"],
         site_roles=frozenset(row["roles"]),
         organizations=organizations,
+        grants=_grants(row["grants"]),
         groups=frozenset((*organizations, *row["groups"])),
         scopes=scopes or frozenset({Scope.ALL}),
         token_id=token_id,
@@ -85,8 +90,16 @@ def _principal(row: Row, scopes: frozenset[str] = frozenset(), token_id: str = "
     )
 
 
+def _grants(rows: list[tuple[str, list[str], list[str]]]) -> dict[UUID, Grants]:
+    found: dict[UUID, Grants] = {}
+    for organization, everywhere, own in rows:
+        given = Grants(frozenset(everywhere), frozenset(own))
+        found[UUID(organization)] = found.get(UUID(organization), Grants()) | given
+    return found
+
+
 async def _touch(session: Session, token_id: str, user_id: UUID) -> None:
-    """Note the use, at most once a minute; a session in use lives on."""
+    """Note the use, at most once a minute; a session in use lives on, and who comes is dormant no more."""
     await fetch(
         session,
         """
@@ -95,7 +108,8 @@ async def _touch(session: Session, token_id: str, user_id: UUID) -> None:
                 THEN greatest(expires_at, now() + make_interval(secs => lifetime_seconds)) ELSE expires_at END
             WHERE id = %(token)s
         )
-        UPDATE users SET last_seen_at = now() WHERE id = %(user)s
+        UPDATE users SET last_seen_at = now(), status = CASE status WHEN 'dormant' THEN 'active' ELSE status END
+        WHERE id = %(user)s
         """,
         {"token": token_id, "user": user_id},
     )
@@ -124,15 +138,22 @@ async def create(
     name: str = "",
     password_hash: str = "",
     roles: tuple[str, ...] = (),
+    status: str = "active",
+    service: bool = False,
 ) -> UUID:
-    """A new user, without a password if no hash is given; raises Conflict when name or address is taken."""
+    """A new user, without a password if no hash is given; raises Conflict when name or address is taken.
+
+    A service account (`service`) has tokens only, and no address.
+    """
     try:
         async with session.begin_nested():
             rows = await fetch(
                 session,
                 """
-                INSERT INTO users (id, username, email, name, password_hash, login_type, roles)
-                VALUES (%(id)s, %(username)s, %(email)s, %(name)s, %(password_hash)s, %(login_type)s, %(roles)s)
+                INSERT INTO users (id, username, email, name, password_hash, login_type, roles, status,
+                    is_service_account)
+                VALUES (%(id)s, %(username)s, %(email)s, %(name)s, %(password_hash)s, %(login_type)s, %(roles)s,
+                    %(status)s, %(service)s)
                 RETURNING id
                 """,
                 {
@@ -143,6 +164,8 @@ async def create(
                     "password_hash": password_hash,
                     "login_type": "password" if password_hash else "none",
                     "roles": list(roles),
+                    "status": status,
+                    "service": service,
                 },
             )
     except Exception as clash:
@@ -195,14 +218,16 @@ async def search(session: Session, *, text: str = "", limit: int = 0, offset: in
     return [], counted[1]
 
 
-async def password_of(session: Session, email: str) -> tuple[UUID, str] | None:
-    """The user of an address who may sign in with a password, and its hash."""
+async def password_of(session: Session, email: str, *, hold: bool = False) -> tuple[UUID, str] | None:
+    """The user of an address who may sign in with a password, and its hash; held, both stay so until this commits."""
     rows = await fetch(
         session,
-        """
+        f"""
         SELECT id, password_hash FROM users
-        WHERE lower(email) = lower(%(email)s) AND NOT deleted AND status = 'active' AND login_type = 'password'
-        """,
+        WHERE lower(email) = lower(%(email)s) AND email <> '' AND NOT deleted AND status <> 'suspended'
+            AND login_type = 'password'
+        {"FOR SHARE" if hold else ""}
+        """,  # noqa: S608 - fixed text
         {"email": email},
     )
     return (rows[0]["id"], rows[0]["password_hash"]) if rows else None
@@ -221,12 +246,7 @@ async def set_password(session: Session, user_id: UUID, hashed: str, *, keep_tok
         "UPDATE users SET password_hash = %(hash)s, login_type = 'password', updated_at = now() WHERE id = %(id)s",
         {"hash": hashed, "id": user_id},
     )
-    await fetch(
-        session,
-        "DELETE FROM api_keys WHERE user_id = %(id)s AND kind = 'session' AND id <> %(keep)s",
-        {"id": user_id, "keep": keep_token},
-    )
-    await changed(session, user_id)
+    await end_sessions(session, user_id, keep=keep_token)
 
 
 async def set_roles(session: Session, user_id: UUID, roles: list[str]) -> None:
@@ -242,14 +262,16 @@ async def set_roles(session: Session, user_id: UUID, roles: list[str]) -> None:
 
 
 async def set_status(session: Session, user_id: UUID, status: str) -> None:
-    """`active` or `suspended`; raises Conflict rather than leave no owner."""
-    if status != "active":
+    """`active` or `suspended`, which ends their login sessions; raises Conflict rather than leave no owner."""
+    if status == "suspended":
         await _keep_an_owner(session, user_id)
     await fetch(
         session,
         "UPDATE users SET status = %(status)s, updated_at = now() WHERE id = %(id)s",
         {"status": status, "id": user_id},
     )
+    if status == "suspended":
+        await end_sessions(session, user_id)
     await changed(session, user_id)
 
 
@@ -260,6 +282,7 @@ async def delete(session: Session, user_id: UUID) -> None:
     await fetch(session, "DELETE FROM api_keys WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM user_ai_provider_keys WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM user_links WHERE user_id = %(id)s", {"id": user_id})
+    await fetch(session, "DELETE FROM webhook_endpoints WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM organization_members WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM group_members WHERE user_id = %(id)s", {"id": user_id})
     await changed(session, user_id)
@@ -271,7 +294,7 @@ async def _keep_an_owner(session: Session, leaving: UUID) -> None:
         "SELECT id, status FROM users WHERE 'owner' = ANY(roles) AND NOT deleted ORDER BY id FOR UPDATE",
     )
     if leaving in (row["id"] for row in owners) and not any(
-        row["status"] == "active" for row in owners if row["id"] != leaving
+        row["status"] != "suspended" for row in owners if row["id"] != leaving
     ):
         raise Conflict("The last owner cannot be removed, suspended or demoted.")
 
@@ -285,15 +308,18 @@ async def create_token(
     name: str = "",
     scopes: tuple[str, ...] = (),
     secret: str | None = None,
+    ip_address: str = "",
+    user_agent: str = "",
 ) -> tuple[str, str]:
     """A new token: its id, and its secret, which can never be read again. `secret` is an operator's own choice."""
     token_id, token = secrets.random_word(10), secret or secrets.new_token(kind)
     await fetch(
         session,
         """
-        INSERT INTO api_keys (id, user_id, hashed_secret, kind, token_name, scopes, lifetime_seconds, expires_at)
-        VALUES (%(id)s, %(user)s, %(digest)s, %(kind)s, %(name)s, %(scopes)s, %(seconds)s,
-                now() + make_interval(secs => %(seconds)s))
+        INSERT INTO api_keys (id, user_id, hashed_secret, kind, token_name, scopes, lifetime_seconds, ip_address,
+            user_agent, expires_at)
+        VALUES (%(id)s, %(user)s, %(digest)s, %(kind)s, %(name)s, %(scopes)s, %(seconds)s, %(ip_address)s,
+                %(user_agent)s, now() + make_interval(secs => %(seconds)s))
         """,
         {
             "id": token_id,
@@ -303,6 +329,8 @@ async def create_token(
             "name": name,
             "scopes": list(scopes),
             "seconds": int(lifetime.total_seconds()),
+            "ip_address": ip_address,
+            "user_agent": user_agent,
         },
     )
     return token_id, token
@@ -318,6 +346,16 @@ async def tokens(session: Session, user_id: UUID) -> list[Row]:
         """,
         {"user": user_id},
     )
+
+
+async def end_sessions(session: Session, user_id: UUID, *, keep: str = "") -> None:
+    """Sign the user out everywhere, but for the session `keep`; their API tokens stay."""
+    await fetch(
+        session,
+        "DELETE FROM api_keys WHERE user_id = %(id)s AND kind = 'session' AND id <> %(keep)s",
+        {"id": user_id, "keep": keep},
+    )
+    await changed(session, user_id)
 
 
 async def has_token(session: Session, token: str) -> datetime | None:

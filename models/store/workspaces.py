@@ -276,16 +276,19 @@ async def _version(session: Session, organization_id: UUID, template_id: UUID | 
         try:
             template = await templates.get(session, template_id)
         except NotFound:
-            raise Invalid(f'Template "{template_id}" does not exist.') from None
+            template = None
+        # One of another organization is as good as none: who asks may not know of it.
+        if template is None or template["organization_id"] != organization_id:
+            raise Invalid(f'Template "{template_id}" does not exist.')
         version_id = template["active_version_id"]
         if version_id is None:
             raise Invalid(f'Template "{template["name"]}" has no active version.')
     try:
         version = await templates.version(session, version_id)
     except NotFound:
-        raise Invalid(f'Template version "{version_id}" does not exist.') from None
-    if version["organization_id"] != organization_id:
-        raise Invalid("The template belongs to another organization.")
+        version = None
+    if version is None or version["organization_id"] != organization_id:
+        raise Invalid(f'Template version "{version_id}" does not exist.')
     if template_id is not None and version["template_id"] != template_id:
         raise Invalid("The version is of another template.")
     if version["deprecated"]:
@@ -297,9 +300,9 @@ async def _preset(session: Session, version_id: UUID, preset_id: UUID) -> Row:
     try:
         preset = await templates.preset(session, preset_id)
     except NotFound:
-        raise Invalid(f'Preset "{preset_id}" does not exist.') from None
-    if preset["template_version_id"] != version_id:
-        raise Invalid("The preset is of another template version.")
+        preset = None
+    if preset is None or preset["template_version_id"] != version_id:
+        raise Invalid(f'Preset "{preset_id}" does not exist.')
     return preset
 
 

@@ -23,18 +23,24 @@ class User(SQLModel, table=True):
         Index(
             "uq_users_username_lower", func.lower(text("username")), unique=True, postgresql_where=text("NOT deleted")
         ),
-        Index("uq_users_email_lower", func.lower(text("email")), unique=True, postgresql_where=text("NOT deleted")),
+        Index(
+            "uq_users_email_lower",
+            func.lower(text("email")),
+            unique=True,
+            postgresql_where=text("NOT deleted AND email <> ''"),
+        ),
     )
 
     id: UUID = identity()
     username: str
-    email: str
+    email: str = Field(description="empty for service accounts")
     name: str = Field(default="", sa_column_kwargs={"server_default": ""})
     avatar_url: str = Field(default="", sa_column_kwargs={"server_default": ""})
     password_hash: str = Field(default="", sa_column_kwargs={"server_default": ""})
     login_type: str = Field(default="password", sa_column_kwargs={"server_default": "password"})
     status: str = Field(default="active", sa_column_kwargs={"server_default": "active"})
     roles: list[str] = _words()
+    is_service_account: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     deleted: bool = Field(default=False, sa_column_kwargs={"server_default": text("false")})
     chat_spend_limit_micros: int | None = Field(default=None, sa_type=BigInteger)
     created_at: datetime = now()
@@ -62,6 +68,27 @@ class Member(SQLModel, table=True):
     organization_id: UUID = Field(foreign_key="organizations.id", ondelete="CASCADE", primary_key=True)
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
     roles: list[str] = _words()
+    created_at: datetime = now()
+    updated_at: datetime = now()
+
+
+class CustomRole(SQLModel, table=True):
+    """A role that an organization made for its members: what it lets them do with all chats there, and with their own.
+
+    Members have it by its name, as they have the roles that are built in.
+    """
+
+    __tablename__ = "custom_roles"
+    __table_args__ = (
+        Index("uq_custom_roles_organization_id_name_lower", "organization_id", func.lower(text("name")), unique=True),
+    )
+
+    id: UUID = identity()
+    organization_id: UUID = Field(foreign_key="organizations.id", ondelete="CASCADE")
+    name: str
+    display_name: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    everywhere: list[str] = _words()
+    own: list[str] = _words()
     created_at: datetime = now()
     updated_at: datetime = now()
 
@@ -118,7 +145,21 @@ class Token(SQLModel, table=True):
     token_name: str = Field(default="", sa_column_kwargs={"server_default": ""})
     scopes: list[str] = _words()
     lifetime_seconds: int
+    ip_address: str = Field(default="", sa_column_kwargs={"server_default": ""})
+    user_agent: str = Field(default="", sa_column_kwargs={"server_default": ""})
     created_at: datetime = now()
     updated_at: datetime = now()
     expires_at: datetime = now()
     last_used: datetime | None = moment()
+
+
+class SignInFailure(SQLModel, table=True):
+    """How often signing in has failed lately, for an account or an address; which one, only its hash tells."""
+
+    __tablename__ = "sign_in_failures"
+    __table_args__ = (Index("ix_sign_in_failures_updated_at", "updated_at"),)
+
+    key: str = Field(primary_key=True)
+    failures: int = Field(default=0, sa_column_kwargs={"server_default": text("0")})
+    locked_until: datetime | None = moment()
+    updated_at: datetime = now()

@@ -125,7 +125,10 @@ async def test_what_happens_at_one_process_is_told_at_both(stage: Stage) -> None
 Act = Callable[[Replicas], Awaitable[Any]]
 
 
-@pytest.mark.parametrize("lost", ["share", "group", "membership", "token", "account"])
+LOSSES = ["share", "group", "membership", "token", "account", "role", "session", "password"]
+
+
+@pytest.mark.parametrize("lost", LOSSES)
 async def test_who_may_no_longer_read_is_shown_out_of_both_processes_at_once(stage: Stage, lost: str) -> None:
     _, friend, tokens = await people_beside(stage)
     chat, members = stage.drive.chat_id, "/api/v2/organizations/default/members"
@@ -133,15 +136,24 @@ async def test_who_may_no_longer_read_is_shown_out_of_both_processes_at_once(sta
         group = (await owner.ask("POST", "/api/v2/organizations/default/groups", {"name": "crew"})).json()["id"]
         await owner.ask("PATCH", f"/api/v2/groups/{group}", {"add_users": [str(friend)]})
         by_group = {"group_roles": {group: "read"}}
-        grant = by_group if lost == "group" else {"user_roles": {str(friend): "read"}}
-        assert (await owner.ask("PATCH", f"{PREFIX}/{chat}/acl", grant)).status_code == 204
-        token_id = await _token_id(stage, friend)
+        if lost == "role":
+            reads = [{"resource_type": "chat", "action": "read"}]
+            role = {"name": "reader", "organization_permissions": reads}
+            assert (await owner.ask("POST", f"{members}/roles", role)).status_code == 200
+            assert (await owner.ask("PUT", f"{members}/friend/roles", {"roles": ["reader"]})).status_code == 200
+        else:
+            grant = by_group if lost == "group" else {"user_roles": {str(friend): "read"}}
+            assert (await owner.ask("PATCH", f"{PREFIX}/{chat}/acl", grant)).status_code == 204
+        token_id = await _token_id(stage, friend, kind="session" if lost in ("session", "password") else "token")
         losses: dict[str, tuple[str, str, Any, int]] = {
             "share": ("PATCH", f"{PREFIX}/{chat}/acl", {"user_roles": {str(friend): ""}}, 404),
             "group": ("PATCH", f"/api/v2/groups/{group}", {"remove_users": [str(friend)]}, 404),
             "membership": ("DELETE", f"{members}/friend", None, 404),
             "token": ("DELETE", f"/api/v2/users/friend/keys/{token_id}", None, 401),
             "account": ("PUT", "/api/v2/users/friend/status/suspend", None, 401),
+            "role": ("DELETE", f"{members}/roles/reader", None, 404),
+            "session": ("DELETE", f"/api/v2/users/friend/sessions/{token_id}", None, 401),
+            "password": ("PUT", "/api/v2/users/friend/password", {"password": "quite another phrase"}, 401),
         }
         async with (
             stage.socket(stage.one, token=reader.token) as first,
@@ -210,9 +222,14 @@ async def test_a_reader_of_a_sub_agent_chat_is_shown_out_with_the_family(stage: 
             assert await _end(stream) == GOING_AWAY
 
 
-async def _token_id(stage: Stage, user: UUID) -> str:
-    async with stage.drive.database.read() as session:
-        [row] = await fetch(session, "SELECT id FROM api_keys WHERE user_id = %(user)s", {"user": user})
+async def _token_id(stage: Stage, user: UUID, *, kind: str) -> str:
+    """Of their one token, which is of this kind from now on."""
+    async with stage.drive.database.begin() as session:
+        [row] = await fetch(
+            session,
+            "UPDATE api_keys SET kind = %(kind)s WHERE user_id = %(user)s RETURNING id",
+            {"user": user, "kind": kind},
+        )
     found: str = row["id"]
     return found
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from models.store import agents, groups, organizations, people, templates, workspaces
+from models.store import agents, groups, organizations, people, roles, templates, workspaces
 from models.store.database import Row, fetch
 from models.store.secrets import Cipher
 from models.store.session import Session
@@ -23,8 +23,8 @@ __all__ = ["api", "settings"]
 
 # deployment:   A whole account, r reads chats, R reads the settings, W writes them, U administers users,
 #               T reads the audit log, or an organization's part of it
-# organization: c creates chats there, v sees it, l lists members, p picks whom to share with, g manages membership,
-#               m administers it, t reads templates, T writes them, w creates workspaces of one's own
+# organization: c creates chats there, v sees it, l lists members, p picks whom to share with, g manages who belongs to
+#               it and its groups, m administers it, t reads templates, T writes them, w creates workspaces of one's own
 # chat:         r reads, u changes, d drives (sends, edits, promotes, answers, has titles made), s shares, f forks
 # workspace:    r reads, u changes
 # out:          a token that is nobody's, or none
@@ -37,12 +37,20 @@ CALLERS = """
   member with agents-access      | Ar     | cvptw     -       | rudsf rf      rf       -        -       | ru  -    -
   member without it              | Ar     | vtw       -       | -     r       r        -        -       | ru  -    -
   organization auditor           | ArT    | vlptw     -       | -     r       r        -        -       | ru  r    -
+  organization user admin        | Ar     | vlpgtw    -       | -     r       r        -        -       | ru  -    -
+  organization template admin    | Ar     | vtTw      -       | -     r       r        -        -       | ru  r    -
+  role: reads all chats          | Ar     | vtw       -       | r     r       r        r        -       | ru  -    -
+  role: changes and shares all   | Ar     | vptw      -       | ruds  rus     rus      rus      -       | ru  -    -
+  role: creates, reads its own   | Ar     | cvtw      -       | rf    rf      rf       -        -       | ru  -    -
   auditor                        | ArRT   | vlptw     vlpt    | -     r       r        -        -       | ru  r    r
   user admin                     | ArU    | vlpgtw    vlpg    | -     r       r        -        -       | ru  -    -
   template admin                 | Ar     | vtTw      tT      | -     r       r        -        -       | ru  r    r
   not in the organization        | Ar     | -         cvptw   | -     -       -        -        -       | -   -    -
   token for chat:read            | r      | v         -       | r     r       r        -        -       | -   -    -
   token for chat:read and share  | r      | vp        -       | rs    r       r        -        -       | -   -    -
+  token for chat:share           | -      | vp        -       | -     -       -        -        -       | -   -    -
+  token for chat:delete          | -      | v         -       | -     -       -        -        -       | -   -    -
+  token for chat:*               | r      | cvp       -       | rudsf rf      rf       -        -       | -   -    -
   token for chat:update          | -      | v         -       | ud    -       -        -        -       | -   -    -
   token for chat:create          | -      | cv        -       | -     -       -        -        -       | -   -    -
   suspended                      | out    | out       out     | out   out     out      out      out     | out out  out
@@ -54,17 +62,31 @@ MADE_OF: dict[str, dict[str, Any]] = {
     "member with agents-access": {"org_roles": ("agents-access",)},
     "member without it": {},
     "organization auditor": {"org_roles": ("organization-auditor",)},
+    "organization user admin": {"org_roles": ("organization-user-admin",)},
+    "organization template admin": {"org_roles": ("organization-template-admin",)},
+    "role: reads all chats": {"org_roles": ("reader",)},
+    "role: changes and shares all": {"org_roles": ("reader", "editor")},
+    "role: creates, reads its own": {"org_roles": ("author",)},
     "auditor": {"site_roles": ("auditor",)},
     "user admin": {"site_roles": ("user-admin",)},
     "template admin": {"site_roles": ("template-admin",)},
     "not in the organization": {"org_roles": None},  # but in the other one, with agents-access
     "token for chat:read": {"org_roles": ("agents-access",), "scopes": ("chat:read",)},
     "token for chat:read and share": {"org_roles": ("agents-access",), "scopes": ("chat:read", "chat:share")},
+    "token for chat:share": {"org_roles": ("agents-access",), "scopes": ("chat:share",)},
+    "token for chat:delete": {"org_roles": ("agents-access",), "scopes": ("chat:delete",)},
+    "token for chat:*": {"org_roles": ("agents-access",), "scopes": ("chat:*",)},
     "token for chat:update": {"org_roles": ("agents-access",), "scopes": ("chat:update",)},
     "token for chat:create": {"org_roles": ("agents-access",), "scopes": ("chat:create",)},
     "suspended": {"site_roles": ("owner",), "org_roles": ("organization-admin", "agents-access")},
     "without a token": {},
 }
+# Roles that the organization has made: what they allow with all chats there, and with one's own.
+OWN_ROLES = (
+    ("reader", ("chat:read",), ()),
+    ("editor", ("chat:update", "chat:share"), ()),
+    ("author", (), ("chat:create", "chat:read")),
+)
 CHAT_RELATIONS = ("own", "by user", "by group", "same org", "other org")
 ORGANIZATION_RELATIONS = ("own", "other")
 WORKSPACE_RELATIONS = ("own", "same org", "other org")
@@ -194,6 +216,8 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/users/oidc/callback": anybody(404),  # there is no provider
     "GET /api/v2/users": deployment("U", 200),
     "POST /api/v2/users": deployment("A", 400),
+    "GET /api/v2/users/roles": deployment("A", 200),
+    "POST /api/v2/users/validate-password": anybody(400),
     "GET /api/v2/users/{user}": organization("l", 200, 404),
     "DELETE /api/v2/users/{user}": deployment("U", 404, known=NOBODY),
     "PUT /api/v2/users/{user}/roles": deployment("U", 400),
@@ -201,6 +225,10 @@ RULES: dict[str, Rule] = {
     "PUT /api/v2/users/{user}/status/activate": deployment("U", 200),
     "PUT /api/v2/users/{user}/login-type": deployment("U", 400),
     "PUT /api/v2/users/{user}/password": deployment("A", 400),
+    "POST /api/v2/users/{user}/unlock": deployment("U", 404, known=NOBODY),
+    "GET /api/v2/users/{user}/sessions": deployment("A", 404, known=NOBODY),
+    "DELETE /api/v2/users/{user}/sessions": deployment("A", 404, known=NOBODY),
+    "DELETE /api/v2/users/{user}/sessions/{session}": deployment("A", 404, known=NOBODY),
     "GET /api/v2/users/{user}/organizations": organization("l", 200, 404),
     "POST /api/v2/users/{user}/keys/tokens": deployment("A", 404, known=NOBODY, body={}),
     "GET /api/v2/users/{user}/keys/tokens": deployment("A", 404, known=NOBODY),
@@ -216,11 +244,17 @@ RULES: dict[str, Rule] = {
     "PUT /api/v2/organizations/{organization}/members/{user}/roles": organization(
         "m", 404, body={"roles": []}, known=NOBODY
     ),
+    "GET /api/v2/organizations/{organization}/members/roles": organization("v", 200),
+    "POST /api/v2/organizations/{organization}/members/roles": organization("m", 400, body={"name": "owner"}),
+    "PUT /api/v2/organizations/{organization}/members/roles": organization("m", 404, body={"name": "gone"}),
+    "DELETE /api/v2/organizations/{organization}/members/roles/{role}": organization("m", 404, known={"role": "gone"}),
     "GET /api/v2/organizations/{organization}/groups": organization("p", 200),
-    "POST /api/v2/organizations/{organization}/groups": organization("m", 400, body={}),
+    "GET /api/v2/organizations/{organization}/groups/{name}": organization("p", 200, known={"name": "Everyone"}),
+    "POST /api/v2/organizations/{organization}/groups": organization("g", 400, body={}),
+    "GET /api/v2/groups": signed_in(),
     "GET /api/v2/groups/{group}": organization("p", 200, 404),
-    "PATCH /api/v2/groups/{group}": organization("m", 200, sees="p", body={}),
-    "DELETE /api/v2/groups/{group}": organization("m", 400, sees="p"),  # Everyone stays
+    "PATCH /api/v2/groups/{group}": organization("g", 200, sees="p", body={}),
+    "DELETE /api/v2/groups/{group}": organization("g", 400, sees="p"),  # Everyone stays
     # templates and workspaces
     "GET /api/v2/organizations/{organization}/templates": templates_read(),
     "GET /api/v2/organizations/{organization}/templates/{name}": templates_read(),
@@ -441,6 +475,10 @@ def test_every_right_of_the_table_decides_somewhere() -> None:
 async def _callers(api: Api) -> list[Somebody]:
     async with api.resources.database.begin() as session:
         other: UUID = (await organizations.create(session, name="other"))["id"]
+        for name, everywhere, ones_own in OWN_ROLES:
+            await roles.create(
+                session, api.organization_id, name=name, display_name="", everywhere=everywhere, own=ones_own
+            )
     author = await api.person("author", org_roles=("agents-access",))
     foreigner = await api.person("foreigner", org_roles=("agents-access",), organization_id=other)
     made = {}
