@@ -1,6 +1,7 @@
 """Every knob of the service: type, default, one sentence. Read once, in each process's `__main__`, and passed down."""
 
 import difflib
+import ipaddress
 import os
 import sys
 from datetime import timedelta
@@ -104,6 +105,11 @@ class Settings(BaseSettings):
     webhooks_allow_private: bool = Field(
         default=False, description="Whether webhooks may be sent to internal addresses too."
     )
+    mcp_allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Internal networks, comma-separated (`10.1.0.0/16`), whose MCP servers may be asked; others must "
+        "be public. `turnstone dev` allows loopback.",
+    )
     stream_flush_interval: timedelta = Field(
         default=timedelta(milliseconds=30),
         description="Longest time that a delta waits for others before it is published; half as long again while many "
@@ -200,6 +206,13 @@ class Settings(BaseSettings):
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - to reach what listens
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
+    @field_validator("mcp_allowed_networks")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ipaddress.ip_network(each, strict=False)
+        return value
+
     @field_validator("*", mode="before")
     @classmethod
     def _from_text(cls, value: Any, info: ValidationInfo) -> Any:
@@ -208,6 +221,8 @@ class Settings(BaseSettings):
             return value
         if info.field_name == "failpoints":
             return frozenset(name.strip() for name in value.split(",") if name.strip())
+        if info.field_name == "mcp_allowed_networks":
+            return tuple(each.strip() for each in value.split(",") if each.strip())
         if cls.model_fields[info.field_name].annotation is timedelta:
             try:
                 return timedelta(seconds=float(value))

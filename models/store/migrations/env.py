@@ -10,6 +10,7 @@ import models.tables.debug
 import models.tables.diffs
 import models.tables.files
 import models.tables.governance
+import models.tables.mcp
 import models.tables.messages
 import models.tables.people
 import models.tables.requests
