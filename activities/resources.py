@@ -11,6 +11,7 @@ from activities.aside import Aside
 from activities.catalog import Catalog
 from activities.control import Control
 from activities.mailbox import Mailbox
+from activities.mcp.servers import Servers
 from activities.meters import Meters
 from activities.patience import AWAY
 from activities.providers.registry import Providers
@@ -49,6 +50,7 @@ class Resources:
     ahead: HeadStarts
     workshop: Workshop
     courier: Courier
+    servers: Servers
 
 
 @asynccontextmanager
@@ -83,7 +85,14 @@ async def open_resources(
         mailbox = Mailbox(database)
         stack.push_async_callback(mailbox.close)
         ahead = HeadStarts(settings, database, meters)
-        control = Control(database, foresight.catalog_changed, recorder.forget, ahead)
+        servers = Servers(database, cipher, settings)
+        stack.push_async_callback(servers.close)
+
+        def catalog_changed() -> None:
+            foresight.catalog_changed()
+            servers.forget()
+
+        control = Control(database, catalog_changed, recorder.forget, ahead)
         await control.start()
         stack.push_async_callback(control.close)
         aside = Aside(settings, database, temporal)
@@ -106,6 +115,7 @@ async def open_resources(
             ahead=ahead,
             workshop=Workshop(database, mailbox, secrets=cipher, temporal=temporal),
             courier=courier,
+            servers=servers,
         )
 
 

@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from api.resources import Resources
 from models.errors import Invalid
 from models.rules import addresses
+from models.rules.oauth import Failed
 from models.store.secrets import Cipher, SecretUnreadable
 
 PREFIX = "/api/experimental/mcp/servers"
@@ -45,8 +46,6 @@ def requests(resources: Resources) -> Any:
 
 async def register(resources: Resources, at: str, server_id: UUID, server: Mapping[str, Any]) -> dict[str, Any]:
     """What is found out of how a server's people sign in; raises Invalid."""
-    from models.oauth import Failed
-
     redirect = f"{at}{callback_path(server_id)}"
     try:
         found = await requests(resources).register(

@@ -3,12 +3,15 @@
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import httpx
 
 from models.errors import TurnstoneError
 from models.rules.addresses import Network, may_connect
+
+Answer = TypeVar("Answer")
 
 MOST_ADDRESSES = 3  # of a host, that are tried in turn
 
@@ -31,6 +34,23 @@ async def resolved(host: str, port: int, allowed: Sequence[Network] = ()) -> lis
     return addresses
 
 
+async def reached(
+    host: str,
+    port: int,
+    allowed: Sequence[Network],
+    send: Callable[[str], Awaitable[Answer]],
+    unconnected: tuple[type[Exception], ...],
+) -> Answer:
+    """What `send` gets from the first of the host's addresses that can be connected to, as they were judged."""
+    addresses = (await resolved(host, port, allowed))[:MOST_ADDRESSES]
+    for address in addresses[:-1]:
+        try:
+            return await send(address)
+        except unconnected:
+            continue
+    return await send(addresses[-1])
+
+
 class Pinned(httpx.AsyncBaseTransport):
     """Connects to an address that was judged, not to whatever the name means a moment later."""
 
@@ -42,9 +62,8 @@ class Pinned(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Try the host's addresses in turn."""
         url = request.url
-        port = url.port or (443 if url.scheme == "https" else 80)
-        failed: httpx.ConnectError | httpx.ConnectTimeout | None = None
-        for address in (await resolved(url.host, port, self._allowed))[:MOST_ADDRESSES]:
+
+        async def send(address: str) -> httpx.Response:
             pinned = httpx.Request(
                 request.method,
                 url.copy_with(host=address),
@@ -52,12 +71,10 @@ class Pinned(httpx.AsyncBaseTransport):
                 stream=request.stream,
                 extensions={**request.extensions, "sni_hostname": url.host},
             )
-            try:
-                return await self._transport.handle_async_request(pinned)
-            except (httpx.ConnectError, httpx.ConnectTimeout) as refused:
-                failed = refused
-        assert failed is not None
-        raise failed
+            return await self._transport.handle_async_request(pinned)
+
+        port = url.port or (443 if url.scheme == "https" else 80)
+        return await reached(url.host, port, self._allowed, send, (httpx.ConnectError, httpx.ConnectTimeout))
 
     async def aclose(self) -> None:
         await self._transport.aclose()

@@ -16,6 +16,7 @@ from api.mcp_sign_in import At
 from api.requests import Router
 from api.resources import Opened
 from models.errors import BadGateway, Forbidden, Invalid, NotFound, Precondition
+from models.rules.oauth import Failed, authorization_url
 from models.store import mcp_servers, mcp_tokens
 from models.store.database import Row
 
@@ -41,12 +42,10 @@ window.close();
 )
 async def connect_mcp_server(mcp_server: UUID, caller: AccountHolder, at: At, resources: Opened) -> Response:
     """Sends the browser to the authorization server; it comes back to the callback within ten minutes."""
-    from models.oauth import authorization_url, verifier
-
     async with resources.database.read() as session:
         row = await mcp_servers.get(session, mcp_server, caller.user_id, disabled=caller.may_read_deployment())
     _require_sign_in(row)
-    state, code_verifier = secrets.token_urlsafe(32), verifier()
+    state, code_verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
     path = sign_in.callback_path(mcp_server)
     going = RedirectResponse(
         authorization_url(
@@ -91,8 +90,6 @@ async def mcp_server_callback(
     error_description: Annotated[str, Query()] = "",
 ) -> Response:
     """Takes the code for a token of the caller's, and closes the window."""
-    from models.oauth import Failed
-
     async with resources.database.read() as session:
         row = await mcp_servers.get(session, mcp_server, caller.user_id, disabled=caller.may_read_deployment())
     _require_sign_in(row)

@@ -100,7 +100,7 @@ async def update_mcp_server(
             return earlier
         before = await mcp_servers.get(session, mcp_server, caller.user_id, lock=True)
         forms.check(fields, _kept(before, fields))
-        changed = forms.settled(fields, fields.get("auth_type", before["auth_type"]))
+        changed = forms.settled(fields, fields.get("auth_type") or before["auth_type"])
         if found is not None and _is_to_be_found_out(_merged(before, fields)):
             changed |= found
         await mcp_servers.change(session, resources.cipher, mcp_server, changed, caller.user_id)
@@ -129,7 +129,7 @@ async def delete_mcp_server(mcp_server: UUID, caller: DeploymentWriter, by: By, 
 
 def _kept(row: Row, fields: dict[str, Any]) -> Row:
     """What stays of a server, as far as it belongs to the kind of sign-in that it has from now on."""
-    return {**row, **forms.settled({}, fields.get("auth_type", row["auth_type"]))}
+    return {**row, **forms.settled({}, fields.get("auth_type") or row["auth_type"])}
 
 
 def _merged(row: Row, fields: dict[str, Any]) -> dict[str, Any]:

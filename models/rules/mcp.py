@@ -18,6 +18,8 @@ MOST_TOOLS = 128  # of one server
 DEEPEST = 32  # levels of a schema
 INTENT = "model_intent"
 """The argument in which a model says what a call is for."""
+ORIGIN = "mcp"
+"""Internal mark of a call to a server: its tool's own name there, and how it was offered."""
 
 _INTENT_SCHEMA = {
     "type": "string",

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from models.oauth import Client, Failed, Grant
+from models.rules.oauth import Client, Failed, Grant
 from models.store.database import Database, Row, fetch
 from models.store.secrets import Cipher
 from models.store.session import Session
