@@ -29,7 +29,7 @@ def outcome(result: dict[str, Any]) -> Any:
         raise ToolFailed(text or (orjson.dumps(structured).decode() if structured else NO_WORDS))
     if media is not None:
         return Media(media.data, media.mime_type, text)
-    if structured is None:
+    if structured is None or (text and structured == {"result": text}):  # so SDKs wrap what is only text
         return text
     if not text or _parsed(text) == structured:
         return structured

@@ -80,7 +80,7 @@ class Servers:
         self._access_token = access_token
         self._sessions: Sessions | None = None
         self._configured: tuple[float, list[Server]] | None = None
-        self._lists: dict[_Key, tuple[float, asyncio.Task[list[dict[str, Any]]]]] = {}
+        self._lists: dict[_Key, tuple[float, asyncio.Task[list[Remote]]]] = {}
 
     def forget(self) -> None:
         """Something about the servers changed."""
@@ -132,9 +132,8 @@ class Servers:
                 absent.append((server.display_name, str(found)))
                 continue
             for each in found:
-                made = remote(server, each)
-                if mcp.is_allowed(server, each["name"]) and made.name not in tools:
-                    tools[made.name] = made
+                if mcp.is_allowed(server, each.origin["tool"]):
+                    tools.setdefault(each.name, each)
         ordered = sorted(tools.values(), key=lambda each: (each.name, each.server_id))
         return Offer({each.name: each for each in ordered}, tuple(sorted(absent)))
 
@@ -177,7 +176,7 @@ class Servers:
         for key in [key for key in self._lists if key[0] == server_id]:
             del self._lists[key]
 
-    async def _listed(self, server: Server, chat: Mapping[str, Any]) -> list[dict[str, Any]] | Unavailable:
+    async def _listed(self, server: Server, chat: Mapping[str, Any]) -> list[Remote] | Unavailable:
         try:
             return await self._tools(server, chat, await self.headers(server, chat))
         except Unavailable as missing:
@@ -186,8 +185,8 @@ class Servers:
             log.exception("the tools of MCP server %s could not be listed", server.slug)
             return Unavailable("its tools could not be listed")
 
-    async def _tools(self, server: Server, chat: Mapping[str, Any], headers: dict[str, str]) -> list[dict[str, Any]]:
-        """The server's tools in their wire form, as this person sees them; asked for once by all who wait for them."""
+    async def _tools(self, server: Server, chat: Mapping[str, Any], headers: dict[str, str]) -> list[Remote]:
+        """The server's tools as this person sees them; asked for once by all who wait for them."""
         personal = chat["owner_id"] if server.auth_type in ("oauth2", "user_oidc") else None
         key = (server.id, server.version, personal, hash(headers.get("Authorization", "")))
         now = asyncio.get_running_loop().time()
@@ -200,7 +199,7 @@ class Servers:
             known = self._lists[key] = (now, task)
         return await asyncio.shield(known[1])
 
-    async def _list(self, server: Server, chat: Mapping[str, Any], headers: dict[str, str]) -> list[dict[str, Any]]:
+    async def _list(self, server: Server, chat: Mapping[str, Any], headers: dict[str, str]) -> list[Remote]:
         from activities.mcp.session import Failed
 
         clock = asyncio.get_running_loop().time
@@ -220,7 +219,7 @@ class Servers:
             raise Unavailable(str(failed)) from failed
         if (took := clock() - began) > SLOW:
             log.warning("MCP server %s took %.1f s to tell its tools", server.slug, took)
-        return found
+        return [remote(server, each) for each in found]
 
 
 async def _all_tools(client: Any) -> list[dict[str, Any]]:

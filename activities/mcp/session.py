@@ -100,6 +100,11 @@ class Sessions:
             await asyncio.wait({task}, timeout=CLOSE)
             raise
 
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return len(self._tasks)
+
     async def close(self) -> None:
         """End all of them."""
         tasks = [*self._tasks]

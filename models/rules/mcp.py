@@ -16,6 +16,7 @@ LONGEST_DESCRIPTION = 4096
 LARGEST_SCHEMA = 64 * 1024  # bytes
 MOST_TOOLS = 128  # of one server
 DEEPEST = 32  # levels of a schema
+MOST_PARTS = 2000  # of a schema, counted where they are referred to
 INTENT = "model_intent"
 """The argument in which a model says what a call is for."""
 ORIGIN = "mcp"
@@ -26,8 +27,9 @@ _INTENT_SCHEMA = {
     "description": "What this call is for, in a few words that the user can read while it runs.",
 }
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
-_NOISE = frozenset({"$schema", "$id", "$comment", "$defs", "definitions", "$anchor"})
+_NOISE = frozenset({"$schema", "$id", "$comment", "$defs", "definitions", "$anchor", "title"})
 _BRANCHES = ("anyOf", "oneOf", "allOf")
+_SCHEMAS = frozenset({*_BRANCHES, "items", "additionalProperties", "not", "prefixItems"})
 
 
 class Configured(Protocol):
@@ -96,7 +98,7 @@ def declaration(name: str, description: str, schema: Any, *, intent: bool) -> di
 def parameters(schema: Any, *, intent: bool = False) -> dict[str, Any]:
     """A server's schema as every provider takes it: an object, without references, `required` only where it says
     something. One that is no object, or too large, becomes an object of anything."""
-    made = _plain(schema, _parts(schema), 0) if isinstance(schema, Mapping) else {}
+    made = _Plainer(schema).plain(schema) if isinstance(schema, Mapping) else {}
     properties = made.get("properties")
     merged: dict[str, Any] = dict(properties) if isinstance(properties, dict) else {}
     for branch in _BRANCHES:  # providers refuse them here
@@ -104,7 +106,7 @@ def parameters(schema: Any, *, intent: bool = False) -> dict[str, Any]:
             if isinstance(each, dict) and isinstance(each.get("properties"), dict):
                 merged = {**each["properties"], **merged}
     made = {**made, "type": "object", "properties": merged}
-    if len(orjson.dumps(made, default=str)) > LARGEST_SCHEMA:
+    if not _is_small(made):
         made = {"type": "object", "properties": {}}
     if intent and INTENT not in made["properties"]:
         made["properties"] = {INTENT: dict(_INTENT_SCHEMA), **made["properties"]}
@@ -146,45 +148,45 @@ def missing(absent: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def _parts(schema: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for place in ("$defs", "definitions"):
-        if isinstance(schema.get(place), Mapping):
-            found |= {f"#/{place}/{name}": part for name, part in schema[place].items()}
-    return found
+def _is_small(schema: Mapping[str, Any]) -> bool:
+    try:
+        return len(orjson.dumps(schema)) <= LARGEST_SCHEMA
+    except (orjson.JSONEncodeError, RecursionError):
+        return False
 
 
-def _plain(schema: Mapping[str, Any], parts: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    """The schema without references; what is too deep, as what refers to itself is, may be anything."""
-    if depth > DEEPEST:
-        return {}
-    if isinstance(named := schema.get("$ref"), str):
-        part = parts.get(named)
-        own = {key: value for key, value in schema.items() if key != "$ref"}
-        schema = {**(part if isinstance(part, Mapping) else {}), **own}
-        if "$ref" in schema:
-            return _plain(schema, parts, depth + 1)
-        depth += 8  # a few rounds of what refers to itself are enough
-    made: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in _NOISE:
-            continue
-        if key == "required" and not value:
-            continue
-        if key in ("properties", "patternProperties") and isinstance(value, Mapping):
-            made[key] = {name: _below(each, parts, depth) for name, each in value.items()}
-        elif key in _BRANCHES and isinstance(value, list):
-            made[key] = [_below(each, parts, depth) for each in value]
-        elif key in ("items", "additionalProperties", "not", "prefixItems"):
-            made[key] = (
-                [_below(each, parts, depth) for each in value]
-                if isinstance(value, list)
-                else _below(value, parts, depth)
-            )
-        else:
-            made[key] = value
-    return made
+class _Plainer:
+    """Makes a schema plain: what is too deep or too much, as what refers to itself is, may be anything."""
 
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._parts: dict[str, Any] = {}
+        self._left = MOST_PARTS
+        for place in ("$defs", "definitions"):
+            if isinstance(schema.get(place), Mapping):
+                self._parts |= {f"#/{place}/{name}": part for name, part in schema[place].items()}
 
-def _below(schema: Any, parts: Mapping[str, Any], depth: int) -> Any:
-    return _plain(schema, parts, depth + 1) if isinstance(schema, Mapping) else schema
+    def plain(self, schema: Mapping[str, Any], depth: int = 0) -> dict[str, Any]:
+        """The schema without references and noise."""
+        self._left -= 1
+        if depth > DEEPEST or self._left < 0:
+            return {}
+        if isinstance(named := schema.get("$ref"), str):
+            part = self._parts.get(named)
+            own = {key: value for key, value in schema.items() if key != "$ref"}
+            return self.plain({**(part if isinstance(part, Mapping) else {}), **own}, depth + 8)
+        made: dict[str, Any] = {}
+        for key, value in schema.items():
+            if key in _NOISE or (key == "required" and not value):
+                continue
+            if key in ("properties", "patternProperties") and isinstance(value, Mapping):
+                made[key] = {name: self._below(each, depth) for name, each in value.items()}
+            elif key in _SCHEMAS and isinstance(value, list):
+                made[key] = [self._below(each, depth) for each in value]
+            elif key in _SCHEMAS:
+                made[key] = self._below(value, depth)
+            else:
+                made[key] = value
+        return made
+
+    def _below(self, schema: Any, depth: int) -> Any:
+        return self.plain(schema, depth + 1) if isinstance(schema, Mapping) else schema

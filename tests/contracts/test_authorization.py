@@ -259,6 +259,20 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/ai/providers/{id_or_name}": deployment("R", 404, known=GONE),
     "PATCH /api/v2/ai/providers/{id_or_name}": deployment("W", 400, known=GONE),
     "DELETE /api/v2/ai/providers/{id_or_name}": deployment("W", 404, known=GONE),
+    **{
+        f"{verb} {prefix}/mcp/servers{path}": rule
+        for prefix in ("/api/v2", "/api/experimental")
+        for verb, path, rule in (
+            ("GET", "", signed_in()),
+            ("POST", "", deployment("W", 400)),
+            ("GET", "/{mcp_server}", signed_in(404, known={"mcp_server": SOME_ID})),
+            ("PATCH", "/{mcp_server}", deployment("W", 400, known={"mcp_server": SOME_ID})),
+            ("DELETE", "/{mcp_server}", deployment("W", 404, known={"mcp_server": SOME_ID})),
+            ("GET", "/{mcp_server}/oauth2/connect", deployment("A", 404, known={"mcp_server": SOME_ID})),
+            ("GET", "/{mcp_server}/oauth2/callback", deployment("A", 404, known={"mcp_server": SOME_ID})),
+            ("DELETE", "/{mcp_server}/oauth2/disconnect", deployment("A", 404, known={"mcp_server": SOME_ID})),
+        )
+    },
     "GET {chats}/models": signed_in(),
     "GET {chats}/model-configs": signed_in(),
     "POST {chats}/model-configs": deployment("W", 400),

@@ -50,11 +50,11 @@ def tools(journal: Journal) -> MCPServer:
     """The server and its tools."""
     server: MCPServer = MCPServer("fake")
 
-    def noted(name: str, context: Context[Any, Any], **arguments: Any) -> None:
+    def noted(tool: str, context: Context[Any, Any], /, **arguments: Any) -> None:
         request = context.request_context.request
         headers = dict(request.headers.items()) if request is not None else {}
         meta = context.request_context.meta
-        journal.write(tool=name, arguments=arguments, headers=headers, meta=dict(meta or {}))
+        journal.write(tool=tool, arguments=arguments, headers=headers, meta=dict(meta or {}))
 
     @server.tool()
     async def echo(words: str, context: Context[Any, Any]) -> str:
@@ -97,6 +97,7 @@ def tools(journal: Journal) -> MCPServer:
             return f"I am {name}"
 
         server.add_tool(learnt, name=name)
+        await context.session.send_tool_list_changed()
         return "learnt"
 
     return server
