@@ -105,8 +105,8 @@ class Settings(BaseSettings):
     webhooks_allow_private: bool = Field(
         default=False, description="Whether webhooks may be sent to internal addresses too."
     )
-    mcp_allowed_networks: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(),
+    mcp_allowed_networks: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
         description="Internal networks, comma-separated (`10.1.0.0/16`), whose MCP servers may be asked; others must "
         "be public. `turnstone dev` allows loopback.",
     )
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
 
     @field_validator("mcp_allowed_networks")
     @classmethod
-    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _are_networks(cls, value: frozenset[str]) -> frozenset[str]:
         for each in value:
             ipaddress.ip_network(each, strict=False)
         return value
@@ -219,10 +219,8 @@ class Settings(BaseSettings):
         """Environment variables are text: plain numbers are seconds, lists are comma-separated."""
         if not isinstance(value, str) or info.field_name is None:
             return value
-        if info.field_name == "failpoints":
+        if info.field_name in ("failpoints", "mcp_allowed_networks"):
             return frozenset(name.strip() for name in value.split(",") if name.strip())
-        if info.field_name == "mcp_allowed_networks":
-            return tuple(each.strip() for each in value.split(",") if each.strip())
         if cls.model_fields[info.field_name].annotation is timedelta:
             try:
                 return timedelta(seconds=float(value))

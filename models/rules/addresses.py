@@ -1,7 +1,7 @@
 """Which addresses of a network may be connected to on somebody else's word: public ones, and those an admin allows."""
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -38,6 +38,6 @@ def may_connect(address: Address, allowed: Iterable[Network]) -> bool:
     return any(address.version == network.version and address in network for network in allowed)
 
 
-def networks(ranges: Sequence[str]) -> tuple[Network, ...]:
+def networks(ranges: Iterable[str]) -> tuple[Network, ...]:
     """The ranges as networks; raises ValueError for what is none."""
     return tuple(ipaddress.ip_network(each.strip(), strict=False) for each in ranges if each.strip())

@@ -11,7 +11,7 @@ from models.store.database import Database
 from models.store.secrets import Cipher
 from tests.activities.stack import Stack
 
-HERE = ("127.0.0.0/8",)
+HERE = frozenset({"127.0.0.0/8"})
 
 
 def allowing(settings: Settings) -> Settings:
