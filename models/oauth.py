@@ -15,7 +15,7 @@ from models.rules.oauth import Client, Failed, Grant, Registration
 PATIENCE = 10.0  # seconds for one answer
 MOST_BYTES = 256 * 1024  # of one
 LONGEST_LIFE = 10 * 365 * 86_400  # seconds that a token may be said to live
-_GONE = frozenset({"invalid_grant", "unauthorized_client", "invalid_client"})
+_GONE = "invalid_grant"  # the person must consent anew; every other refusal is for the admin to mend
 
 
 class Requests:
@@ -135,7 +135,7 @@ class Requests:
             status, document = await self._ask("POST", client.token_url, data=named)
         token = document.get("access_token")
         if not 200 <= status < 300 or not isinstance(token, str) or not token:
-            raise Failed(detail=_why(document) or f"It answered {status}.", for_good=document.get("error") in _GONE)
+            raise Failed(detail=_why(document) or f"It answered {status}.", for_good=document.get("error") == _GONE)
         if str(document.get("token_type") or "bearer").lower() != "bearer":
             raise Failed(detail="It gave a token of an unknown type.")
         return Grant(token, str(document.get("refresh_token") or ""), "Bearer", _seconds(document.get("expires_in")))

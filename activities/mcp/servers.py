@@ -13,7 +13,7 @@ from models.settings import Settings
 from models.store import mcp_servers, mcp_tokens
 from models.store.database import Database
 from models.store.mcp_servers import Server
-from models.store.secrets import Cipher, SecretUnreadable
+from models.store.secrets import Cipher
 
 if TYPE_CHECKING:
     from activities.mcp.session import Sessions
@@ -110,11 +110,7 @@ class Servers:
             return known[1]
         before = known
         async with self._database.read() as session:
-            try:
-                found = await mcp_servers.usable(session, self._cipher)
-            except SecretUnreadable:
-                log.exception("the secrets of an MCP server cannot be opened: none is asked")
-                found = []
+            found = await mcp_servers.usable(session, self._cipher)
         if self._configured is before:  # else it has changed while we asked
             self._configured = (now, found)
         return found

@@ -1,5 +1,6 @@
 """MCP servers as they are configured: what is secret is encrypted, and only they that run the deployment see it all."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
@@ -7,7 +8,7 @@ from uuid import UUID
 
 import orjson
 
-from models.errors import Conflict, Invalid, NotFound
+from models.errors import Conflict, Invalid, NotFound, Precondition
 from models.parts import to_rest
 from models.store import audit, catalog
 from models.store.audit import Author
@@ -15,6 +16,8 @@ from models.store.database import Row, fetch
 from models.store.people import is_unique_violation
 from models.store.secrets import Cipher
 from models.store.session import Session
+
+log = logging.getLogger(__name__)
 
 SECRETS = ("oauth2_client_secret", "api_key_value", "custom_headers")
 PLAIN = (
@@ -150,9 +153,15 @@ async def require(session: Session, server_ids: Sequence[UUID]) -> list[UUID]:
 
 
 async def usable(session: Session, cipher: Cipher) -> list[Server]:
-    """The enabled servers, ready to be asked; raises SecretUnreadable where no key opens what one of them is shown."""
+    """The enabled servers, ready to be asked, without those of which no key opens what they are shown."""
     rows = await fetch(session, "SELECT * FROM mcp_server_configs WHERE enabled ORDER BY slug", {})
-    return [_server(row, cipher) for row in rows]
+    found = []
+    for row in rows:
+        try:
+            found.append(_server(row, cipher))
+        except Precondition as unreadable:
+            log.warning("MCP server %s is not asked: %s", row["slug"], unreadable)
+    return found
 
 
 def told(session: Session, before: Row | None, after: Row | None, by: Author) -> None:
