@@ -11,9 +11,9 @@ from activities.attempt import heartbeats
 from activities.performs import performs
 from activities.providers.http import wished_delay
 from activities.resources import Resources
-from activities.tools.egress import Pinned
-from activities.tools.endings import ToolFailed
+from models.egress import Pinned, Refused
 from models.rules import webhooks as rules
+from models.rules.addresses import EVERYWHERE
 from models.rules.moments import rfc3339
 from models.steps import DeliveryReply, DeliveryRequest
 from models.store import inbox, webhooks
@@ -72,7 +72,7 @@ class Delivering:
             status, text, wish = await self._send(row)
         except SecretUnreadable as unreadable:
             return Attempt(False, error=unreadable.message, wait=None if last else rules.wait_after(attempts))
-        except (ToolFailed, httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
+        except (Refused, httpx.HTTPError, httpx.InvalidURL, OSError) as failed:
             error = str(failed) or type(failed).__name__
             return Attempt(False, error=error[:MOST_KEPT], wait=None if last else rules.wait_after(attempts))
         if 200 <= status < 300:
@@ -93,7 +93,7 @@ class Delivering:
             "webhook-timestamp": str(now),
             "webhook-signature": rules.signature(secrets, name, now, body),
         }
-        transport = Pinned(self._resources.settings.webhooks_allow_private)
+        transport = Pinned(EVERYWHERE if self._resources.settings.webhooks_allow_private else ())
         try:
             async with (
                 asyncio.timeout(self._patience),

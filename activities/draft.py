@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any
-from uuid import uuid4
+from typing import Any, Protocol
+from uuid import UUID, uuid4
 
 import orjson
 
@@ -20,7 +20,7 @@ from activities.providers.provider import (
     Usage,
 )
 from models.parts import Part, can_rest
-from models.rules import shell
+from models.rules import mcp, shell
 from models.rules.history import DYNAMIC
 from models.rules.moments import rfc3339
 from models.rules.repair import RUN_BY, safe_id, unpaired
@@ -33,6 +33,15 @@ MALFORMED = "malformed_args"
 
 def clock() -> datetime:
     return datetime.now(UTC)
+
+
+class Origin(Protocol):
+    """Where a tool is that lives elsewhere, and what its calls must remember of it."""
+
+    @property
+    def server_id(self) -> UUID: ...
+    @property
+    def origin(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(slots=True)
@@ -69,6 +78,7 @@ class _Call:
     created_at: str
     is_clients: bool = False
     run_by: str = ""
+    remote: Origin | None = None
     pieces: list[str] = field(default_factory=list)
 
     def part(self) -> Part:
@@ -78,15 +88,20 @@ class _Call:
             "tool_name": self.name,
             "created_at": self.created_at,
         }
+        if self.remote is not None:
+            part["mcp_server_config_id"] = str(self.remote.server_id)
         given = "".join(self.pieces)
         args = arguments(given)
         if args is not None:
             part["args"] = args
         if self.run_by:
             return part | {"provider_executed": True, "provider_metadata": {RUN_BY: self.run_by}}
+        origin = {mcp.ORIGIN: dict(self.remote.origin)} if self.remote is not None else {}
         if args is None and given.strip():
-            part["provider_metadata"] = {MALFORMED: True}
+            part["provider_metadata"] = {**origin, MALFORMED: True}
             return part
+        if origin:
+            part["provider_metadata"] = origin
         if self.is_clients:
             part["provider_metadata"] = {DYNAMIC: True}
         elif self.name == SHELL and isinstance(args, dict) and (commands := shell.parsed(str(args.get("command", "")))):
@@ -128,13 +143,20 @@ class _Result:
 
 
 class Draft:
-    """One step's answer so far. `client_tools` maps names that the model was told onto those of the chat's client."""
+    """One step's answer so far. `client_tools` maps names that the model was told onto those of the chat's client.
+
+    `remote_tools` says of those names that are tools of MCP servers where they are.
+    """
 
     def __init__(
-        self, now: Callable[[], datetime] = clock, client_tools: Mapping[str, str] = MappingProxyType({})
+        self,
+        now: Callable[[], datetime] = clock,
+        client_tools: Mapping[str, str] = MappingProxyType({}),
+        remote_tools: Mapping[str, Origin] = MappingProxyType({}),
     ) -> None:
         self._now = now
         self._client_tools = client_tools
+        self._remote_tools = remote_tools
         self._blocks: list[_Text | _Reasoning | _Call | _Result] = []
         self._calls: dict[int, _Call] = {}
         self._sources: dict[str, Part] = {}
@@ -221,6 +243,7 @@ class Draft:
         if delta.name and not call.name:
             call.name = self._client_tools.get(delta.name, delta.name)
             call.is_clients = delta.name in self._client_tools
+            call.remote = None if call.run_by else self._remote_tools.get(delta.name)
         call.pieces.append(delta.arguments)
         piece: Part = {
             "type": "tool-call",
@@ -228,6 +251,8 @@ class Draft:
             "tool_name": call.name,
             "args_delta": delta.arguments,
         }
+        if call.remote is not None:
+            piece["mcp_server_config_id"] = str(call.remote.server_id)
         return piece | {"provider_executed": True} if call.run_by else piece
 
     def _result(self, given: ProviderResult) -> Part:

@@ -16,7 +16,7 @@ from activities.resources import Resources
 from activities.use_tools import ToolsStep
 from models.errors import FailureFacts, ProviderFailed
 from models.parts import Part
-from models.rules import failures, history, titles
+from models.rules import failures, history, mcp, titles
 from models.steps import StepReply
 from models.store import moves
 from models.store.database import Row
@@ -64,13 +64,17 @@ class ModelStep:
 
     async def _stream(self, attempt: Attempt, opened: Opened, model: ReadyModel) -> None:
         settings = self._resources.settings
-        client = client_tools.offered(opened.chat, lambda name: self._resources.tools.find(name) is not None)
-        self._draft = Draft(client_tools=client.names)
-        tools = (*self._resources.tools.offered(opened.chat), *client.declarations)
+        ours = self._resources.tools
+        remote = await self._resources.servers.offered(opened.chat)
+        client = client_tools.offered(opened.chat, lambda name: ours.find(name) is not None or name in remote.tools)
+        self._draft = Draft(client_tools=client.names, remote_tools=remote.tools)
+        tools = (*ours.offered(opened.chat), *remote.declarations, *client.declarations)
         request = ModelRequest(
             provider=model.provider,
             model=model.model,
-            messages=await prompting.messages(self._resources.database, opened, opened.history, model, tools),
+            messages=await prompting.messages(
+                self._resources.database, opened, opened.history, model, tools, note=mcp.missing(remote.absent)
+            ),
             base_url=model.base_url,
             api_key=model.api_key,
             provider_settings=model.settings,

@@ -21,9 +21,15 @@ LONG = 1000  # rows; building more would hold up the other turns of this process
 
 
 async def messages(
-    database: Database, opened: Opened, history: Sequence[Row], model: ReadyModel, tools: Sequence[Mapping[str, Any]]
+    database: Database,
+    opened: Opened,
+    history: Sequence[Row],
+    model: ReadyModel,
+    tools: Sequence[Mapping[str, Any]],
+    *,
+    note: str = "",
 ) -> list[prompt.Message]:
-    """The messages of the chat's next model step; `tools` are the declarations that go with them.
+    """The messages of the chat's next model step; `tools` are the declarations that go with them, `note` is about them.
 
     A plain chat needs nothing more from the database than what its attempt was opened with.
     """
@@ -47,6 +53,8 @@ async def messages(
         child=opened.chat["parent_chat_id"] is not None,
         plan=plan_file.block(plan_file.path(place.home, opened.chat["id"])) if place and place.home else "",
     )
+    if note:
+        said.append(note)
     build = partial(
         prompt.build,
         history,

@@ -5,12 +5,14 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from uuid import UUID
 
 from activities.ahead import HeadStarts
 from activities.aside import Aside
 from activities.catalog import Catalog
 from activities.control import Control
 from activities.mailbox import Mailbox
+from activities.mcp.servers import AccessToken, Servers, nobody
 from activities.meters import Meters
 from activities.patience import AWAY
 from activities.providers.registry import Providers
@@ -49,6 +51,7 @@ class Resources:
     ahead: HeadStarts
     workshop: Workshop
     courier: Courier
+    servers: Servers
 
 
 @asynccontextmanager
@@ -83,7 +86,14 @@ async def open_resources(
         mailbox = Mailbox(database)
         stack.push_async_callback(mailbox.close)
         ahead = HeadStarts(settings, database, meters)
-        control = Control(database, foresight.catalog_changed, recorder.forget, ahead)
+        servers = Servers(database, cipher, settings, await _signed_in(stack, database, cipher, settings))
+        stack.push_async_callback(servers.close)
+
+        def catalog_changed() -> None:
+            foresight.catalog_changed()
+            servers.forget()
+
+        control = Control(database, catalog_changed, recorder.forget, ahead)
         await control.start()
         stack.push_async_callback(control.close)
         aside = Aside(settings, database, temporal)
@@ -106,7 +116,24 @@ async def open_resources(
             ahead=ahead,
             workshop=Workshop(database, mailbox, secrets=cipher, temporal=temporal),
             courier=courier,
+            servers=servers,
         )
+
+
+async def _signed_in(stack: AsyncExitStack, database: Database, cipher: Cipher, settings: Settings) -> AccessToken:
+    """How to come by what acts for a person at the provider that they sign in with."""
+    if not settings.oidc_issuer:
+        return nobody
+    from models import oidc  # its libraries are large, and few workers need them
+    from models.store import identities
+
+    provider = oidc.Provider(settings)
+    stack.push_async_callback(provider.close)
+
+    async def access_token(user_id: UUID) -> str | None:
+        return await identities.access_token(database, cipher, provider, user_id)
+
+    return access_token
 
 
 class Foresight:

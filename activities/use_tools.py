@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from activities.attempt import Attempt, heartbeats
+from activities.mcp.calls import tools_of
 from activities.performs import performs
 from activities.resources import Resources
 from activities.tools import calls
@@ -122,7 +123,7 @@ class ToolsStep:
 
     def _prepare(self, attempt: Attempt, chat: Row, asked: Sequence[Part]) -> dict[int, Ready]:
         """The calls that can be run, by their places; the others are answered."""
-        toolbox = self._resources.tools
+        toolbox = self._resources.tools.beside(tools_of(self._resources.servers, asked))
         refused = calls.refused_together(toolbox, asked)
         found: list[Ready | Part] = [*refused]
         if not refused:

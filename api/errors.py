@@ -18,6 +18,7 @@ from api.answers import answer
 from api.requests import Malformed
 from api.schemas.errors import Error
 from models.errors import (
+    BadGateway,
     Conflict,
     Exhausted,
     Forbidden,
@@ -49,6 +50,7 @@ STATUS: Mapping[type[TurnstoneError], int] = {
     TooLarge: 413,
     Unprocessable: 422,
     Exhausted: 429,
+    BadGateway: 502,
     Unavailable: 503,
     TurnstoneError: 500,
 }

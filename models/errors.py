@@ -15,6 +15,7 @@ TurnstoneError
 ├── Gone                     removed for good
 ├── Exhausted                a bounded resource is full: queue, rate
 ├── Unavailable              a dependency is away; try again
+├── BadGateway               somebody else's server did not do its part
 ├── FenceLost                a worker's attempt is no longer the current one (never reaches a client)
 └── ProviderFailed           the model provider failed; carries facts for rules.failures
 """
@@ -138,6 +139,10 @@ class QueueFull(Exhausted):
 
 class Unavailable(TurnstoneError):
     default_message = "The service is temporarily unavailable."
+
+
+class BadGateway(TurnstoneError):
+    default_message = "Another server did not do its part."
 
 
 class FenceLost(TurnstoneError):

@@ -165,7 +165,7 @@ def tool_result(call: Mapping[str, Any], result: Any, *, is_error: bool = False,
         made["is_error"] = True
     if created_at is not None:
         made["created_at"] = created_at
-    return made
+    return made | _origin(call)
 
 
 def tool_result_delta(call: Mapping[str, Any], text: str) -> Part:
@@ -175,7 +175,13 @@ def tool_result_delta(call: Mapping[str, Any], text: str) -> Part:
         "tool_call_id": call.get("tool_call_id", ""),
         "tool_name": call.get("tool_name", ""),
         "result_delta": text,
-    }
+    } | _origin(call)
+
+
+def _origin(call: Mapping[str, Any]) -> Part:
+    """Which MCP server a call went to, if it went to one."""
+    server = call.get("mcp_server_config_id")
+    return {"mcp_server_config_id": server} if server else {}
 
 
 def wire(parts: Iterable[Part]) -> list[Part]:

@@ -1,6 +1,7 @@
 """Every knob of the service: type, default, one sentence. Read once, in each process's `__main__`, and passed down."""
 
 import difflib
+import ipaddress
 import os
 import sys
 from datetime import timedelta
@@ -24,7 +25,7 @@ def _from_json(value: Any) -> Any:
 
 _Names = Annotated[dict[str, str], NoDecode, BeforeValidator(_from_json)]
 _Roles = Annotated[dict[str, list[str]], NoDecode, BeforeValidator(_from_json)]
-_LISTS = frozenset({"failpoints", "oidc_email_domains"})
+_LISTS = frozenset({"failpoints", "mcp_allowed_networks", "oidc_email_domains"})
 
 
 class Settings(BaseSettings):
@@ -114,6 +115,11 @@ class Settings(BaseSettings):
     )
     webhooks_allow_private: bool = Field(
         default=False, description="Whether webhooks may be sent to internal addresses too."
+    )
+    mcp_allowed_networks: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="Internal networks, comma-separated (`10.1.0.0/16`), whose MCP servers may be asked; others must "
+        "be public. `turnstone dev` allows loopback.",
     )
     stream_flush_interval: timedelta = Field(
         default=timedelta(milliseconds=30),
@@ -270,6 +276,13 @@ class Settings(BaseSettings):
             return (self.access_url or self.public_url).rstrip("/")
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - to reach what listens
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @field_validator("mcp_allowed_networks")
+    @classmethod
+    def _are_networks(cls, value: frozenset[str]) -> frozenset[str]:
+        for each in value:
+            ipaddress.ip_network(each, strict=False)
+        return value
 
     @field_validator("*", mode="before")
     @classmethod

@@ -304,6 +304,8 @@ class Stack:
         }
         if not os.environ.get("TURNSTONE_ACCESS_URL"):
             own["TURNSTONE_ACCESS_URL"] = self.api_urls[0]
+        if "TURNSTONE_MCP_ALLOWED_NETWORKS" not in os.environ:
+            own["TURNSTONE_MCP_ALLOWED_NETWORKS"] = "127.0.0.0/8,::1"
         if not os.environ.get("TURNSTONE_SECRET_KEYS"):
             own["TURNSTONE_SECRET_KEYS"] = self.place.secret_key()
         return {**os.environ, **own}

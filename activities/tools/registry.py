@@ -61,6 +61,16 @@ class Toolbox:
         """The tool of that name."""
         return self._by_name.get(name)
 
+    def beside(self, more: Sequence[Tool]) -> "Toolbox":
+        """These tools, and `more` of one step's own."""
+        if not more:
+            return self
+        made = Toolbox(())
+        made._by_name = {**self._by_name, **{each.name: each for each in more}}
+        made._declared = self._declared
+        made.stops = self.stops
+        return made
+
     def are_quick(self, names: Collection[str]) -> bool:
         """Are these all tools whose calls take no time worth a slot of their own?"""
         return all((tool := self.find(name)) is not None and tool.quick for name in names)

@@ -19,6 +19,8 @@ from api.routes import (
     insights,
     lists,
     login,
+    mcp_oauth,
+    mcp_servers,
     messages,
     metrics,
     model_override,
@@ -117,6 +119,11 @@ ROUTES: tuple[tuple[str, Router], ...] = (
     ("/api/v2/webhooks", webhooks.router),
     ("/api/v2/workspaceagents", agent_door.router),
     ("/api/v2/ai/providers", providers.router),
+    *(
+        (f"{prefix}/mcp/servers", router)
+        for prefix in ("/api/v2", EXPERIMENTAL)
+        for router in (mcp_servers.router, mcp_oauth.router)
+    ),
     ("/api/v2/notifications", notifications.router),
     ("/api/v2/audit", audit.router),
     *((prefix, router) for prefix in CHATS for router in _CHAT_ROUTERS),

@@ -22,7 +22,7 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable,
 from models.parts import Part, can_rest, to_rest
 from models.principal import Principal
 from models.rules import instructions, labels, titles
-from models.store import audit, bindings, catalog, chats, files, limits, moves, scans
+from models.store import audit, bindings, catalog, chats, files, limits, mcp_servers, moves, scans
 from models.store.session import Session
 
 router = Router(tags=["chats"])
@@ -73,7 +73,7 @@ async def create_chat(
         if model is None:
             raise Invalid("No default chat model config is configured.")
         require_plan_mode(asked.plan_mode)
-        require_no_servers(asked.mcp_server_ids)
+        servers = await mcp_servers.require(session, asked.mcp_server_ids)
         labels.check(asked.labels)
         tools = _accept_tools(asked.unsafe_dynamic_tools)
         client_type = asked.client_type or "api"
@@ -93,6 +93,7 @@ async def create_chat(
             system=instructions.stored(site, asked.system_prompt),
             labels=to_rest(asked.labels),
             plan_mode=asked.plan_mode or None,
+            mcp_server_ids=servers,
             client_type=client_type,
             dynamic_tools=tools,
             workspace_id=workspace_id,
@@ -117,13 +118,6 @@ def require_plan_mode(plan_mode: str | None) -> None:
     """Raise Invalid unless it is `plan`, or empty (off)."""
     if plan_mode not in (None, "", "plan"):
         raise Invalid("Invalid plan_mode value.")
-
-
-def require_no_servers(mcp_server_ids: list[UUID]) -> None:
-    """Raise Invalid for any id: no MCP server can be configured yet."""
-    if mcp_server_ids:
-        named = ", ".join(str(server) for server in dict.fromkeys(mcp_server_ids))
-        raise Invalid("One or more MCP server IDs are invalid.", f"Invalid IDs: {named}")
 
 
 async def _linked(session: Session, chat_id: UUID, content: Sequence[Part]) -> dict[str, Any]:

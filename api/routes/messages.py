@@ -17,13 +17,13 @@ from api.nudges import nudge
 from api.parameters import Count, MessageCursor, RowId, row_id
 from api.requests import Router
 from api.resources import Opened
-from api.routes.chats import require_no_servers, require_plan_mode
+from api.routes.chats import require_plan_mode
 from api.schemas.messages import ChatMessages, EditedMessage, EditMessage, SendMessage, SentMessage
 from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable, UsageLimited
 from models.parts import Part
 from models.principal import Principal
 from models.rules import pages
-from models.store import catalog, chats, files, limits, messages, moves, queue
+from models.store import catalog, chats, files, limits, mcp_servers, messages, moves, queue
 from models.store.moves import Locked, Moved
 from models.store.session import Session
 
@@ -85,7 +85,7 @@ async def send_message(
         require_owner(caller, locked, "send messages", "Cannot send messages to an archived chat.")
         asked = body.read()
         content = await accept(session, caller, asked.content)
-        require_no_servers(asked.mcp_server_ids)
+        servers = await mcp_servers.require(session, asked.mcp_server_ids)
         require_plan_mode(asked.plan_mode)
         if asked.busy_behavior not in ("", "queue", "interrupt"):
             raise Invalid("Invalid busy_behavior value.", 'Must be "queue" or "interrupt".')
@@ -99,7 +99,7 @@ async def send_message(
             model_config_id=model or locked.chat["last_model_config_id"],
             interrupt=asked.busy_behavior == "interrupt",
             queue_limit=resources.settings.queue_limit,
-            metadata=None if asked.plan_mode is None else {"plan_mode": asked.plan_mode or None},
+            metadata=_metadata(asked, servers, locked),
         )
         _require_model(asked.model_config_id, model)  # a full queue is told first; nothing is kept either way
         sent = _sent(moved) | await _linked(session, chat, content)
@@ -148,6 +148,16 @@ async def edit_message(
         response = await once.keep(session, answer(edited))
     nudge(resources, moved, "history_edited")
     return response
+
+
+def _metadata(asked: SendMessage, servers: list[UUID], locked: Locked) -> dict[str, Any] | None:
+    """What the message changes of its chat. The servers of a chat that explores are those that it began with."""
+    metadata: dict[str, Any] = {}
+    if asked.plan_mode is not None:
+        metadata["plan_mode"] = asked.plan_mode or None
+    if "mcp_server_ids" in asked.model_fields_set and locked.chat["mode"] != "explore":
+        metadata["mcp_server_ids"] = servers
+    return metadata or None
 
 
 def require_owner(caller: Principal, locked: Locked, verb: str, archived: str) -> None:

@@ -14,6 +14,8 @@ from activities.tools import egress, readable
 from activities.tools.endings import ToolFailed
 from activities.tools.fetch_url import fetch_url
 from activities.tools.tool import ToolContext
+from models.egress import Refused, resolved
+from models.rules.addresses import EVERYWHERE, is_public
 from models.settings import Settings
 
 Answer = Callable[[str], bytes]
@@ -134,11 +136,11 @@ async def test_the_address_that_was_judged_is_the_one_that_is_connected_to() -> 
     """A name that is resolved again between the look and the connection could mean something else by then."""
     async with site(lambda _path: response(b"here", "text/plain")) as (address, heads):
         port = int(address.rpartition(":")[2])
-        [judged] = await egress.resolved("127.0.0.1", port, allow_private=True)
+        [judged] = await resolved("127.0.0.1", port, EVERYWHERE)
         found = await egress.get(f"http://{judged}:{port}/", allow_private=True)
     assert found.body == b"here"
-    with pytest.raises(ToolFailed, match="public internet"):
-        await egress.resolved("localhost", port, allow_private=False)
+    with pytest.raises(Refused, match="public internet"):
+        await resolved("localhost", port)
     assert len(heads) == 1
 
 
@@ -161,7 +163,7 @@ async def test_a_site_that_is_not_there_or_breaks_off_is_a_failure_in_words() ->
     ],
 )
 def test_only_addresses_of_the_public_internet_are_public(address: str, public: bool) -> None:
-    assert egress.is_public(ipaddress.ip_address(address)) is public
+    assert is_public(ipaddress.ip_address(address)) is public
 
 
 def test_a_page_is_readable_however_broken_it_is() -> None:

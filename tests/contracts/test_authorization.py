@@ -186,6 +186,7 @@ def workspace_changed(allowed: int, **more: Any) -> Rule:
 
 ME = {"user": "me"}
 NOBODY = {"user": "nobody-of-this-name"}
+NO_SERVER = {"mcp_server": SOME_ID}
 GONE = {"id_or_name": "gone", "webhook": SOME_ID}
 BAD = {"message": "x", "queued_message": "x", "debug_run": "x"}
 
@@ -299,6 +300,14 @@ RULES: dict[str, Rule] = {
     "DELETE /api/v2/ai/providers/{id_or_name}": deployment("W", 404, known=GONE),
     "POST /api/v2/ai/providers/{id_or_name}/test": deployment("W", 404, known=GONE),
     "GET /api/v2/ai/providers/{id_or_name}/models": deployment("W", 404, known=GONE),
+    "GET /api/v2/mcp/servers": signed_in(),
+    "POST /api/v2/mcp/servers": deployment("W", 400),
+    "GET /api/v2/mcp/servers/{mcp_server}": signed_in(404, known=NO_SERVER),
+    "PATCH /api/v2/mcp/servers/{mcp_server}": deployment("W", 400, known=NO_SERVER),
+    "DELETE /api/v2/mcp/servers/{mcp_server}": deployment("W", 404, known=NO_SERVER),
+    "GET /api/v2/mcp/servers/{mcp_server}/oauth2/connect": deployment("A", 404, known=NO_SERVER),
+    "GET /api/v2/mcp/servers/{mcp_server}/oauth2/callback": deployment("A", 404, known=NO_SERVER),
+    "DELETE /api/v2/mcp/servers/{mcp_server}/oauth2/disconnect": deployment("A", 404, known=NO_SERVER),
     "GET {chats}/models": signed_in(),
     "GET {chats}/model-configs": signed_in(),
     "POST {chats}/model-configs": deployment("W", 400),
@@ -453,7 +462,7 @@ def test_no_route_is_left_out() -> None:
     assert set(RULES) - stable == set(), "these are not served any more"
     # test_routes holds that both prefixes serve the same; here it counts that nothing is served beside them.
     beside = {each.split("/api/experimental/")[1] for each in served if "/api/experimental/" in each}
-    assert all(each.startswith(("chats", "users/{user}/ai-provider-keys")) for each in beside)
+    assert all(each.startswith(("chats", "mcp/servers", "users/{user}/ai-provider-keys")) for each in beside)
 
 
 def test_every_right_of_the_table_decides_somewhere() -> None:

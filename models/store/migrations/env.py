@@ -11,6 +11,7 @@ import models.tables.diffs
 import models.tables.files
 import models.tables.governance
 import models.tables.identities
+import models.tables.mcp
 import models.tables.messages
 import models.tables.people
 import models.tables.requests

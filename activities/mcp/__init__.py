@@ -1,0 +1,1 @@
+"""Tools that live elsewhere: the servers of MCP, asked through the official SDK, which is loaded when it is needed."""

@@ -1,0 +1,43 @@
+"""Which addresses of a network may be connected to on somebody else's word: public ones, and those an admin allows."""
+
+import ipaddress
+from collections.abc import Iterable
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.ip_network("::/0"))
+
+NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Answers only inside its cloud, although its address looks public (Azure's host).
+INTERNAL = frozenset({ipaddress.ip_address("168.63.129.16")})
+
+
+def is_public(address: Address) -> bool:
+    """Is it an address of the public internet, also after every translation that a network may make of it?"""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            return False
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
+        if address in NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+    return address.is_global and not address.is_multicast and not address.is_reserved and address not in INTERNAL
+
+
+def may_connect(address: Address, allowed: Iterable[Network]) -> bool:
+    """Is it public, or in one of the networks that an admin allows? A mapped address is the one that it stands for."""
+    if is_public(address):
+        return True
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        elif address.scope_id is not None:
+            address = ipaddress.IPv6Address(int(address))
+    return any(address.version == network.version and address in network for network in allowed)
+
+
+def networks(ranges: Iterable[str]) -> tuple[Network, ...]:
+    """The ranges as networks; raises ValueError for what is none."""
+    return tuple(ipaddress.ip_network(each.strip(), strict=False) for each in ranges if each.strip())
