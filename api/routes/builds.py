@@ -21,7 +21,7 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, 
 from models.principal import Principal
 from models.rules import workspaces as rules
 from models.steps import BuildRequest
-from models.store import agents, build_logs, builds, workspaces
+from models.store import agents, build_logs, builds, deeds, workspaces
 from models.store.database import Row
 from models.store.session import Session
 
@@ -73,6 +73,7 @@ async def create_workspace_build(
             return earlier
         row = _seen(caller, await workspaces.get(session, workspace))
         _require(caller, row)
+        deeds.was(row)
         begun = await builds.begin(
             session,
             resources.cipher,
@@ -110,6 +111,7 @@ async def cancel_workspace_build(build: UUID, caller: Caller, once: OnlyOnce, re
             return earlier
         row = _seen(caller, await builds.view(session, build))
         _require(caller, row)
+        deeds.was(row)
         canceled = await builds.cancel(session, build)
         response = await once.keep(session, answer({"message": "Job has been marked as canceled..."}))
     if canceled["status"] == "canceling":

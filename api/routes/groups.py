@@ -16,7 +16,7 @@ from api.schemas.groups import CreateGroup, GroupView, UpdateGroup, counted, vie
 from api.schemas.people import Message
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
-from models.store import groups, organizations
+from models.store import deeds, groups, organizations
 from models.store.database import Row
 
 in_organization = Router(tags=["groups"])
@@ -137,6 +137,7 @@ def _administered(caller: Principal, row: Row) -> Row:
     _visible(caller, row)
     if not caller.may_administer_organization(row["organization_id"]):
         raise Forbidden
+    deeds.was(row)
     return row
 
 

@@ -25,7 +25,7 @@ from api.schemas.people import (
 )
 from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
-from models.store import organizations, people, secrets
+from models.store import deeds, organizations, people, secrets
 
 router = Router(tags=["users"])
 
@@ -117,6 +117,7 @@ async def delete_user(user: str, caller: UserAdmin, resources: Opened) -> Respon
     """Their tokens end at once; their chats stay, for their organization's admins."""
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
+        deeds.was(row)
         accounts.require_power_over(caller, row)
         if row["id"] == caller.user_id:
             raise Invalid("You cannot delete yourself!")
@@ -135,6 +136,7 @@ async def set_user_roles(user: str, body: SetRoles, caller: UserAdmin, resources
     """Replaces them all. Only owners make owners."""
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
+        deeds.was(row)
         if row["id"] == caller.user_id:
             raise Invalid("You cannot change your own roles.")
         accounts.check_site_roles(caller, row, body.roles)
@@ -169,6 +171,7 @@ async def activate_user(user: str, caller: UserAdmin, resources: Opened) -> Resp
 async def _set_status(user: str, status: str, caller: Principal, resources: Opened) -> Response:
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
+        deeds.was(row)
         accounts.require_power_over(caller, row)
         if row["id"] == caller.user_id and status != "active":
             raise Invalid("You cannot suspend yourself.")
@@ -192,6 +195,7 @@ async def set_user_password(
     async with resources.database.read() as session:
         row = await people.get(session, accounts.named(caller, user))
         stored = await people.password_hash(session, row["id"])
+    deeds.was(row)
     own = row["id"] == caller.user_id
     if not own:
         accounts.require_power_over(caller, row)

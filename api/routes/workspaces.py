@@ -27,7 +27,7 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, 
 from models.principal import Principal
 from models.rules import workspace_search
 from models.steps import BuildRequest
-from models.store import agents, organizations, people, templates, workspaces
+from models.store import agents, deeds, organizations, people, templates, workspaces
 from models.store.database import Row
 from models.store.session import Session
 
@@ -239,4 +239,5 @@ async def _changeable(session: Session, caller: Principal, workspace_id: UUID) -
         raise NotFound
     if not caller.may_update_workspace(row["owner_id"], row["organization_id"]):
         raise Forbidden
+    deeds.was(row)
     return row

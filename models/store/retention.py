@@ -16,7 +16,8 @@ from models.store.session import Session
 RETENTION = "agents_chat_retention_days"
 DEBUG_RETENTION = "agents_chat_debug_retention_days"
 AUTO_ARCHIVE = "agents_chat_auto_archive_days"
-DEFAULTS = {RETENTION: 30, DEBUG_RETENTION: 30, AUTO_ARCHIVE: 0}
+AUDIT_RETENTION = "audit_retention_days"
+DEFAULTS = {RETENTION: 30, DEBUG_RETENTION: 30, AUTO_ARCHIVE: 0, AUDIT_RETENTION: 0}
 MOST_DAYS = 3650
 
 SUBSYSTEM = "chat_auto_archive"
