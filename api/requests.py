@@ -121,7 +121,7 @@ class Route(APIRoute):
         if not simple(self.dependant, self._embed_body_fields):
             raise TypeError(f"{path}: a handler is a coroutine that gives a Response and takes what a Plan can find")
         serve = _straight(Plan(self.dependant), asks=_asks_who(self.dependant), reads=self.body_field is not None)
-        changes = bool(self.methods - SAFE_METHODS)
+        changes = bool(set(self.methods or ()) - SAFE_METHODS)
         self.app = _told(serve, AUDITED.get(endpoint.__name__), self.status_code or 200) if changes else serve
 
 

@@ -61,7 +61,7 @@ class Deed:
     @property
     def organization_id(self) -> UUID | None:
         """The organization that it happens in, if any."""
-        for known in (self.before, self.made, self.path | self.body):
+        for known in (self.before, self.made, {**self.path, **self.body}):
             found = known.get("organization_id", known.get("organization"))
             if (read := _uuid(found)) is not None:
                 return read

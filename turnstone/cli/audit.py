@@ -1,6 +1,7 @@
 """`turnstone audit`: who did what, for auditors; and whether the log is still what was written."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -93,11 +94,12 @@ def verify(
         raise typer.BadParameter(str(wrong)) from None
 
     async def work(client: "AsyncTurnstone", _: Target) -> None:
-        with (keep or Path("/dev/null")).open("w") as copy:
+        with keep.open("w") if keep is not None else nullcontext() as copy:
             async with client.audit.chain() as lines:
                 async for line in lines:
                     verifier.take(line)
-                    copy.write(json.dumps(line) + "\n")
+                    if copy is not None:
+                        copy.write(json.dumps(line) + "\n")
 
     if kept is not None:
         with kept.open() as lines:
