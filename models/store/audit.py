@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, LiteralString, NotRequired, TypedDict, Unpack
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import orjson
 from uuid_utils.compat import uuid7
@@ -16,7 +16,8 @@ from models.store.database import fetch
 from models.store.session import Session
 
 ACTOR = "turnstone"
-CHAT, PROVIDER, OWN_KEY = "chat", "ai_provider", "user_ai_provider_key"
+CHAT, PROVIDER, PROVIDER_KEY = "chat", "ai_provider", "ai_provider_key"
+OWN_KEY = "user_ai_provider_key"
 """Types of resources. That of one's own key is its provider."""
 
 # What may be shown of what a request asks for. Of everything else it is told that it changed, and no more.
@@ -211,6 +212,21 @@ def _bounded(value: Any) -> Any:
 def _nothing(value: Any) -> Any:
     """What stands for a value that is not there yet, or no longer."""
     return None if value is None else type(value)()
+
+
+async def key_used(session: Session, provider_id: UUID, name: str, owner_id: UUID, day: date, *, own: bool) -> None:
+    """Tell that a provider's key, or an owner's own, is used for the owner's chats; once a day, whoever tells it."""
+    kind = OWN_KEY if own else PROVIDER_KEY
+    await record_once(
+        session,
+        uuid5(provider_id, f"{kind} {owner_id} {day}"),
+        action="use",
+        resource_type=kind,
+        resource_id=provider_id,
+        target=name,
+        user_id=owner_id,
+        details=by_background_job("model_call", user_id=str(owner_id)),
+    )
 
 
 def chat_created(session: Session, chat: Mapping[str, Any], by: Author) -> None:

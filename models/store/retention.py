@@ -65,6 +65,15 @@ _DELETE_CHATS: LiteralString = """
 async def delete_archived(session: Session, cutoff: datetime, limit: int) -> int:
     """Delete chats that were archived before, oldest first, with everything in them."""
     rows = await fetch(session, _DELETE_CHATS, {"cutoff": cutoff, "busy": BUSY, "limit": limit})
+    if rows:
+        audit.record(
+            session,
+            action="delete",
+            resource_type=audit.CHAT,
+            resource_id=UUID(int=0),
+            target=f"{len(rows)} archived",
+            details=audit.by_background_job("chat_retention", chats=[str(row["id"]) for row in rows]),
+        )
     return len(rows)
 
 

@@ -139,7 +139,6 @@ async def test_what_is_done_is_told_once_with_whom_from_where_and_without_secret
     assert rows[4]["diff"] == {"password": {"old": "", "new": "", "secret": True}}
     assert rows[8]["diff"]["display_name"] == {"old": "Crew", "new": "The crew", "secret": False}
     assert rows[12]["diff"] == {"auto_archive_days": {"old": 0, "new": 9, "secret": False}}
-    assert {
     within = [row["organization_id"] for row in rows if row["resource_type"] in ("group", "organization_member")]
     assert set(within) == {api.organization_id}
     for secret in ("Something", "hidden", made["key"], hook["secret"]):

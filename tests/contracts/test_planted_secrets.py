@@ -26,6 +26,7 @@ from tests.activities.stack import Stack, worker
 from tests.api.conftest import Api
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.collector import Collector
+from tests.fakes.provider import FakeProvider
 from turnstone.logs import JsonLines, TextLines
 
 __all__ = ["pytest_collection_modifyitems", "stack", "task_queue", "temporal_server"]
@@ -33,7 +34,7 @@ __all__ = ["pytest_collection_modifyitems", "stack", "task_queue", "temporal_ser
 # Without the prefixes and names that a pattern would know.
 CENTRAL_KEY = "plantedCentralKey0815abcdefghij"
 OWN_KEY = "plantedOwnKey4711abcdefghijklm"
-PASSWORD = "plantedPassword!42"  # noqa: S105
+PASSWORD = "plantedPassword!42"
 GIVEN = (CENTRAL_KEY, OWN_KEY, PASSWORD)
 QUESTION, ANSWER, TITLE = "plantedQuestion", "plantedAnswer", "plantedTitle"
 SAID = (QUESTION, ANSWER, TITLE)
@@ -53,6 +54,22 @@ FAILING = (
     """,
     "CREATE TRIGGER fail_once BEFORE INSERT ON chat_messages FOR EACH ROW EXECUTE FUNCTION fail_once()",
 )
+
+
+class Quoting(FakeProvider):
+    """Answers everybody as it was told to last, a failure so many times before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure, self.failures = Behaviour(), 0
+
+    def fail(self, key: str, status: int, times: int) -> None:
+        said = f"the key {key} is wrong, which asks {QUESTION}"
+        self.failure, self.failures = Behaviour(status=status, message=said, headers={"x-echo": key}), times
+
+    def choose(self, style: str, body: Any) -> Behaviour:
+        self.failures -= 1
+        return self.failure if self.failures >= 0 else Behaviour(text=ANSWER)
 
 
 @pytest.fixture
@@ -126,7 +143,9 @@ async def refusals(client: httpx.AsyncClient, provider: str) -> str:
 
 
 async def test_what_is_planted_comes_to_light_nowhere(stack: Stack, service: Api, log: io.StringIO) -> None:
-    with Collector() as collector:
+    async with AsyncExitStack() as opened:
+        fake = await opened.enter_async_context(Quoting())
+        collector = opened.enter_context(Collector())
         chosen = {"otlp_endpoint": collector.endpoint, "debug_logging": True}
         mine = replace(stack, settings=stack.settings.model_copy(update=chosen))
         async with worker(mine) as resources:
@@ -138,7 +157,7 @@ async def test_what_is_planted_comes_to_light_nowhere(stack: Stack, service: Api
                 assert answer.is_success, (path, answer.text)
                 return answer.json() if answer.content else None
 
-            wanted = {"type": "openai-compat", "name": "planted", "enabled": True, "base_url": stack.fake.openai_url}
+            wanted = {"type": "openai-compat", "name": "planted", "enabled": True, "base_url": fake.openai_url}
             provider = (await done("POST", "/api/v2/ai/providers", {**wanted, "api_keys": [CENTRAL_KEY]}))["id"]
             model = {"ai_provider_id": provider, "model": "fake-model", "context_limit": 9000, "is_default": True}
             await done("POST", "/api/v2/chats/model-configs", model)
@@ -159,8 +178,7 @@ async def test_what_is_planted_comes_to_light_nowhere(stack: Stack, service: Api
             )
             shown = (entered["session_token"], token["key"], hook["secret"])
 
-            async def ask(*behaviours: Behaviour) -> UUID:
-                stack.fake.script(*behaviours)
+            async def ask() -> UUID:
                 words = {
                     "organization_id": str(service.organization_id),
                     "content": [{"type": "text", "text": QUESTION}],
@@ -170,17 +188,17 @@ async def test_what_is_planted_comes_to_light_nowhere(stack: Stack, service: Api
                 await done("PATCH", f"/api/v2/chats/{chat}", {"title": TITLE})
                 return chat
 
-            def quoting(key: str, status: int) -> Behaviour:
-                return Behaviour(status=status, message=f"the key {key} of {QUESTION}", headers={"x-echo": key})
-
             async with stack.database.begin() as session:
                 for statement in FAILING:
                     await fetch(session, statement)
-            answered = [Behaviour(text=ANSWER)] * 4
-            chats = [await ask(*answered), await ask(quoting(CENTRAL_KEY, 500), *answered)]
-            chats.append(await ask(*[quoting(CENTRAL_KEY, 401)] * 9))
+            chats = [await ask()]
+            fake.fail(CENTRAL_KEY, 500, 3)
+            chats.append(await ask())
+            fake.fail(CENTRAL_KEY, 401, 99)
+            chats.append(await ask())
             await done("PUT", f"/api/v2/users/me/ai-provider-keys/{provider}", {"api_key": OWN_KEY})
-            chats.append(await ask(*[quoting(OWN_KEY, 401)] * 9))
+            fake.fail(OWN_KEY, 401, 99)
+            chats.append(await ask())
             errors = await refusals(client, provider)
             errors += str([await done("GET", f"/api/v2/chats/{chat}") for chat in chats[1:]]).replace(TITLE, "")
             measured = (await client.get("/metrics")).text + generate_latest(resources.meters.registry).decode()
