@@ -17,9 +17,15 @@ from uuid import UUID
 import httpx
 import pytest
 from prometheus_client import generate_latest
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DefaultFailureConverter, DefaultPayloadConverter
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
+from activities.performs import performs
 from api.app import create_app
+from models.errors import Conflict, Unavailable
+from models.steps import SweepReply
 from models.store.database import fetch
 from tests.activities.conftest import pytest_collection_modifyitems, stack, task_queue, temporal_server
 from tests.activities.stack import Stack, worker
@@ -28,6 +34,7 @@ from tests.fakes.behaviour import Behaviour
 from tests.fakes.collector import Collector
 from tests.fakes.provider import FakeProvider
 from turnstone.logs import JsonLines, TextLines
+from workflows import effects
 
 __all__ = ["pytest_collection_modifyitems", "stack", "task_queue", "temporal_server"]
 
@@ -221,3 +228,32 @@ async def test_what_is_planted_comes_to_light_nowhere(stack: Stack, service: Api
     assert [each for each in (*GIVEN, *shown) if each in recorded] == []
     said = {name: [each for each in SAID if each in text] for name, text in places.items() if name != "answers"}
     assert not any(said.values()), said
+
+
+class Failing:
+    """An effect that fails with a person's words."""
+
+    def __init__(self, failure: Exception) -> None:
+        self._failure = failure
+
+    @performs(effects.sweep)
+    async def sweep(self, reason: str) -> SweepReply:
+        raise self._failure
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_final"),
+    [(RuntimeError(QUESTION), False), (Unavailable(detail=QUESTION), False), (Conflict("no", QUESTION), True)],
+)
+async def test_temporal_is_told_what_kind_of_failure_it_was_and_not_its_words(
+    failure: Exception, is_final: bool
+) -> None:
+    with pytest.raises(ApplicationError) as raised:
+        await Failing(failure).sweep("")
+    told = Failure()
+    DefaultFailureConverter().to_failure(raised.value, DefaultPayloadConverter(), told)
+    assert (told.application_failure_info.type, told.application_failure_info.non_retryable) == (
+        type(failure).__name__,
+        is_final,
+    )
+    assert QUESTION not in str(told)
