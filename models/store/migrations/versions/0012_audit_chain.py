@@ -33,6 +33,12 @@ def upgrade() -> None:
         ['action', *NEWEST],
         postgresql_where=sa.text("action NOT IN ('create', 'write')"),
     )
+    op.create_index(
+        'ix_audit_logs_status_code',
+        'audit_logs',
+        ['status_code', *NEWEST],
+        postgresql_where=sa.text('status_code NOT IN (200, 201, 204)'),
+    )
     op.create_table(
         'audit_seals',
         sa.Column('position', sa.BigInteger(), nullable=False, autoincrement=False),
