@@ -1,18 +1,24 @@
 """Which model a step runs on, with its secrets opened: resolved once, and again when the catalogue changes."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import Any, NamedTuple
 from uuid import UUID
+
+import psycopg
 
 from activities.providers.provider import Usage
 from models.errors import Precondition
 from models.rules import compaction, pricing
 from models.rules.credentials import Lack, Policy, Source
-from models.store import catalog, preferences, user_keys
+from models.store import audit, catalog, preferences, user_keys
 from models.store.database import Database
 from models.store.secrets import Cipher
+
+log = logging.getLogger(__name__)
 
 LACKING = {
     Lack.USER_KEY: "an API key of your own is needed. Add one in your settings.",
@@ -46,6 +52,15 @@ class ReadyModel:
         return pricing.cost_micros(pricing.prices(self.options), counts) if any(counts.values()) else None
 
 
+class Use(NamedTuple):
+    """A key at work for somebody: the provider's, or their own."""
+
+    provider_id: UUID
+    provider_name: str
+    owner_id: UUID
+    own: bool
+
+
 class Catalog:
     """The worker's memory of the catalogue."""
 
@@ -56,6 +71,9 @@ class Catalog:
         self._known: dict[tuple[UUID | None, ...], tuple[float, ReadyModel | None]] = {}
         self._thresholds: dict[tuple[UUID, UUID], tuple[float, int]] = {}
         self._keys: dict[tuple[UUID, UUID], tuple[float, str]] = {}
+        self._used_on = date.min
+        self._used: set[Use] = set()
+        self._errands: set[asyncio.Task[None]] = set()
 
     def forget(self) -> None:
         """Something in the catalogue changed."""
@@ -84,10 +102,30 @@ class Catalog:
         if source is Source.USER:
             # The provider's own credentials stay away from what is done in a person's name.
             settings = {name: value for name, value in model.settings.items() if name not in catalog.SECRET_SETTINGS}
-            return replace(model, api_key=own, settings=settings)
-        if source is Source.CENTRAL:
-            return model
-        raise Precondition(f"{model.provider_name}: {LACKING[source]}")
+            model = replace(model, api_key=own, settings=settings)
+        elif source is not Source.CENTRAL:
+            raise Precondition(f"{model.provider_name}: {LACKING[source]}")
+        self._note_use(Use(model.ai_provider_id, model.provider_name, owner_id, source is Source.USER), model.api_key)
+        return model
+
+    def _note_use(self, use: Use, key: str) -> None:
+        """Tell the audit log of the first use of a key for an owner on a day, beside the step."""
+        today = datetime.now(UTC).date()
+        if today != self._used_on or len(self._used) >= MOST_PEOPLE:
+            self._used_on, self._used = today, set()
+        if key and use not in self._used:
+            self._used.add(use)
+            errand = asyncio.create_task(self._tell_use(use, today))
+            self._errands.add(errand)
+            errand.add_done_callback(self._errands.discard)
+
+    async def _tell_use(self, use: Use, day: date) -> None:
+        try:
+            async with self._database.begin() as session:
+                await audit.key_used(session, use.provider_id, use.provider_name, use.owner_id, day, own=use.own)
+        except psycopg.Error:
+            self._used.discard(use)  # the next step tells
+            log.warning("the use of a key of %s was not told to the audit log", use.provider_name, exc_info=True)
 
     async def _resolve(self, wanted: Sequence[UUID | None]) -> ReadyModel | None:
         key = tuple(wanted)

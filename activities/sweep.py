@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from temporalio.service import RPCError
@@ -14,7 +14,18 @@ from activities.tending import Tending
 from models.errors import NotFound, Unavailable
 from models.rules.states import Status
 from models.steps import SweepReply
-from models.store import idempotency, ledger, mailbox, moves, standing, stream, webhooks, words
+from models.store import (
+    idempotency,
+    ledger,
+    mailbox,
+    moves,
+    retention,
+    seals,
+    standing,
+    stream,
+    webhooks,
+    words,
+)
 from workflows import effects
 
 log = logging.getLogger(__name__)
@@ -23,6 +34,7 @@ MOST = 1000  # chats nudged because nobody drives them
 MOST_STALLED = 100  # chats nudged again although they are driven
 STALLED_AFTER = timedelta(seconds=20)
 MOST_BATCHES = 20  # of each kind in one sweep
+MOST_CUT = 5000  # entries of the audit log in one transaction
 MOST_READINGS = 10  # batches of messages in one sweep
 LITTLE = 1000  # rows: less than any kind's batch
 TOGETHER = 20  # nudges on their way at once
@@ -65,6 +77,7 @@ class Sweeping:
         if lost:
             log.info("sweep (%s): %d of %d runnable chats were driven by nobody", reason, len(lost), runnable)
         purged = await self._purge()
+        purged += await self._keep_audit_log()
         await self._read_messages()
         return SweepReply(looked_at=runnable, nudged=nudged, purged=purged, expired=expired)
 
@@ -106,6 +119,25 @@ class Sweeping:
             async with self._resources.database.begin() as session:
                 if await words.read(session) < words.BATCH:
                     break
+
+    async def _keep_audit_log(self) -> int:
+        """Seal what was written since, and delete what is older than it shall be kept."""
+        for _ in range(MOST_BATCHES):
+            async with self._resources.database.begin() as session:
+                if await seals.seal(session) < seals.BATCH:
+                    break
+        async with self._resources.database.read() as session:
+            days = await retention.days(session, retention.AUDIT_RETENTION)
+        purged = 0
+        if days:
+            cutoff = retention.midnight_before(datetime.now(UTC), days)
+            for _ in range(MOST_BATCHES):
+                async with self._resources.database.begin() as session:
+                    done = await seals.cut(session, cutoff, MOST_CUT)
+                purged += done
+                if done < MOST_CUT:
+                    break
+        return purged
 
     async def _purge(self) -> int:
         """In short transactions, until little was left: one batch a sweep is less than a busy deployment writes."""

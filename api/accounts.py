@@ -5,13 +5,13 @@ from uuid import UUID
 
 from fastapi import Request
 
+from api.requests import LONGEST_AGENT
 from models.errors import Forbidden, Invalid, NotFound, Validation
 from models.principal import OrgRole, Principal, Scope, SiteRole
 from models.rules import passwords
 from models.store.database import Row
 
 # Which site roles the holder of a role may give and take. Nobody hands out what is more than their own.
-LONGEST_AGENT = 256
 GRANTS: dict[SiteRole, frozenset[SiteRole]] = {
     SiteRole.OWNER: frozenset(SiteRole),
     SiteRole.USER_ADMIN: frozenset({SiteRole.USER_ADMIN}),

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from api.answers import answer
 from models.errors import Stale
-from models.store import preferences
+from models.store import deeds, preferences
 from models.store.session import Session
 
 Shown = Callable[[Session], Awaitable[Mapping[str, Any]]]
@@ -51,9 +51,12 @@ class Expectation:
     async def hold(self, session: Session, setting: str, shown: Shown) -> None:
         """Keep others from changing the setting until the transaction ends; raises Stale if it is not as expected."""
         await preferences.hold(session, setting)
+        now = await shown(session)
+        if (kind := deeds.current().kind) is not None and kind.about:
+            deeds.was(now)
         if self._tags is None:
             return
-        tag = _tag(answer(await shown(session)))
+        tag = _tag(answer(now))
         if not _names(self._tags, tag):
             raise Stale(tag)
 

@@ -10,6 +10,7 @@ in and creating the first user have no caller, hence no keys; the latter works o
 
 from typing import Annotated
 
+import orjson
 from fastapi import Depends, Header
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +21,7 @@ from api.requests import JsonRequest
 from api.resources import Opened, Resources
 from models.errors import Conflict, Invalid, Validation
 from models.principal import Principal
-from models.store import idempotency
+from models.store import deeds, idempotency
 from models.store.session import Session
 
 HEADER = "Idempotency-Key"
@@ -44,6 +45,7 @@ class Once:
         kept = await idempotency.claim(session, self._claim)
         if kept is None:
             return None
+        deeds.nothing()
         return Response(kept.body, kept.status, {REPLAYED: "true"}, MEDIA_TYPE if kept.body else None)
 
     async def refuse_again(self, session: Session, message: str, detail: str) -> None:
@@ -58,6 +60,8 @@ class Once:
 
     async def keep(self, session: Session, response: Response) -> Response:
         """Store the answer of the work that this transaction did; gives it back."""
+        if deeds.current().kind is not None and response.body:
+            deeds.made(orjson.loads(response.body))
         if self._claim is not None:
             await idempotency.keep(session, self._claim, response.status_code, bytes(response.body))
         return response

@@ -15,9 +15,13 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.arguments import ABSENT, Plan, simple
-from api.caller import authenticate
+from api.audited import AUDITED, CHANGING_GETS
+from api.caller import SAFE_METHODS, authenticate
+from models.store import deeds
+from models.store.deeds import Deed, Kind
 
 TOO_LARGE = "http: request body too large"
+LONGEST_AGENT = 256  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +120,41 @@ class Route(APIRoute):
         super().__init__(path, endpoint, **options)
         if not simple(self.dependant, self._embed_body_fields):
             raise TypeError(f"{path}: a handler is a coroutine that gives a Response and takes what a Plan can find")
-        self.app = _straight(Plan(self.dependant), asks=_asks_who(self.dependant), reads=self.body_field is not None)
+        serve = _straight(Plan(self.dependant), asks=_asks_who(self.dependant), reads=self.body_field is not None)
+        changes = bool(set(self.methods or ()) - SAFE_METHODS) or endpoint.__name__ in CHANGING_GETS
+        self.app = _told(serve, AUDITED.get(endpoint.__name__), self.status_code or 200) if changes else serve
+
+
+def _told(serve: ASGIApp, kind: Kind | None, status_code: int) -> ASGIApp:
+    """The route, with what it does known to the audit log."""
+
+    async def tell(scope: Scope, receive: Receive, send: Send) -> None:
+        agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
+        deed = Deed(
+            request_id=scope["state"]["request_id"],
+            ip=scope["client"][0] if scope.get("client") else "",
+            user_agent=agent.decode("latin-1")[:LONGEST_AGENT],
+            kind=kind,
+            status_code=status_code,
+            path=scope["path_params"],
+        )
+        with deeds.doing(deed):
+            await serve(scope, receive, send)
+
+    return tell
 
 
 def _straight(plan: Plan, *, asks: bool, reads: bool) -> ASGIApp:
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         request, body = Request(scope, receive), ABSENT
+        deed = deeds.current()
         if asks:
-            await authenticate(request)
+            deeds.by((await authenticate(request)).user_id)
         if reads:
             request = read = await _read(request, scope["state"]["resources"].settings.max_body_bytes)
             body = read.parsed
+            if deed.kind is not None and isinstance(body, dict):
+                deed.body = body
         response = await plan.call(**await plan.arguments(request, body))
         await response(scope, receive, send)
 

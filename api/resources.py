@@ -22,6 +22,7 @@ from api.ratelimit import RateLimit
 from models.failpoints import Failpoints
 from models.oidc import Provider
 from models.settings import Settings
+from models.store import audit
 from models.store.courier import Courier
 from models.store.database import Database
 from models.store.secrets import Cipher
@@ -128,6 +129,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         courier = Courier(database, temporal.deliver)
         stack.push_async_callback(courier.close)
         database.bell = courier.ring
+        database.closing = audit.tell
         live = Hub(database, settings, guests)
         await live.start()
         stack.push_async_callback(live.close)

@@ -22,7 +22,7 @@ from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, 
 from models.principal import Principal
 from models.rules import workspaces as rules
 from models.steps import BuildRequest
-from models.store import agents, build_logs, builds, people, workspaces
+from models.store import agents, build_logs, builds, deeds, people, workspaces
 from models.store.database import Row
 from models.store.session import Session
 
@@ -73,7 +73,9 @@ async def create_workspace_build(
         earlier = await once.replay(session)
         if earlier is not None:
             return earlier
-        _require(caller, await workspaces.get(session, workspace))
+        row = await workspaces.get(session, workspace)
+        _require(caller, row)
+        deeds.was(row)
         begun = await builds.begin(
             session,
             resources.cipher,
@@ -127,7 +129,9 @@ async def cancel_workspace_build(build: UUID, caller: Caller, once: OnlyOnce, re
         earlier = await once.replay(session)
         if earlier is not None:
             return earlier
-        _require(caller, await builds.view(session, build))
+        row = await builds.view(session, build)
+        _require(caller, row)
+        deeds.was(row)
         canceled = await builds.cancel(session, build)
         response = await once.keep(session, answer({"message": "Job has been marked as canceled..."}))
     if canceled["status"] == "canceling":

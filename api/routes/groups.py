@@ -16,7 +16,7 @@ from api.schemas.groups import CreateGroup, GroupView, UpdateGroup, counted, vie
 from api.schemas.people import Message
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
-from models.store import groups, organizations, people
+from models.store import deeds, groups, organizations, people
 from models.store.database import Row
 
 in_organization = Router(tags=["groups"])
@@ -172,6 +172,7 @@ def _administered(caller: Principal, row: Row) -> Row:
     _visible(caller, row)
     if not caller.may_administer_people(row["organization_id"]):
         raise Forbidden
+    deeds.was(row)
     return row
 
 

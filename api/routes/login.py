@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 from fastapi import Request, Response
 
@@ -23,7 +24,8 @@ from api.schemas.people import (
 from models.errors import Conflict, Exhausted, Forbidden, NotFound, Unauthenticated
 from models.principal import SiteRole
 from models.rules import passwords
-from models.store import bootstrap, lockouts, people, secrets
+from models.store import audit, bootstrap, deeds, lockouts, people, secrets
+from models.store.audit import Told
 
 router = Router(tags=["users"])
 
@@ -58,6 +60,8 @@ async def create_first_user(body: CreateFirstUser, resources: Opened) -> Respons
             roles=(SiteRole.OWNER,),
         )
         organization_id = await bootstrap.default_organization(session, user_id)
+        deeds.current().user_id = user_id
+        deeds.made({"id": user_id, "username": body.username, "organization_id": organization_id})
     return answer({"user_id": user_id, "organization_id": organization_id}, 201)
 
 
@@ -86,6 +90,8 @@ async def login(body: Login, request: Request, resources: Opened) -> Response:
         found = await people.password_of(session, email)
     right = await asyncio.to_thread(secrets.check_password, found[1] if found else None, body.password)
     if found is None or not right:
+        async with resources.database.begin() as session:
+            await audit.record_alone(session, **_told(found, 401))
         raise Unauthenticated("Incorrect email or password.")
     lifetime = resources.settings.session_ttl
     agent = accounts.agent(request)
@@ -97,6 +103,7 @@ async def login(body: Login, request: Request, resources: Opened) -> Response:
         _, token = await people.create_token(
             session, found[0], kind="session", lifetime=lifetime, ip_address=where, user_agent=agent
         )
+        audit.record(session, **_told(found, 201))
     response = answer({"session_token": token}, 201)
     cookies.sign_in(response, request, resources.settings, token)
     return response
@@ -114,7 +121,21 @@ async def logout(caller: Caller, resources: Opened) -> Response:
     """The token that asks ends here."""
     async with resources.database.begin() as session:
         await people.delete_token(session, caller.user_id, caller.token_id)
+        deeds.was({"id": caller.user_id, "username": caller.username})
     resources.principals.forget(caller.token_id)
     response = answer({"message": "Logged out!"})
     cookies.sign_out(response)
     return response
+
+
+def _told(found: tuple[UUID, str] | None, status_code: int) -> Told:
+    """Of who came in, or did not. What was typed as an address is not kept: it may be a password."""
+    user_id = found[0] if found else None
+    return Told(
+        action="login",
+        resource_type="session",
+        resource_id=user_id or UUID(int=0),
+        target=str(user_id)[:8] if user_id else "unknown",
+        user_id=user_id,
+        status_code=status_code,
+    )

@@ -20,7 +20,7 @@ from api.schemas.catalog import model_config as view
 from models.errors import Conflict, Forbidden, Gone, Invalid, NotFound, Precondition, Unprocessable
 from models.rules.credentials import FIELDS, Lack, Policy, Source
 from models.rules.profiles import KEYLESS, PROVIDER_TYPES
-from models.store import catalog, providers, user_keys
+from models.store import catalog, deeds, providers, user_keys
 from models.store.database import Row
 from models.store.session import Session
 
@@ -156,6 +156,7 @@ async def update_model_config(
             return earlier
         await catalog.hold(session)
         row = await catalog.get(session, config_id)
+        deeds.was(row)
         provider = await _new_provider(session, body, row)
         if provider is not None or body.model:
             source = provider or await providers.get(session, row["ai_provider_id"])
@@ -190,6 +191,7 @@ async def update_model_config(
 async def delete_model_config(model_config: str, caller: DeploymentWriter, resources: Opened) -> Response:
     """Chats that used it go on with the default, which moves on if it was this one."""
     async with resources.database.begin() as session:
+        deeds.was(await catalog.get(session, _id(model_config)))
         await catalog.delete(session, _id(model_config))
     return nothing()
 

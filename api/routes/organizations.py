@@ -13,7 +13,7 @@ from api.schemas import views
 from api.schemas.people import CreateOrganization, MemberView, OrganizationView, SetRoles
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
 from models.principal import Principal
-from models.store import organizations, people, roles
+from models.store import deeds, organizations, people, roles
 from models.store.database import Row
 
 router = Router(tags=["organizations"])
@@ -116,6 +116,7 @@ async def add_member(organization: str, user: str, caller: Caller, once: OnlyOnc
         account = accounts.require_readable(caller, await people.get(session, accounts.named(caller, user)))
         await organizations.add(session, row["id"], account["id"])
         found = await organizations.member(session, row["id"], account["id"])
+        deeds.was({"id": account["id"], "username": account["username"], "organization_id": row["id"]})
         response = await once.keep(session, answer(views.member(found)))
     resources.principals.forget(str(account["id"]))
     return response
@@ -134,6 +135,7 @@ async def remove_member(organization: str, user: str, caller: Caller, resources:
         row = _administered(caller, await organizations.get(session, organization))
         account = await people.get(session, accounts.named(caller, user))
         await organizations.remove(session, row["id"], account["id"])
+        deeds.was({"id": account["id"], "username": account["username"], "organization_id": row["id"]})
     resources.principals.forget(str(account["id"]))
     return nothing()
 
@@ -153,6 +155,8 @@ async def set_member_roles(organization: str, user: str, body: SetRoles, caller:
         account = await people.get(session, accounts.named(caller, user))
         if account["id"] == caller.user_id and not caller.is_owner:
             raise Invalid("You cannot change your own organization roles.")
+        before = await organizations.member(session, row["id"], account["id"])
+        deeds.was({**before, "id": account["id"], "username": account["username"], "organization_id": row["id"]})
         await organizations.set_roles(session, row["id"], account["id"], body.roles)
         found = await organizations.member(session, row["id"], account["id"])
     resources.principals.forget(str(account["id"]))

@@ -6,20 +6,22 @@ from typing import Any
 from fastapi import Response
 
 from api.answers import nothing
-from api.caller import Caller, DeploymentWriter
+from api.caller import Caller, DeploymentWriter, Insider
 from api.errors import raises
 from api.etags import TAGGED, Copy, Expectation, Expected, Kept
 from api.requests import Router
 from api.resources import Opened, Resources
 from api.schemas.retention import (
+    AuditRetentionDays,
     AutoArchiveDays,
     DebugRetentionDays,
     RetentionDays,
+    SetAuditRetentionDays,
     SetAutoArchiveDays,
     SetDebugRetentionDays,
     SetRetentionDays,
 )
-from models.errors import Forbidden, Invalid, Stale
+from models.errors import Forbidden, Invalid, NotFound, Stale
 from models.store import retention
 from models.store.session import Session
 
@@ -103,6 +105,34 @@ async def set_auto_archive_days(
     """Whole days by UTC. Pinned chats and chats at work are left alone; each owner is told."""
     return await _set(
         resources, expected, retention.AUTO_ARCHIVE, "auto_archive_days", body.auto_archive_days, "Auto-archive days"
+    )
+
+
+@router.get(
+    "/config/audit-retention-days",
+    response_model=AuditRetentionDays,
+    responses={**TAGGED, **raises(NotFound)},
+    summary="Get how long the audit log is kept",
+)
+async def get_audit_retention_days(caller: Insider, kept: Kept, resources: Opened) -> Response:
+    """Days after which a sealed entry is deleted; 0 is never. The rest of the chain stays verifiable."""
+    return await _get(resources, kept, retention.AUDIT_RETENTION, "audit_retention_days")
+
+
+@router.put(
+    "/config/audit-retention-days",
+    status_code=204,
+    response_class=Response,
+    responses=raises(Invalid, Forbidden, Stale),
+    summary="Set how long the audit log is kept",
+)
+async def set_audit_retention_days(
+    body: SetAuditRetentionDays, caller: DeploymentWriter, expected: Expected, resources: Opened
+) -> Response:
+    """Whole days by UTC. What is deleted is told in the log, with the hash that the rest of it begins from."""
+    value = body.audit_retention_days
+    return await _set(
+        resources, expected, retention.AUDIT_RETENTION, "audit_retention_days", value, "Audit retention days"
     )
 
 

@@ -25,7 +25,7 @@ from api.schemas.templates import (
 )
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable
 from models.principal import Principal
-from models.store import organizations, templates
+from models.store import deeds, organizations, templates
 from models.store.database import Row
 from models.store.session import Session
 
@@ -253,6 +253,7 @@ async def _writable(session: Session, caller: Principal, template_id: UUID) -> R
     row = await _readable(session, caller, template_id)
     if not caller.may_write_templates(row["organization_id"]):
         raise Forbidden
+    deeds.was(row)
     return row
 
 

@@ -14,7 +14,7 @@ from api.resources import Opened
 from api.schemas import views
 from api.schemas.people import CreatedToken, CreateToken, TokenView
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
-from models.store import people
+from models.store import deeds, people
 
 router = Router(tags=["tokens"])
 
@@ -53,7 +53,7 @@ async def create_token(
         await once.refuse_again(session, *MADE)
         row = await people.get(session, accounts.named(caller, user))
         accounts.require_identity_of(caller, row)
-        _, token = await people.create_token(
+        token_id, token = await people.create_token(
             session,
             row["id"],
             kind="token",
@@ -61,6 +61,7 @@ async def create_token(
             name=body.token_name,
             scopes=tuple(dict.fromkeys(body.scopes)),
         )
+        deeds.made({"id": row["id"], "name": token_id})
         await once.spend(session, 201)
     return answer({"key": token}, 201)
 
@@ -96,5 +97,6 @@ async def delete_token(user: str, keyid: str, caller: AccountHolder, resources: 
         else:
             accounts.require_account_of(caller, row)
         await people.delete_token(session, row["id"], keyid)
+        deeds.was({"id": row["id"], "username": keyid})
     resources.principals.forget(keyid)
     return nothing()

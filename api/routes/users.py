@@ -25,7 +25,7 @@ from api.schemas.people import (
 )
 from models.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
-from models.store import audit, identities, lockouts, organizations, people, secrets
+from models.store import audit, deeds, identities, lockouts, organizations, people, secrets
 
 router = Router(tags=["users"])
 
@@ -142,6 +142,7 @@ async def delete_user(user: str, caller: UserAdmin, resources: Opened) -> Respon
     """Their tokens end at once; their chats stay, for their organization's admins."""
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
+        deeds.was(row)
         accounts.require_power_over(caller, row)
         if row["id"] == caller.user_id:
             raise Invalid("You cannot delete yourself!")
@@ -160,6 +161,7 @@ async def set_user_roles(user: str, body: SetRoles, caller: UserAdmin, resources
     """Replaces them all. Only owners make owners."""
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
+        deeds.was(row)
         if row["id"] == caller.user_id:
             raise Invalid("You cannot change your own roles.")
         accounts.check_site_roles(caller, row, body.roles)
@@ -194,6 +196,7 @@ async def activate_user(user: str, caller: UserAdmin, resources: Opened) -> Resp
 async def _set_status(user: str, status: str, caller: Principal, resources: Opened) -> Response:
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
+        deeds.was(row)
         accounts.require_power_over(caller, row)
         if row["id"] == caller.user_id and status != "active":
             raise Invalid("You cannot suspend yourself.")
@@ -215,14 +218,16 @@ async def set_user_password(user: str, body: SetPassword, caller: AccountHolder,
     async with resources.database.read() as session:
         row = await people.get(session, accounts.named(caller, user))
         stored = await people.password_hash(session, row["id"])
+    deeds.was(row)
     accounts.require_account_of(caller, row)
     if row["is_service_account"]:
         raise Invalid(SERVICE)
     own, account = row["id"] == caller.user_id, lockouts.account(row["email"])
     accounts.check_password(body.password, row["username"], row["email"], row["name"])
     if own and stored:
-        async with resources.database.begin() as session:
-            await lockouts.attempt(session, account)
+        with deeds.unnoticed():
+            async with resources.database.begin() as session:
+                await lockouts.attempt(session, account)
         if not await asyncio.to_thread(secrets.check_password, stored, body.old_password):
             detail = "Old password is incorrect."
             raise Invalid(detail, validations=[Validation("old_password", detail)])

@@ -26,7 +26,7 @@ from api.schemas.webhooks import (
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, Unprocessable, Validation
 from models.rules import webhooks as rules
 from models.steps import DeliveryRequest
-from models.store import organizations, webhooks
+from models.store import deeds, organizations, webhooks
 from models.store.database import Row
 from models.store.webhooks import Holder
 
@@ -101,6 +101,7 @@ def _declare(router: Router, path: str, name: str, of: Callable[..., Awaitable[H
                 secret=resources.cipher.encrypt(secret),
                 by=caller.user_id,
             )
+            deeds.made(row)
             await once.spend(session, 201)
         return answer(_view(row) | {"secret": secret}, 201)
 

@@ -28,7 +28,7 @@ from models.principal import Principal
 from models.rules import workspace_search
 from models.rules import workspaces as rules
 from models.steps import BuildRequest
-from models.store import agents, organizations, people, templates, workspaces
+from models.store import agents, deeds, organizations, people, templates, workspaces
 from models.store.database import Row
 from models.store.session import Session
 
@@ -234,4 +234,5 @@ async def _changeable(session: Session, caller: Principal, workspace_id: UUID) -
     if row["deleted"]:
         raise NotFound
     rules.require_builder(caller, row["owner_id"], row["organization_id"])
+    deeds.was(row)
     return row

@@ -34,3 +34,13 @@ class SetAutoArchiveDays(Body):
     """Chats in which nobody said anything for so many days are archived; 0 archives none."""
 
     auto_archive_days: Int64 = Field(default=0, examples=[90])
+
+
+class AuditRetentionDays(BaseModel):
+    audit_retention_days: int
+
+
+class SetAuditRetentionDays(Body):
+    """Absent means 0: entries are kept for ever."""
+
+    audit_retention_days: Int64 = Field(default=0, examples=[365])

@@ -24,6 +24,8 @@ class AuditFilter:
     email: str | None = None
     organization: str | None = None
     request_id: str | None = None
+    ip: str | None = None
+    status_code: int | None = None
     since: datetime | None = None
     until: datetime | None = None
 
@@ -60,10 +62,17 @@ def _day_after(value: str) -> datetime:
     return _day(value) + timedelta(days=1)
 
 
+def _status(value: str) -> int:
+    if not 100 <= (status := int(value)) <= 599:
+        raise ValueError
+    return status
+
+
 # Key → the field of AuditFilter, who reads its value, and what the value should have been.
 _READERS: dict[str, tuple[str, Callable[[str], Any], str]] = {
     **{each.name: (each.name, str, "text") for each in fields(AuditFilter) if each.type == (str | None)},
     "resource_id": ("resource_id", UUID, "a valid uuid"),
+    "status_code": ("status_code", _status, "an HTTP status"),
     "date_from": ("since", _day, "a date such as 2026-06-01"),
     "date_to": ("until", _day_after, "a date such as 2026-06-01"),
 }

@@ -11,7 +11,7 @@ from models.errors import FenceLost, Invalid, NotFound
 from models.parts import to_rest
 from models.rules import parameters, workspaces
 from models.steps import BuildRequest
-from models.store import agents, mailbox, notices, templates
+from models.store import agents, audit, deeds, mailbox, notices, templates
 from models.store.database import Row, fetch
 from models.store.secrets import Cipher
 from models.store.session import Session
@@ -60,7 +60,7 @@ async def begin(
     """
     rows = await fetch(
         session,
-        "SELECT id, template_id, deleted FROM workspaces WHERE id = %(id)s FOR UPDATE",
+        "SELECT id, template_id, organization_id, name, deleted FROM workspaces WHERE id = %(id)s FOR UPDATE",
         {"id": workspace_id},
     )
     if not rows or rows[0]["deleted"]:
@@ -103,6 +103,18 @@ async def begin(
         )
     await mailbox.lose(session, workspace_id, build["id"])
     changed(session, workspace_id)
+    if deeds.current().kind is None:  # no request: a chat's tool, or nobody
+        audit.record(
+            session,
+            action="build",
+            resource_type="workspace",
+            resource_id=workspace_id,
+            target=rows[0]["name"],
+            organization_id=rows[0]["organization_id"],
+            user_id=initiator_id,
+            diff=audit.changed(transition=("", transition)),
+            details=audit.by_background_job("chat_tool" if initiator_id else f"workspace_{reason}"),
+        )
     return Begun(build, fresh=True)
 
 

@@ -134,7 +134,7 @@ class Connection:
             result = await self._answer()
             found.append(self._rows(result, message.prepared) if result.status == ExecStatus.TUPLES_OK else [])
             if result.status == ExecStatus.FATAL_ERROR:
-                refused = refused or error_from_result(result, self._adapt.encoding)
+                refused = refused or self._refused(result)
             if not statement.forgiven:
                 failed = failed or refused
         if (await self._result()) is None:  # the end of the pipeline
@@ -201,7 +201,15 @@ class Connection:
         if result.status == ExecStatus.COMMAND_OK:
             return None
         self._prepared.pop((message.text, message.types), None)
-        return error_from_result(result, self._adapt.encoding) if result.status == ExecStatus.FATAL_ERROR else None
+        return self._refused(result) if result.status == ExecStatus.FATAL_ERROR else None
+
+    def _refused(self, result: PGresult) -> psycopg.Error:
+        """What the server refused, without the row that it quotes: errors go into logs, rows hold what people say."""
+        refused = error_from_result(result, self._adapt.encoding)
+        told = refused.diag
+        named = [each for each in (told.sqlstate, told.table_name, told.constraint_name) if each]
+        refused.args = (f"{told.message_primary} ({', '.join(named)})",)
+        return refused
 
     def _rows(self, result: PGresult, prepared: _Prepared | None) -> list[Row]:
         count = result.ntuples

@@ -30,10 +30,12 @@ class Database:
         self.pool = Pool(self.url, pool_size)
         self.bell: Callable[[], None] | None = None
         """Called after each commit that wrote something for the courier (store/courier.py)."""
+        self.closing: Callable[[Session], None] | None = None
+        """Called before each commit, which it may finish with something of its own (store/audit.py)."""
 
     def begin(self) -> Session:
         """One transaction, as a block: committed when the block ends, rolled back when it raises."""
-        return Session(self.pool, transaction=True, bell=self.bell)
+        return Session(self.pool, transaction=True, bell=self.bell, closing=self.closing)
 
     def read(self) -> Session:
         """A block in which each statement stands alone: reads without a transaction's round trips."""

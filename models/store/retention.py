@@ -16,7 +16,8 @@ from models.store.session import Session
 RETENTION = "agents_chat_retention_days"
 DEBUG_RETENTION = "agents_chat_debug_retention_days"
 AUTO_ARCHIVE = "agents_chat_auto_archive_days"
-DEFAULTS = {RETENTION: 30, DEBUG_RETENTION: 30, AUTO_ARCHIVE: 0}
+AUDIT_RETENTION = "audit_retention_days"
+DEFAULTS = {RETENTION: 30, DEBUG_RETENTION: 30, AUTO_ARCHIVE: 0, AUDIT_RETENTION: 0}
 MOST_DAYS = 3650
 
 SUBSYSTEM = "chat_auto_archive"
@@ -64,6 +65,15 @@ _DELETE_CHATS: LiteralString = """
 async def delete_archived(session: Session, cutoff: datetime, limit: int) -> int:
     """Delete chats that were archived before, oldest first, with everything in them."""
     rows = await fetch(session, _DELETE_CHATS, {"cutoff": cutoff, "busy": BUSY, "limit": limit})
+    if rows:
+        audit.record(
+            session,
+            action="delete",
+            resource_type=audit.CHAT,
+            resource_id=UUID(int=0),
+            target=f"{len(rows)} archived",
+            details=audit.by_background_job("chat_retention", chats=[str(row["id"]) for row in rows]),
+        )
     return len(rows)
 
 

@@ -94,11 +94,30 @@ class Session:
     It takes its connection with its first statement; BEGIN and savepoints travel with the statement that follows.
     """
 
-    __slots__ = ("_before", "_bell", "_connection", "_ended", "_last", "_notices", "_pool", "_rings", "_transaction")
+    __slots__ = (
+        "_before",
+        "_bell",
+        "_closing",
+        "_connection",
+        "_ended",
+        "_last",
+        "_notices",
+        "_pool",
+        "_rings",
+        "_transaction",
+    )
 
-    def __init__(self, pool: Pool, *, transaction: bool, bell: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        transaction: bool,
+        bell: Callable[[], None] | None = None,
+        closing: "Callable[[Session], None] | None" = None,
+    ) -> None:
         self._pool = pool
         self._bell = bell
+        self._closing = closing
         self._rings = False
         self._transaction = transaction
         self._before: list[Statement] = [_BEGIN] if transaction else []
@@ -177,6 +196,8 @@ class Session:
             self._pool.give(connection)
 
     def _commit(self) -> list[Statement]:
+        if self._closing is not None:
+            self._closing(self)
         if not self._notices:
             return [*self._last, _COMMIT]
         channels, payloads = zip(*self._notices, strict=True)

@@ -12,6 +12,7 @@ from models.errors import Conflict, NotFound
 from models.parts import to_rest
 from models.rules.webhooks import OVERLAP, PATIENCE, TEST
 from models.steps import DeliveryRequest
+from models.store import audit
 from models.store.database import Row, fetch
 from models.store.session import Session
 
@@ -262,7 +263,20 @@ async def disable(session: Session, endpoint_id: UUID, why: str, *, at_once: boo
             RETURNING {_SHOWN}, created_by""",  # noqa: S608 - fixed text
         {"id": endpoint_id, "why": why, "at_once": at_once, "patience": PATIENCE},
     )
-    return rows[0] if rows else None
+    if not rows:
+        return None
+    audit.record(
+        session,
+        action="write",
+        resource_type="webhook",
+        resource_id=endpoint_id,
+        target=str(endpoint_id)[:8],
+        organization_id=rows[0]["organization_id"],
+        user_id=rows[0]["created_by"],
+        diff=audit.changed(enabled=(True, False)),
+        details=audit.by_background_job("webhook_delivery"),
+    )
+    return rows[0]
 
 
 async def purge(session: Session, age: timedelta) -> int:

@@ -30,6 +30,7 @@ SITE: dict[str, tuple[str, dict[str, Any]]] = {
     "/config/retention-days": ("/config/retention-days", {"retention_days": 7}),
     "/config/debug-retention-days": ("/config/debug-retention-days", {"debug_retention_days": 7}),
     "/config/auto-archive-days": ("/config/auto-archive-days", {"auto_archive_days": 7}),
+    "/config/audit-retention-days": ("/config/audit-retention-days", {"audit_retention_days": 7}),
     "/usage-limits": ("/usage-limits", {"spend_limit_micros": 5, "period": "day"}),
 }
 OWN: dict[str, tuple[str, dict[str, Any]]] = {

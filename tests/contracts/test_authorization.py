@@ -293,6 +293,8 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/workspaceagents/{agent}/logs": workspace_read(),
     # the deployment
     "GET /api/v2/audit": deployment("T", 200),
+    "GET /api/v2/audit/export": deployment("T", 200),
+    "GET /api/v2/audit/chain": deployment("R", 200),
     "GET /api/v2/ai/providers": deployment("R", 200),
     "POST /api/v2/ai/providers": deployment("W", 400),
     "GET /api/v2/ai/providers/{id_or_name}": deployment("R", 404, known=GONE),
@@ -321,6 +323,8 @@ RULES: dict[str, Rule] = {
     "DELETE {chats}/usage-limits/group-overrides/{group}": deployment("W", 400),
     "GET {chats}/config/debug-logging": deployment("R", 200, 404),
     "PUT {chats}/config/debug-logging": deployment("W", 400),
+    "GET {chats}/config/audit-retention-days": deployment("R", 200, 404),
+    "PUT {chats}/config/audit-retention-days": deployment("W", 400),
     "GET {chats}/config/retention-days": signed_in(),
     "PUT {chats}/config/retention-days": deployment("W", 400),
     "GET {chats}/config/debug-retention-days": signed_in(),

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from turnstone.client.asking import Service, fetched
+from turnstone.client.audit import Audit
 from turnstone.client.catalog import Models, Organizations, Providers, Users
 from turnstone.client.chats import Chats
 from turnstone.client.drivers import Awaiting, Blocking
@@ -35,6 +36,7 @@ class Client(Resource[D], Generic[D]):
         self.limits = Limits(service, driver)
         self.costs = Costs(service, driver)
         self.insights = Insights(service, driver)
+        self.audit = Audit(service, driver)
 
     @property
     def url(self) -> str:
