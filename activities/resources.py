@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from activities.ahead import HeadStarts
 from activities.aside import Aside
+from activities.capacity import Capacity
 from activities.catalog import Catalog
 from activities.control import Control
 from activities.mailbox import Mailbox
@@ -47,6 +48,7 @@ class Resources:
     recorder: Recorder
     aside: Aside
     ahead: HeadStarts
+    capacity: Capacity
     workshop: Workshop
     courier: Courier
 
@@ -83,7 +85,9 @@ async def open_resources(
         mailbox = Mailbox(database)
         stack.push_async_callback(mailbox.close)
         ahead = HeadStarts(settings, database, meters)
-        control = Control(database, foresight.catalog_changed, recorder.forget, ahead)
+        capacity = Capacity(settings, database, temporal, ahead)
+        stack.push_async_callback(capacity.close)
+        control = Control(database, foresight.catalog_changed, recorder.forget, ahead, capacity)
         await control.start()
         stack.push_async_callback(control.close)
         aside = Aside(settings, database, temporal)
@@ -104,6 +108,7 @@ async def open_resources(
             recorder=recorder,
             aside=aside,
             ahead=ahead,
+            capacity=capacity,
             workshop=Workshop(database, mailbox, secrets=cipher, temporal=temporal),
             courier=courier,
         )

@@ -124,6 +124,14 @@ class Settings(BaseSettings):
         description="Bytes that may wait for a slow watcher before it is dropped to resync.",
     )
     queue_limit: int = Field(default=20, ge=1, le=1000, description="Messages that may wait in one chat's queue.")
+    turns_per_user: int = Field(
+        default=0,
+        ge=0,
+        description="Turns of one person that run at once in an organization; more wait. 0 is unlimited.",
+    )
+    turns_per_organization: int = Field(
+        default=0, ge=0, description="Turns of one organization that run at once; more wait. 0 is unlimited."
+    )
     max_steps: int = Field(default=1200, ge=1, description="Model steps in one turn, at most.")
     max_attempts: int = Field(default=25, ge=1, le=1000, description="Attempts of one model step, at most.")
     retry_base: timedelta = Field(
