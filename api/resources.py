@@ -11,6 +11,7 @@ import psycopg
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from api.gossip import Gossip
 from api.live.guests import Guests
 from api.live.hub import Hub
 from api.live.mailroom import Mailroom
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60  # seconds that a starting process waits for its database
 DRAIN = 2.0  # seconds that errands may take when the process ends
-LOGINS_PER_MINUTE = 60  # a client address
+LOGINS_PER_MINUTE = 60  # a client's network
 UPLOADS_AT_ONCE = 20
 GUESSES_PER_MINUTE = 10  # an account
 
@@ -80,6 +81,7 @@ class Resources:
     prices: PriceList = field(default_factory=PriceList)
     guesses: RateLimit = field(default_factory=lambda: RateLimit(GUESSES_PER_MINUTE, 5))
     uploads: RateLimit = field(default_factory=lambda: RateLimit(0))
+    writes: RateLimit = field(default_factory=lambda: RateLimit(0))
     errands: Errands = field(default_factory=Errands)
 
 
@@ -118,7 +120,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(database.close)
         await wait_for(database)
         principals = Principals(database, shares=not settings.disable_chat_sharing)
-        guests = Guests(database, principals.find)
+        guests = Guests(database, principals.find, settings.streams_per_user)
         for name, work in (("principals", principals.follow(guests.doubt)), ("guests", guests.run())):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         temporal = await Temporal.connect(settings)
@@ -145,7 +147,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             failpoints=Failpoints(settings.failpoints),
             rate_limit=RateLimit(settings.rate_limit_per_minute),
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),
+            writes=RateLimit(settings.write_limit_per_minute if settings.rate_limit_per_minute else 0),
         )
+        gossip = Gossip(
+            database,
+            {
+                "requests": resources.rate_limit,
+                "writes": resources.writes,
+                "uploads": resources.uploads,
+                "logins": resources.logins,
+                "guesses": resources.guesses,
+            },
+        )
+        stack.push_async_callback(_end, asyncio.create_task(gossip.run(), name="gossip"))
         stack.push_async_callback(resources.errands.drain)
         stack.callback(live.stop)
         stack.callback(scans.stop)

@@ -9,6 +9,7 @@ from api import accounts
 from api.answers import answer
 from api.caller import COOKIE, Caller
 from api.errors import raises
+from api.ratelimit import network
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.people import CreateFirstUser, FirstUserView, Login, LoginView, Message
@@ -65,7 +66,7 @@ def _refuse_second(found: bool) -> None:
 )
 async def login(body: Login, request: Request, resources: Opened) -> Response:
     """A session token, also as a cookie. Attempts are limited for an address and for an account."""
-    where = accounts.address(request)
+    where = network(accounts.address(request))
     wait = resources.logins.take(where) or resources.guesses.take(f"{where} {body.email.lower()}")
     if wait:
         raise Exhausted("Too many attempts to sign in.", retry_after=timedelta(seconds=wait))

@@ -1,4 +1,4 @@
-"""Who may begin a turn where turns are limited: owners of an organization take turns, each owner's oldest chat first."""
+"""Who may begin a turn where turns are limited: owners of an organization in turns, each owner's oldest chat first."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -38,9 +38,7 @@ class Waiter:
 def first(waiting: Iterable[Waiter], running: Mapping[UUID, int], limits: Limits) -> list[UUID]:
     """The chats that may begin now, in their order; `running` counts the turns of each owner in the organization."""
     able = [
-        each
-        for each in waiting
-        if not limits.per_user or running.get(each.owner_id, 0) + each.place <= limits.per_user
+        each for each in waiting if not limits.per_user or running.get(each.owner_id, 0) + each.place <= limits.per_user
     ]
     able.sort(key=lambda each: (each.place, each.turn, each.since, each.chat_id))
     if not limits.per_organization:

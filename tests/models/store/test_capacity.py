@@ -30,9 +30,7 @@ async def finish(database: Database, opened: moves.Opened) -> None:
 
 async def queued(database: Database, chat_id: UUID) -> bool:
     async with database.read() as session:
-        [row] = await fetch(
-            session, "SELECT status, capacity_queued_at FROM chats WHERE id = %(id)s", {"id": chat_id}
-        )
+        [row] = await fetch(session, "SELECT status, capacity_queued_at FROM chats WHERE id = %(id)s", {"id": chat_id})
     assert row["capacity_queued_at"] is None or row["status"] == "pending"
     return row["capacity_queued_at"] is not None
 
@@ -71,13 +69,13 @@ async def test_a_turn_that_holds_a_slot_takes_no_other_one_for_its_next_attempts
     chat_id = await born(database, seed)
     await begin(database, chat_id)
     taken_over = await begin(database, chat_id)
-    assert (taken_over.reply, taken_over.taken_over) == (None, True), "a dead worker's turn keeps its slot, and is gone on"
+    assert (taken_over.reply, taken_over.taken_over) == (None, True), (
+        "a dead worker's turn keeps its slot, and is gone on"
+    )
 
 
 @pytest.mark.parametrize("limits", [Limits(2, 0), Limits(0, 2), Limits(2, 3)])
-async def test_however_many_ask_at_once_no_more_begin_than_may(
-    database: Database, seed: World, limits: Limits
-) -> None:
+async def test_however_many_ask_at_once_no_more_begin_than_may(database: Database, seed: World, limits: Limits) -> None:
     chats = [await born(database, seed) for _ in range(8)]
     opened = await asyncio.gather(*(begin(database, chat_id, limits) for chat_id in chats))
     assert sum(each.reply is None for each in opened) == 2

@@ -1,0 +1,44 @@
+"""What a provider that means harm can send, and how far it gets."""
+
+import orjson
+import pytest
+
+from activities.providers.http import Connections, Exchange
+from activities.providers.litellm import LitellmProvider
+from models.errors import ProviderFailed
+from models.rules.failures import classify
+from tests.activities.providers.asking import KEY, failure, request
+from tests.fakes.provider import FakeProvider
+
+PATIENCE = 60.0
+
+
+@pytest.mark.parametrize(
+    "raw", ["x" * 5000, "data: {}\n\n" * 500, ": ping\n\n" * 1000], ids=["a line", "events", "comments"]
+)
+async def test_an_answer_without_end_is_cut_and_not_asked_for_again(fake: FakeProvider, raw: str) -> None:
+    connections = Connections()
+    exchange = Exchange(connections, "openai", first_byte_timeout=PATIENCE, silence_timeout=PATIENCE, largest=4000)
+    words = f"@fake {orjson.dumps({'raw': raw}).decode()}"
+    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": words}]}
+    headers = {"content-type": "application/json", "authorization": f"Bearer {KEY}"}
+    try:
+        await exchange.send(f"{fake.openai_url}/chat/completions", headers, orjson.dumps(body))
+        with pytest.raises(ProviderFailed) as failed:
+            while await exchange.read():
+                pass
+    finally:
+        await exchange.close()
+        await connections.close()
+    assert failed.value.facts.signal == "too_large"
+    assert not classify(failed.value.facts).retryable
+
+
+@pytest.mark.parametrize("style", ["openai-compat", "openai", "anthropic"])
+async def test_a_provider_that_points_elsewhere_is_not_followed_with_our_key(
+    fake: FakeProvider, provider: LitellmProvider, style: str
+) -> None:
+    behave = {"status": 307, "headers": {"Location": f"{fake.root_url}/elsewhere"}}
+    facts = await failure(provider, request(fake, style, behave))
+    assert facts.status == 307
+    assert len(fake.received) == 1
