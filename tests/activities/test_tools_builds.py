@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ from activities.workshop import Workshop
 from agent import residence
 from models.store import preferences
 from models.store.database import fetch
+from models.tables.people import Organization
 from tests.activities.stack import Stack, worker
 from tests.activities.test_use_tools import calls
 from tests.api.live_stage import Process
 from tests.fakes.behaviour import Behaviour
 from tests.models.store.chats import born, opened
 from tests.places import CIPHER, build, ended, here, template
+from tests.seeds import insert
 
 
 class Caller:
@@ -278,6 +281,18 @@ async def test_what_cannot_be_made_says_which_value_is_wrong(caller: Caller, loc
     await caller.rows("UPDATE chats SET workspace_id = NULL")
     with pytest.raises(ToolFailed, match='"taken" already exists'):
         await caller.use(create_workspace, template_id=str(local), name="taken")
+
+
+async def test_a_model_reaches_no_template_of_another_organization(caller: Caller, local: UUID) -> None:
+    elsewhere = Organization(name="elsewhere", display_name="Elsewhere")
+    async with caller.stack.database.begin() as session:
+        await insert(session, elsewhere)
+        theirs = await template(session, replace(caller.stack.world, organization_id=elsewhere.id), "theirs")
+    for tool in (create_workspace, read_template):
+        with pytest.raises(ToolFailed, match="was not found"):
+            await caller.use(tool, template_id=str(theirs))
+    assert [each["id"] for each in (await caller.use(list_templates))["templates"]] == [str(local)]
+    assert await caller.rows("SELECT id FROM workspaces") == []
 
 
 async def test_templates_are_listed_by_what_fits_and_what_is_used(caller: Caller, local: UUID) -> None:

@@ -1,8 +1,6 @@
 """Attacks that docs/security.md speaks of and that no other test makes."""
 
 import asyncio
-from typing import Any
-from uuid import uuid4
 
 import httpx
 import orjson
@@ -63,7 +61,9 @@ async def test_no_route_is_brought_down_by_nesting(api: Api, owner: Person, valu
 
 @pytest.mark.parametrize("depth", [50, 240, 260, 900, 1100])
 async def test_deep_json_is_stored_whole_or_refused(api: Api, member: Person, depth: int) -> None:
-    tool = b'{"name":"deep","input_schema":{"type":"object","properties":' + b'{"a":' * depth + b"{}" + b"}" * (depth + 2)
+    tool = (
+        b'{"name":"deep","input_schema":{"type":"object","properties":' + b'{"a":' * depth + b"{}" + b"}" * (depth + 2)
+    )
     asked = orjson.dumps({"organization_id": str(api.organization_id), "content": said("hello")})
     response = await member.client.post(CHATS, content=asked[:-1] + b',"unsafe_dynamic_tools":[' + tool + b"]}")
     assert response.status_code in (201, 400)
