@@ -61,6 +61,5 @@ class Capacity:
             except AWAY as away:
                 log.warning("nobody was called to a free slot; the sweep will do it: %s", away)
                 continue
-            await asyncio.gather(
-                *(self._temporal.nudge(each["id"], each["owner_id"], each["snapshot_version"]) for each in due)
-            )
+            # Without a version: the chat is as its run has seen it, and a run that is just ending must look once more.
+            await asyncio.gather(*(self._temporal.nudge(each["id"], each["owner_id"], 0) for each in due))
