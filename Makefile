@@ -8,7 +8,7 @@ ARGS   ?=
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev migrate test check fix bench bench-compare bench-costs lock clean
+.PHONY: help venv dev migrate test check fix bench bench-compare bench-costs lock audit clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ bench-costs: $(READY) ## What a turn costs each component, for docs/scaling.md.
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+audit: $(READY) ## Are all dependencies pinned and hashed, and, where pip-audit can ask, free of known vulnerabilities?
+	$(BIN)/python -m pytest -q -p no:cacheprovider tests/contracts/test_locks.py
+	@if command -v pip-audit >/dev/null; then pip-audit --require-hashes --disable-pip -r requirements.lock; \
+	else echo "pip-audit is not installed: known vulnerabilities were not asked for"; fi
 
 clean: ## Remove what was built (not the data in .turnstone).
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

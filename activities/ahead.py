@@ -124,6 +124,12 @@ class HeadStarts:
         """Let the worker that is ahead of this chat's run know that the run is there."""
         await self._tell(waits=chat_id)
 
+    def cares_for(self, chat_id: UUID) -> bool:
+        """Of all workers that live, is this the one to do what must be done once for the chat?"""
+        return self.worker == min(
+            self.living() | {self.worker}, key=lambda worker: (worker.int ^ chat_id.int) & LOW_BITS
+        )
+
     def living(self) -> set[UUID]:
         """The other workers that were heard of lately."""
         return self._peers.living() - {self.worker}

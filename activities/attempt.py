@@ -162,8 +162,11 @@ class Attempt:
                 unattempted=self._unattempted,
                 living=ahead.living(),
                 stop_after=self._resources.tools.stops,
+                limits=self._resources.capacity.limits,
             )
         self.held_by = opened.held_by
+        if opened.queued:  # a slot may have become free while it was queued, or be kept for one that nobody woke
+            self._resources.capacity.look(self._chat_id)
         if opened.reply is not None:
             if opened.reply.outcome == Outcome.FINISHED:  # what its last step came to was enough
                 note_end(self._resources, turn_of(self._chat_id, opened.history), opened.reply)

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from uuid import UUID
 
 from activities.ahead import HeadStarts
+from activities.capacity import Capacity
 from models.store import standing
 from models.store.database import Database
 from models.store.moves import Fence
@@ -57,11 +58,13 @@ class Control:
         catalog_changed: Callable[[], None],
         switches_changed: Callable[[], None],
         ahead: HeadStarts,
+        capacity: Capacity,
     ) -> None:
         self._database = database
         self._catalog_changed = catalog_changed
         self._switches_changed = switches_changed
         self._ahead = ahead
+        self._capacity = capacity
         self._watches: dict[str, set[Watch]] = {}
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -115,6 +118,7 @@ class Control:
                             for watch in tuple(watches):
                                 watch.hear(heard)
                         self._ahead.hear_chat(notice.payload)
+                        self._capacity.hear_chat(notice.payload)
             except Exception:
                 log.exception("the control channel failed; it is opened again")
                 await asyncio.sleep(1)

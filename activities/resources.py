@@ -9,6 +9,7 @@ from uuid import UUID
 
 from activities.ahead import HeadStarts
 from activities.aside import Aside
+from activities.capacity import Capacity
 from activities.catalog import Catalog
 from activities.control import Control
 from activities.mailbox import Mailbox
@@ -49,6 +50,7 @@ class Resources:
     recorder: Recorder
     aside: Aside
     ahead: HeadStarts
+    capacity: Capacity
     workshop: Workshop
     courier: Courier
     servers: Servers
@@ -93,7 +95,9 @@ async def open_resources(
             foresight.catalog_changed()
             servers.forget()
 
-        control = Control(database, catalog_changed, recorder.forget, ahead)
+        capacity = Capacity(settings, database, temporal, ahead)
+        stack.push_async_callback(capacity.close)
+        control = Control(database, catalog_changed, recorder.forget, ahead, capacity)
         await control.start()
         stack.push_async_callback(control.close)
         aside = Aside(settings, database, temporal)
@@ -114,6 +118,7 @@ async def open_resources(
             recorder=recorder,
             aside=aside,
             ahead=ahead,
+            capacity=capacity,
             workshop=Workshop(database, mailbox, secrets=cipher, temporal=temporal),
             courier=courier,
             servers=servers,

@@ -15,6 +15,7 @@ from models.errors import NotFound, Unavailable
 from models.rules.states import Status
 from models.steps import SweepReply
 from models.store import (
+    capacity,
     idempotency,
     ledger,
     mailbox,
@@ -68,9 +69,11 @@ class Sweeping:
             # A run that backs off hears of a stop or an edit by its nudge alone.
             stalled = await standing.stalled(session, driven, age=STALLED_AFTER, limit=MOST_STALLED)
             overdue = await standing.overdue(session, limit=MOST)
+            called = [row["id"] for row in (await capacity.due(session, self._resources.capacity.limits))[:MOST]]
+            next_ones = [*(await standing.of(session, called)).values()]
         self._resources.meters.swept.labels("lost").inc(len(lost))
         self._resources.meters.swept.labels("stalled").inc(len(stalled))
-        nudged = await self._nudge([*lost, *stalled])
+        nudged = await self._nudge([*lost, *stalled, *next_ones])
         expired = await self._expire(overdue)
         await self._resources.courier.begin_due()
         await self._tending.tend()

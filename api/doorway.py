@@ -11,8 +11,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import cookies
-from api.caller import credentials
+from api.caller import SAFE_METHODS, credentials
 from api.errors import envelope, respond
+from api.ratelimit import network
 from api.resources import Resources
 from models.errors import Exhausted, TurnstoneError
 
@@ -79,16 +80,17 @@ def _request_id(scope: Scope) -> str:
 
 
 def _over_limit(scope: Scope) -> Response | None:
-    """The refusal for a caller who asks too often. Strangers share the bucket of their address."""
+    """The refusal for a user who asks too often, with whichever token. Strangers share the bucket of their address."""
     resources: Resources = scope["state"]["resources"]
     if scope["path"] in _UNLIMITED:
         return None
     digest = credentials(scope).digest
-    if digest is None or not resources.principals.knows(digest):
-        key: bytes | str = scope["client"][0] if scope.get("client") else ""
-    else:
-        key = digest
+    key = resources.principals.whose(digest) if digest is not None else None
+    if key is None:
+        key = network(scope["client"][0]) if scope.get("client") else ""
     wait = resources.rate_limit.take(key)
+    if not wait and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+        wait = resources.writes.take(key)
     return respond(Exhausted(retry_after=timedelta(seconds=wait))) if wait else None
 
 

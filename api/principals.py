@@ -31,9 +31,10 @@ class Principals:
         self._known: dict[bytes, _Known] = {}
         self._changes = 0
 
-    def knows(self, digest: bytes) -> bool:
-        """Has this token been seen lately and found good?"""
-        return digest in self._known
+    def whose(self, digest: bytes) -> str | None:
+        """The user whose token this is, if it has been seen lately and found good."""
+        known = self._known.get(digest)
+        return str(known.principal.user_id) if known is not None else None
 
     async def find(self, digest: bytes) -> Principal | None:
         """The principal of a valid token, None for any other."""

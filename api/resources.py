@@ -11,6 +11,7 @@ import psycopg
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from api.gossip import Gossip
 from api.live.guests import Guests
 from api.live.hub import Hub
 from api.live.mailroom import Mailroom
@@ -32,8 +33,8 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 60  # seconds that a starting process waits for its database
 DRAIN = 2.0  # seconds that errands may take when the process ends
-LOGINS_PER_MINUTE = 60  # a client address
-ARRIVALS_PER_MINUTE = 600  # a client address, from a provider: behind one there may be a whole company
+LOGINS_PER_MINUTE = 60  # a client's network
+ARRIVALS_PER_MINUTE = 600  # a client's network, from a provider: behind one there may be a whole company
 UPLOADS_AT_ONCE = 20
 
 
@@ -83,6 +84,7 @@ class Resources:
     meters: Meters = field(default_factory=Meters)
     prices: PriceList = field(default_factory=PriceList)
     uploads: RateLimit = field(default_factory=lambda: RateLimit(0))
+    writes: RateLimit = field(default_factory=lambda: RateLimit(0))
     errands: Errands = field(default_factory=Errands)
 
 
@@ -121,7 +123,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(database.close)
         await wait_for(database)
         principals = Principals(database, shares=not settings.disable_chat_sharing)
-        guests = Guests(database, principals.find)
+        guests = Guests(database, principals.find, settings.streams_per_user)
         for name, work in (("principals", principals.follow(guests.doubt)), ("guests", guests.run())):
             stack.push_async_callback(_end, asyncio.create_task(work, name=name))
         temporal = await Temporal.connect(settings)
@@ -152,7 +154,19 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             rate_limit=RateLimit(settings.rate_limit_per_minute),
             provider=provider,
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),
+            writes=RateLimit(settings.write_limit_per_minute if settings.rate_limit_per_minute else 0),
         )
+        gossip = Gossip(
+            database,
+            {
+                "requests": resources.rate_limit,
+                "writes": resources.writes,
+                "uploads": resources.uploads,
+                "logins": resources.logins,
+                "arrivals": resources.arrivals,
+            },
+        )
+        stack.push_async_callback(_end, asyncio.create_task(gossip.run(), name="gossip"))
         stack.push_async_callback(resources.errands.drain)
         stack.callback(live.stop)
         stack.callback(scans.stop)

@@ -13,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from api.app import create_app
+from api.heads import BoundedProtocol
 from models.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def main(settings: Settings, *, ready: str | None = None) -> None:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="websockets-sansio",
         ws_per_message_deflate=False,
         ws_max_size=LARGEST_FRAME,
@@ -79,6 +80,7 @@ def main(settings: Settings, *, ready: str | None = None) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=max(1, int(settings.shutdown_grace.total_seconds())),
     )

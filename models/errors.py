@@ -157,7 +157,7 @@ class FailureFacts:
 
     `status`: HTTP status; `retry_after`: the provider's own wish; `text`: error text and response body;
     `code`: the provider's machine-readable code; `signal`: a fact that we saw ourselves
-    ("silence", "stream_cut", "content_filter", "missing_key", "cancelled", "empty").
+    ("silence", "stream_cut", "content_filter", "missing_key", "cancelled", "empty", "too_large").
     """
 
     provider: str = ""

@@ -130,6 +130,7 @@ class MessageEvent(_StreamEvent):
 
 class StatusOfChat(BaseModel):
     status: Literal["waiting", "pending", "running", "interrupting", "requires_action", "error"]
+    queued_for_capacity: bool | None = Field(default=None, description="Pending because as many turns run as may.")
 
 
 class StatusEvent(_StreamEvent):

@@ -141,6 +141,14 @@ class Settings(BaseSettings):
         description="Bytes that may wait for a slow watcher before it is dropped to resync.",
     )
     queue_limit: int = Field(default=20, ge=1, le=1000, description="Messages that may wait in one chat's queue.")
+    turns_per_user: int = Field(
+        default=0,
+        ge=0,
+        description="Turns of one person that run at once in an organization; more wait. 0 is unlimited.",
+    )
+    turns_per_organization: int = Field(
+        default=0, ge=0, description="Turns of one organization that run at once; more wait. 0 is unlimited."
+    )
     max_steps: int = Field(default=1200, ge=1, description="Model steps in one turn, at most.")
     max_attempts: int = Field(default=25, ge=1, le=1000, description="Attempts of one model step, at most.")
     retry_base: timedelta = Field(
@@ -237,10 +245,29 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(default=262144, ge=1024, description="Largest JSON request body.")
     rate_limit_per_minute: int = Field(
-        default=6000, ge=0, description="Requests a caller may make a minute to one API process; 0 is unlimited."
+        default=6000,
+        ge=0,
+        description="Requests a user may make a minute, or the strangers of one address; 0 is unlimited. API processes "
+        "tell each other within a second.",
+    )
+    write_limit_per_minute: int = Field(
+        default=3000,
+        ge=0,
+        description="Requests among these that may change something; 0 is unlimited, as where all requests are.",
     )
     upload_limit_per_minute: int = Field(
-        default=60, ge=0, description="Files a person may upload a minute to one API process; 0 is unlimited."
+        default=60, ge=0, description="Files a person may upload a minute; 0 is unlimited."
+    )
+    upload_bytes_per_day: int = Field(
+        default=2**30, ge=0, description="Bytes of files that a person may upload in a day (UTC); 0 is unlimited."
+    )
+    streams_per_user: int = Field(
+        default=1000, ge=0, description="Live streams a user may have open at one API process; 0 is unlimited."
+    )
+    trusted_proxies: str = Field(
+        default="127.0.0.1,::1",
+        description="Addresses and networks, comma-separated, whose X-Forwarded-For and -Proto are believed; `*` is "
+        "any, empty is none.",
     )
     sweep_interval: timedelta = Field(
         default=timedelta(seconds=10), description="Time between two sweeps for work that lost its nudge."

@@ -21,6 +21,7 @@ from models.errors import FailureFacts, ProviderFailed
 
 MAX_BODY = 64 * 1024
 MAX_TEXT = 4000
+LARGEST_ANSWER = 256 * 1024 * 1024  # bytes on the wire: more than any model writes, however it is wrapped
 DRAINING = 0.25  # seconds for what follows a whole answer, so that its connection can be used again
 BROKEN = (aiohttp.ClientError, HttpProcessingError, OSError)
 _BARE = ("Accept-Encoding", "Content-Type", "User-Agent")
@@ -80,7 +81,9 @@ class Exchange:
         first_byte_timeout: float,
         silence_timeout: float,
         tape: Tape | None = None,
+        largest: int = LARGEST_ANSWER,
     ) -> None:
+        self._largest = largest
         self._connections = connections
         self._provider = provider
         self._secrets = tuple(secret for secret in secrets if len(secret) >= 8)
@@ -153,6 +156,10 @@ class Exchange:
         if self._tape is not None:
             self._tape.heard(data)
         self._ended = self._ended or not data
+        self._largest -= len(data)
+        if self._largest < 0:
+            text = "The provider's answer does not come to an end."
+            raise self.fail(FailureFacts(self._provider, text=text, signal="too_large"))
         return data
 
     async def next_of(self, chunks: AsyncIterator[Any]) -> Any:

@@ -19,12 +19,14 @@ class Seen:
 
     cursor: Cursor = NOWHERE
     status: str = ""
+    queued: bool = False  # for capacity
     error_of: int = -1  # history version whose error, and whose call for action, were told
     action_of: int = -1
 
     def after(self, seq: int) -> "Seen":
         at = self.cursor
-        return Seen(Cursor(at.snapshot, at.history, at.attempt, seq), self.status, self.error_of, self.action_of)
+        cursor = Cursor(at.snapshot, at.history, at.attempt, seq)
+        return Seen(cursor, self.status, self.queued, self.error_of, self.action_of)
 
 
 NOTHING = Seen()
@@ -41,7 +43,8 @@ class Told:
     def changes(self, since: Seen, after_id: int = 0) -> tuple[list[Event], Seen]:
         """The events for somebody who has seen `since`, in their fixed order, and what they have seen then."""
         reading, at = self.reading, self.reading.at
-        seen = Seen(at, reading.chat["status"], since.error_of, since.action_of)
+        queued = reading.chat["capacity_queued_at"] is not None
+        seen = Seen(at, reading.chat["status"], queued, since.error_of, since.action_of)
         same = at.episode == since.cursor.episode
         if same:
             seen = seen.after(since.cursor.seq)
@@ -67,8 +70,9 @@ class Told:
                 told.append(self._message(place))
         if chat["queue_version"] > floor and (reading.queue or floor >= 0):
             told.append(self._queue())
-        if chat["status"] != since.status:
-            told.append(event("status", chat["id"], {"status": {"status": chat["status"]}}))
+        if (chat["status"], seen.queued) != (since.status, since.queued):
+            status = {"status": chat["status"]} | ({"queued_for_capacity": True} if seen.queued else {})
+            told.append(event("status", chat["id"], {"status": status}))
         history = reading.at.history
         if chat["status"] == "error" and since.error_of != history:
             seen = replace(seen, error_of=history)

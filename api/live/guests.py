@@ -5,15 +5,18 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 from api.live.watcher import Watcher
+from models.errors import Exhausted
 from models.principal import Principal, Scope
 from models.store import chats, live
 from models.store.database import Database, Row
 
 ANYBODY = "*"
 DOORS_TOGETHER = 500
+AGAIN_IN = timedelta(seconds=10)
 AGAIN = 1.0  # seconds until a check that failed is made again
 
 log = logging.getLogger(__name__)
@@ -34,16 +37,25 @@ class Guest:
 class Guests:
     """Those who follow a chat, or their list. A notice that concerns them has them checked again, and `run` does so."""
 
-    def __init__(self, database: Database, find: Callable[[bytes], Awaitable[Principal | None]]) -> None:
+    def __init__(self, database: Database, find: Callable[[bytes], Awaitable[Principal | None]], most: int = 0) -> None:
         self._database = database
         self._find = find
+        self._most = most
+        self._open: dict[UUID, int] = {}
         self._guests: set[Guest] = set()
         self._doubted: set[Guest] = set()
         self._news = asyncio.Event()
         self._changes = 0
 
     def arrive(self, caller: Principal, digest: bytes) -> Guest:
-        """Somebody comes; to be asked before their door is looked at, so that no change of it is missed."""
+        """Somebody comes; to be asked before their door is looked at, so that no change of it is missed.
+
+        Raises Exhausted when they follow as much as one may.
+        """
+        if self._most and self._open.get(caller.user_id, 0) >= self._most:
+            raise Exhausted(
+                "Too many open streams.", f"Maximum {self._most} streams can be open.", retry_after=AGAIN_IN
+            )
         return Guest(caller, digest, self._changes)
 
     @contextmanager
@@ -53,12 +65,17 @@ class Guests:
         if door is not None:
             guest.chat_id, guest.family = door["id"], door["family"]
         self._guests.add(guest)
+        user_id = guest.principal.user_id
+        self._open[user_id] = self._open.get(user_id, 0) + 1
         if guest.since != self._changes:
             self._doubt([guest])
         try:
             yield
         finally:
             self._guests.discard(guest)
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]
 
     def doubt(self, whom: str) -> None:
         """A user, by id, or a token, or anybody, may have lost what they could do."""

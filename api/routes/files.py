@@ -77,6 +77,7 @@ async def upload_file(
         earlier = await claimed.replay(session)
         if earlier is not None:
             return earlier
+        await files.check_allowance(session, caller.user_id, len(data), resources.settings.upload_bytes_per_day)
         file_id = await files.save(
             session,
             owner_id=caller.user_id,

@@ -10,6 +10,7 @@ from api import accounts, cookies
 from api.answers import answer
 from api.caller import Caller, refuse_foreign_forms
 from api.errors import raises
+from api.ratelimit import network
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.people import (
@@ -82,7 +83,7 @@ async def login(body: Login, request: Request, resources: Opened) -> Response:
     longer, 15 minutes at most. Whether there is such an account makes no difference."""
     refuse_foreign_forms(request)
     where, email = accounts.address(request), body.email.replace("\x00", "")
-    if wait := resources.logins.take(where):
+    if wait := resources.logins.take(network(where)):
         raise Exhausted("Too many attempts to sign in.", retry_after=timedelta(seconds=wait))
     async with resources.database.begin() as session:
         attempt = await lockouts.attempt(session, lockouts.account(email), lockouts.address(where))

@@ -15,6 +15,7 @@ from api.answers import answer
 from api.author import By
 from api.caller import UserAdmin
 from api.errors import raises, respond, status_of
+from api.ratelimit import network
 from api.requests import Router
 from api.resources import Opened, Resources
 from api.schemas import views
@@ -82,7 +83,7 @@ async def oidc_callback(
     provider = resources.provider
     if not provider.configured:
         raise NotFound("OpenID Connect sign-in is not configured.")
-    wait = resources.arrivals.take(accounts.address(request))
+    wait = resources.arrivals.take(network(accounts.address(request)))
     if wait:
         raise Exhausted("Too many attempts to sign in.", retry_after=timedelta(seconds=wait))
     who = None

@@ -136,7 +136,9 @@ async def import_chat(request: Request, caller: Caller, by: By, resources: Opene
         earlier = await claimed.replay(session)
         if earlier is not None:
             return earlier
-        own_keys = resources.settings.allow_byok
+        own_keys, most = resources.settings.allow_byok, resources.settings.upload_bytes_per_day
+        brought = sum(len(file.data) for file in given.files.values() if file is not None)
+        await files.check_allowance(session, caller.user_id, brought, most)
         shown = await _plant(session, caller, asked.organization_id, given, by, own_keys=own_keys)
         return await claimed.keep(session, answer(shown, 201))
 

@@ -95,6 +95,8 @@ def _explained(row: Row, queue_length: int) -> dict[str, Any]:
         told["retry"] = from_rest(row["retry_state"])
     if row["requires_action_deadline_at"]:
         told["requires_action_deadline_at"] = rfc3339(row["requires_action_deadline_at"])
+    if row["capacity_queued_at"]:
+        told["queued_for_capacity_at"] = rfc3339(row["capacity_queued_at"])
     return told
 
 
@@ -120,4 +122,6 @@ def _waits_for(row: Row, state: State) -> str:
         return "The back-off after a failed attempt to end."
     if row["archived"] and row["status"] != Status.INTERRUPTING:
         return "Nothing: the chat is archived."
+    if row["capacity_queued_at"]:
+        return "A turn of its owner, or of its organization, to end: as many run as may."
     return WAITS_FOR[Status(row["status"])]

@@ -120,6 +120,9 @@ class Chat(BaseModel):
     last_model_config_id: UUID
     title: str
     status: ChatStatus
+    queued_for_capacity: bool | None = Field(
+        default=None, description="It is pending because as many turns run as may: its owner's, or the organization's."
+    )
     plan_mode: Literal["plan"] | None = None
     last_error: ChatError | None = None
     last_turn_summary: str | None
@@ -258,6 +261,9 @@ class ChatExplanation(BaseModel):
     last_error: ChatError | None = None
     retry: dict[str, Any] | None = Field(default=None, description="The back-off in progress.")
     requires_action_deadline_at: AwareDatetime | None = None
+    queued_for_capacity_at: AwareDatetime | None = Field(
+        default=None, description="Since when the chat waits for one of its owner's or organization's turns to end."
+    )
     tool_calls: list[UnsettledToolCall] = Field(
         description="Tool calls with effects that have not settled, newest first, at most 100."
     )

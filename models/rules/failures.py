@@ -159,6 +159,7 @@ RULES = (
         "{name} did not respond in time.",
     ),
     Rule(lambda e: e.signal == "stream_cut", ErrorKind.TIMEOUT, True, "{name} is temporarily unavailable."),
+    Rule(lambda e: e.signal == "too_large", ErrorKind.GENERIC, False, "{name} sent more than an answer may hold."),
     Rule(lambda e: e.signal == "empty", ErrorKind.GENERIC, True, "{name} returned an empty answer."),
     Rule(
         lambda e: e.signal == "content_filter",

@@ -28,7 +28,8 @@ _ACL_AND_OWNER = """
 SHOWN: LiteralString = """
     c.id, c.organization_id, c.owner_id, c.parent_chat_id, c.root_chat_id, c.last_model_config_id, c.title, c.status,
     c.plan_mode, c.last_error, c.last_turn_summary, c.created_at, c.updated_at, c.archived, c.pin_order,
-    c.mcp_server_ids, c.labels, c.client_type, c.workspace_id, c.build_id, c.agent_id
+    c.mcp_server_ids, c.labels, c.client_type, c.workspace_id, c.build_id, c.agent_id,
+    c.capacity_queued_at
 """
 
 UNREAD: LiteralString = """
@@ -207,6 +208,8 @@ def view(row: Row, **more: Any) -> dict[str, Any]:
     shown["last_model_config_id"] = row["last_model_config_id"]
     shown["title"] = row["title"]
     shown["status"] = row["status"]
+    if row["capacity_queued_at"]:
+        shown["queued_for_capacity"] = True
     if row["plan_mode"]:
         shown["plan_mode"] = row["plan_mode"]
     if row["last_error"]:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from models.errors import NotFound
+from models.errors import Exhausted, NotFound
 from models.parts import Part, from_rest, to_rest
 from models.principal import Principal
 from models.store.chats import VISIBLE, Statement, visible
@@ -61,6 +61,27 @@ class StoredFile:
     mimetype: str
     size: int
     data: bytes
+
+
+_TODAY = """
+    SELECT coalesce(sum(size), 0)::bigint AS bytes,
+        date_trunc('day', now(), 'UTC') + interval '1 day' - now() AS left_of_day
+    FROM chat_files WHERE owner_id = %(owner)s AND created_at >= date_trunc('day', now(), 'UTC')
+"""
+
+
+async def check_allowance(session: Session, owner_id: UUID, size: int, most: int) -> None:
+    """Raise Exhausted when so many bytes more would be too much for the owner's day; what is deleted counts no more.
+
+    Uploads that come together may pass together: each is judged by what is stored.
+    """
+    if not most:
+        return
+    [today] = await fetch(session, _TODAY, {"owner": owner_id})
+    if today["bytes"] + size > most:
+        raise Exhausted(
+            "Upload limit exceeded.", f"Maximum {most} bytes can be uploaded a day.", retry_after=today["left_of_day"]
+        )
 
 
 async def save(

@@ -20,6 +20,7 @@ AGENTS = "turnstone_agents"  # a workspace agent has something to do: whoever ho
 JOBS = "turnstone_jobs"  # what an agent was asked to do is done, or has said something
 GIT = "turnstone_git"  # an agent has seen something else in its repositories: whoever watches them looks
 GIT_ASKED = "turnstone_git_asked"  # somebody wants an agent to look at its repositories now
+RATES = "turnstone_rates"  # what callers took of their limits at one API process
 WORKERS = "turnstone_workers"  # a worker is there, and has room for head starts or not
 WORKSPACES = "turnstone_workspaces"  # the workspace of this id changed, a build of it or that build's log
 

@@ -58,6 +58,20 @@ class Chat(SQLModel, table=True):
             "requires_action_deadline_at",
             postgresql_where=text("status = 'requires_action'"),
         ),
+        # Slots of running turns, and who waits for one.
+        Index(
+            "ix_chats_running",
+            "organization_id",
+            "owner_id",
+            postgresql_where=text("status = 'running' AND parent_chat_id IS NULL"),
+        ),
+        Index(
+            "ix_chats_capacity",
+            "organization_id",
+            "owner_id",
+            "capacity_queued_at",
+            postgresql_where=text("capacity_queued_at IS NOT NULL"),
+        ),
         Index("ix_chats_archived_at", "archived_at", postgresql_where=text("archived")),
         Index(
             "ix_chats_idle",  # what may be archived for its age
@@ -105,6 +119,7 @@ class Chat(SQLModel, table=True):
     generation_attempt: int = _zero(big=False)
     begun_by: UUID | None = Field(default=None, description="the worker that opened the attempt ahead of its run")
     requires_action_deadline_at: datetime | None = moment()
+    capacity_queued_at: datetime | None = moment()
     compaction_requested_at: datetime | None = moment()
     compaction_rests: bool = Field(
         default=False,

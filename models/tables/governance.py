@@ -30,6 +30,16 @@ class UsageLimitConfig(SQLModel, table=True):
     updated_at: datetime = now()
 
 
+class CapacityShare(SQLModel, table=True):
+    """When an owner last began a turn while others of the organization waited for theirs."""
+
+    __tablename__ = "capacity_shares"
+
+    organization_id: UUID = Field(foreign_key="organizations.id", ondelete="CASCADE", primary_key=True)
+    owner_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE", primary_key=True)
+    served_at: datetime = now()
+
+
 class Spend(SQLModel, table=True):
     """What an owner spent on a day (UTC) in an organization: a running total of their messages' costs."""
 

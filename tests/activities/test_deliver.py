@@ -294,6 +294,17 @@ async def test_a_slow_receiver_is_given_up_and_a_talkative_one_is_cut(open_stack
     assert (row["status"], row["response"]) == ("delivered", "x" * deliver.MOST_KEPT)
 
 
+async def test_a_receiver_that_points_elsewhere_is_not_followed(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver() as elsewhere, Receiver([307]) as receiver, worker(stack) as resources:
+        receiver.extra = f"Location: {elsewhere.url}\r\n"
+        endpoint_id, _ = await endpoint(stack, receiver.url)
+        await attempt(resources, await pending(stack, endpoint_id))
+    [row] = await log(stack, endpoint_id)
+    assert (row["status"], row["status_code"]) == ("pending", 307)
+    assert elsewhere.received == []
+
+
 async def test_internal_addresses_are_not_called(stack: Stack) -> None:
     async with Receiver() as receiver, worker(stack) as resources:
         for url in (receiver.url, receiver.url.replace("127.0.0.1", "localhost"), "http://169.254.169.254/latest"):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,9 +22,11 @@ from activities.workshop import Workshop
 from models.errors import Forbidden, NotFound
 from models.store import preferences
 from models.store.database import fetch
+from models.tables.people import Organization
 from tests.activities.stack import Stack
 from tests.models.store.chats import born, opened
 from tests.places import CIPHER, build, ended, here, template
+from tests.seeds import insert
 
 
 class Caller:
@@ -299,6 +302,18 @@ async def test_what_is_built_is_what_the_chats_owner_may_build_now(caller: Calle
     await caller.rows("UPDATE users SET roles = '{owner}'")
     assert "must be a member" in await refused(create_workspace, template_id=str(local))
     assert len(await caller.rows("SELECT id FROM workspace_builds")) == 1
+
+
+async def test_a_model_reaches_no_template_of_another_organization(caller: Caller, local: UUID) -> None:
+    elsewhere = Organization(name="elsewhere", display_name="Elsewhere")
+    async with caller.stack.database.begin() as session:
+        await insert(session, elsewhere)
+        theirs = await template(session, replace(caller.stack.world, organization_id=elsewhere.id), "theirs")
+    for tool in (create_workspace, read_template):
+        with pytest.raises(ToolFailed, match="was not found"):
+            await caller.use(tool, template_id=str(theirs))
+    assert [each["id"] for each in (await caller.use(list_templates))["templates"]] == [str(local)]
+    assert await caller.rows("SELECT id FROM workspaces") == []
 
 
 async def test_templates_are_listed_by_what_fits_and_what_is_used(caller: Caller, local: UUID) -> None:

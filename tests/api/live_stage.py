@@ -14,6 +14,7 @@ import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
 
 from api.app import create_app
+from api.heads import BoundedProtocol
 from api.serve import LARGEST_FRAME, Server
 from models.settings import Settings
 from models.store import organizations, people
@@ -37,6 +38,7 @@ class Process:
         self._port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             create_app(settings),
+            http=BoundedProtocol,
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             ws_max_size=LARGEST_FRAME,

@@ -49,6 +49,36 @@ async def test_a_process_listens_says_so_and_ends_cleanly_when_told(settings: Se
         process.wait()
 
 
+async def test_only_trusted_proxies_say_where_a_request_comes_from(settings: Settings, tmp_path: Path) -> None:
+    statuses = {}
+    for trusted in ("127.0.0.0/8", "192.0.2.1"):
+        ready = tmp_path / f"ready {trusted.replace('/', ' ')}"
+        environ = {
+            **os.environ,
+            "TURNSTONE_DATABASE_URL": settings.database_url,
+            "TURNSTONE_TEMPORAL_ADDRESS": "127.0.0.1:9",
+            "TURNSTONE_PORT": "0",
+            "TURNSTONE_RATE_LIMIT_PER_MINUTE": "1",
+            "TURNSTONE_TRUSTED_PROXIES": trusted,
+        }
+        program = (
+            f"from api.serve import main; from models.settings import Settings; main(Settings(), ready={str(ready)!r})"
+        )
+        process = subprocess.Popen([sys.executable, "-c", program], env=environ)
+        try:
+            url = await appears(ready, process)
+            async with httpx.AsyncClient() as client:
+                # What a client itself writes there stands left of what its proxy adds.
+                said = ["203.0.113.1", "203.0.113.2", "203.0.113.9, 203.0.113.1"]
+                asked = [{"X-Forwarded-For": each} for each in said]
+                answers = [await client.get(f"{url}/api/v2/users/me", headers=each) for each in asked]
+            statuses[trusted] = [each.status_code for each in answers]
+        finally:
+            process.kill()
+            process.wait()
+    assert statuses == {"127.0.0.0/8": [401, 401, 429], "192.0.2.1": [401, 429, 429]}
+
+
 def closed(url: str, closed: bool) -> None:
     name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
     with psycopg.connect(url.replace(f"/{name}?", "/postgres?"), autocommit=True) as connection:

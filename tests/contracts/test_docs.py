@@ -70,6 +70,15 @@ def test_every_test_that_the_documents_name_exists() -> None:
             assert (ROOT / file).exists(), f"{path.name}: {file}"
 
 
+def test_every_claim_of_the_threat_model_names_its_test() -> None:
+    text = (ROOT / "docs" / "security.md").read_text()
+    claims = [line for line in text.partition("## A stranger")[2].splitlines() if line.startswith("| ")]
+    told = [line for line in claims if not line.startswith("| tries")]
+    assert len(told) > 30
+    for line in told:
+        assert "`test_" in line.rsplit("|", 2)[1], line
+
+
 def test_every_tool_is_in_the_documents_with_where_it_is_offered_and_its_policy() -> None:
     rows = {line.split("`")[1]: line for line in (ROOT / "docs" / "tools.md").read_text().splitlines() if "| `" in line}
     letters = {Where.ROOT: "R", Where.CHILD: "C", Where.PLAN: "P", Where.CHILD_PLAN: "p", Where.EXPLORE: "X"}

@@ -196,6 +196,8 @@ async def apply(session: Session, locked: Locked, change: Change, *moves: Move, 
         "last_model_config_id": named[-1] if named else chat["last_model_config_id"],
     }
     watch = change.watch or (("status_change",) if change.status != chat["status"] else ())
+    if chat["capacity_queued_at"] is not None and change.status != Status.PENDING:
+        columns["capacity_queued_at"] = None
     if moves[-1] in _LABELLED and (label := summaries.plain(change.status)) != chat["last_turn_summary"]:
         columns["last_turn_summary"] = label
         watch = (*watch, "summary_change")

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from models.errors import FenceLost
 from models.rules import history, plan
+from models.rules.capacity import UNLIMITED, Limits
 from models.rules.moments import rfc3339
 from models.rules.moves import Move, landings
 from models.rules.states import RUNNABLE, State, Status
 from models.steps import Outcome, StepReply, Then
-from models.store import ledger
+from models.store import capacity, ledger
 from models.store.database import Row
 from models.store.moves.answers import answers
 from models.store.moves.record import (
@@ -58,7 +59,7 @@ class Opened:
     """What an attempt found. `reply` is set when there is nothing to do but answer the workflow.
 
     `taken_over` says that the attempt before it came to nothing that was recorded. `held_by` is another living worker
-    that is at it already: wait for what comes of it.
+    that is at it already: wait for what comes of it. `queued` says that the chat waits for a slot.
     """
 
     then: Then
@@ -68,6 +69,7 @@ class Opened:
     reply: StepReply | None = None
     taken_over: bool = False
     held_by: UUID | None = None
+    queued: bool = False
     own_prompt: str = ""
 
     @property
@@ -89,12 +91,14 @@ async def open_attempt(
     ahead: UUID | None = None,
     unattempted: int | None = None,
     living: Collection[UUID] = (),
+    limits: Limits = UNLIMITED,
 ) -> Opened:
     """Look at the chat and, where it needs a step of ours, open the next attempt: from now on it is the fence.
 
     `patience` is how long a client may take to answer its own tool calls. A step of another kind than `wanted` is not
     opened: the reply names it. `ahead` is a worker that comes before the chat's run; what one of the `living` began so
-    is left to it. With `unattempted`, only the first attempt at the history of that version is opened.
+    is left to it. With `unattempted`, only the first attempt at the history of that version is opened. Where the
+    `limits` have no slot for a turn that begins, the chat stays pending and is queued for capacity.
     """
     locked = await lock(session, chat_id, prompt=True)
     chat, state = locked.chat, locked.state
@@ -134,6 +138,8 @@ async def open_attempt(
         moved = await apply(session, locked, Change(Status.ERROR, last_error=TOO_MANY_ATTEMPTS), Move.FINISH_ERROR)
         reply = _reply(moved, Then.REST, "too many attempts", Outcome.FAILED)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
+    if limits and _takes_slot(chat) and not await capacity.admits(session, chat, limits):
+        return await _queue_for_capacity(session, locked)
     change = Change(Status.RUNNING, attempt=chat["generation_attempt"] + 1, columns={"begun_by": ahead})
     moved = await apply(session, locked, change, Move.OPEN_ATTEMPT, last=True)
     # Whoever opened the last attempt neither committed it nor recorded why not: it is gone.
@@ -141,6 +147,22 @@ async def open_attempt(
     return Opened(
         then, _fence(moved.chat), moved.chat, locked.tail, taken_over=taken_over, own_prompt=locked.own_prompt
     )
+
+
+def _takes_slot(chat: Row) -> bool:
+    """Does a turn begin, or go on after its client's results? A sub-agent's runs in the slot of its root."""
+    return chat["status"] == Status.PENDING and chat["parent_chat_id"] is None
+
+
+async def _queue_for_capacity(session: Session, locked: Locked) -> Opened:
+    """Leave the chat pending, and its run nothing to do: who frees a slot wakes it. What waits already is unchanged."""
+    chat = locked.chat
+    if chat["capacity_queued_at"] is None:
+        change = keep(locked, columns={"capacity_queued_at": chat["locked_at"]}, watch=("status_change",))
+        chat = (await apply(session, locked, change, Move.OPEN_ATTEMPT, last=True)).chat
+    found = _settled(locked, Then.REST, chat["snapshot_version"], "queued for capacity")
+    found.chat, found.queued = chat, True
+    return found
 
 
 async def _goes_on(session: Session, locked: Locked, then: Then, max_attempts: int) -> bool:

@@ -8,7 +8,7 @@ from activities.providers.fast import FastPath
 from activities.providers.litellm import LitellmProvider
 from tests.fakes.provider import FakeProvider
 
-ON_BOTH_PATHS = ("test_litellm", "test_http_failures", "test_web_search")
+ON_BOTH_PATHS = ("test_litellm", "test_http_failures", "test_web_search", "test_hostile")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
