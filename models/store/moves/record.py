@@ -13,6 +13,7 @@ from models.parts import Part, to_rest
 from models.rules import history, summaries, webhooks
 from models.rules.moves import Move, check, landings
 from models.rules.states import RUNNABLE, State, Status, classify
+from models.store import reserving
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import outbox
 from models.store.notices import CHATS, notice
@@ -46,6 +47,7 @@ class StepRow:
     queued_message_id: int | None = None
     compressed: bool = False
     total_cost_micros: int | None = None
+    reservation: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class Change:
     """What a move writes besides the versions. `attempt` None: as the versions imply (0 after a history change).
 
     `new_history` begins a new epoch without a new message: what worked under the old fence cannot commit any more.
+    `paid` is what the attempt that ends has cost, where its rows do not say.
     """
 
     status: str
@@ -92,6 +95,7 @@ class Change:
     dequeue: list[int] = field(default_factory=list)
     head: int | None = None
     watch: tuple[str, ...] = ()
+    paid: int | None = None
 
 
 @dataclass(slots=True)
@@ -109,10 +113,12 @@ class Moved:
 _LABELLED = frozenset({Move.FINISH_TURN, Move.FINISH_ERROR, Move.ENTER_ACTION})
 METADATA_COLUMNS = frozenset({"plan_mode", "mcp_server_ids"})
 
-_LOCK = f"""
-SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at, {outbox.HEARD}
-FROM chats c JOIN users u ON u.id = c.owner_id
-WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"""  # noqa: S608 - fixed text
+_COLUMNS = f"""
+SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at, {outbox.HEARD},
+    {reserving.RESERVED}"""
+_LOCKED = "FROM chats c JOIN users u ON u.id = c.owner_id WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"
+_LOCK = f"{_COLUMNS} {_LOCKED}"
+_LOCK_FOR_ATTEMPT = f"{_COLUMNS}, {reserving.BUDGETED} {_LOCKED}"
 _OWN_PROMPT = """
 SELECT k.value FROM chats c JOIN user_configs k ON k.user_id = c.owner_id AND k.key = 'chat_custom_prompt'
 WHERE c.id = %(id)s"""
@@ -147,7 +153,7 @@ async def lock(session: Session, chat_id: UUID, *, prompt: bool = False) -> Lock
     if not prompt:
         return (await lock_all(session, [chat_id]))[0]
     params = {"id": chat_id}
-    asked = [(statement, params) for statement in (_LOCK, _QUEUE, _PROMPT, _OWN_PROMPT)]
+    asked = [(statement, params) for statement in (_LOCK_FOR_ATTEMPT, _QUEUE, _PROMPT, _OWN_PROMPT)]
     chats, queue, tail, own = await fetch_together(session, asked)
     if not chats:
         raise NotFound
@@ -359,9 +365,15 @@ async def _write(
         pieces.append(INSERT_ROWS)
         select.append("ARRAY(SELECT id FROM added ORDER BY id) AS ids")
         params["rows"] = encode(records)
-    if cost := sum(made["total_cost_micros"] or 0 for made in records):
+    known = [made["total_cost_micros"] for made in records if made["total_cost_micros"] is not None]
+    if cost := sum(known):
         pieces.append(SPEND)
         params |= spent(locked.chat, cost)
+    if locked.chat["has_reserved"]:
+        pieces.append(reserving.SETTLED)
+        select.append(reserving.COUNTED)
+        paid = cost if known else change.paid
+        params |= reserving.settling(locked.chat, {**locked.chat, **columns}, paid)
     if change.enqueue is not None:
         pieces.append(_ENQUEUE)
         select += ["(SELECT id FROM queued) AS queued", "%(last)s::bigint AS position"]
