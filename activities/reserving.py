@@ -1,4 +1,4 @@
-"""Before a model call: set its worst case aside in the chat's budgets, with a shorter answer where there is less room."""
+"""Before a model call its worst case is set aside in the chat's budgets; where there is less room, a shorter answer."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from uuid import UUID
 import orjson
 
 from activities.catalog import ReadyModel
-from activities.providers.options import options_for
+from activities.providers.options import DEFAULT_MAX_OUTPUT_TOKENS, PROVIDERS, options_for
 from activities.providers.provider import ModelRequest
 from activities.resources import Resources
 from models.rules import failures, pricing, reserving
@@ -95,6 +95,8 @@ def error(refused: Refused) -> dict[str, Any]:
 
 def _longest(request: ModelRequest, most: int) -> int:
     """The answer's length that the provider is told to keep to, at most `most` if that is not 0."""
+    if request.provider not in PROVIDERS:  # the demo
+        return most or DEFAULT_MAX_OUTPUT_TOKENS
     options = options_for(
         request.provider, request.call_config, tools=bool(request.tools), output_limit=None, most=most
     )

@@ -14,7 +14,7 @@ from activities.tending import Tending
 from models.errors import NotFound, Unavailable
 from models.rules.states import Status
 from models.steps import SweepReply
-from models.store import idempotency, ledger, mailbox, moves, standing, stream, webhooks, words
+from models.store import idempotency, ledger, mailbox, moves, reserving, standing, stream, webhooks, words
 from workflows import effects
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ TOGETHER_EXPIRED = 4  # of the database's connections
 LOG_LIFE = timedelta(minutes=10)
 LEDGER_LIFE = timedelta(days=1)
 DELIVERIES_LIVE = timedelta(days=30)
+RESERVATION_LIFE = timedelta(minutes=2)  # of one whose attempt is over; longer than a call aside may take
 
 
 class Sweeping:
@@ -116,6 +117,7 @@ class Sweeping:
             (ledger.purge, LEDGER_LIFE),
             (mailbox.purge, LEDGER_LIFE),
             (webhooks.purge, DELIVERIES_LIVE),
+            (reserving.release, RESERVATION_LIFE),
         )
         for purge, age in kinds:
             for _ in range(MOST_BATCHES):

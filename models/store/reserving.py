@@ -29,11 +29,13 @@ STARTS: LiteralString = """CASE b.period
     ELSE '1970-01-01'::date END"""
 ROOT: LiteralString = "coalesce(c.root_chat_id, c.parent_chat_id, c.id)"
 """Sub-agents spend what their root may."""
-APPLIES: LiteralString = f"""b.organization_id = c.organization_id
-    AND b.scope_id = ANY(ARRAY[c.organization_id, c.owner_id, {ROOT}]
-        || ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = c.owner_id))"""
+APPLIES: LiteralString = (
+    "b.organization_id = c.organization_id "  # noqa: S608 - fixed text
+    f"AND b.scope_id = ANY(ARRAY[c.organization_id, c.owner_id, {ROOT}]"
+    " || ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = c.owner_id))"
+)
 """Does the budget `b` count what the chat `c` spends? Ids are unique whatever they name."""
-BUDGETED: LiteralString = f"EXISTS (SELECT FROM budgets b WHERE {APPLIES}) AS is_budgeted"  # noqa: S608 - fixed text
+BUDGETED: LiteralString = f"EXISTS (SELECT FROM budgets b WHERE {APPLIES}) AS is_budgeted"
 RESERVED: LiteralString = "EXISTS (SELECT FROM budget_reservations r WHERE r.chat_id = c.id) AS has_reserved"
 """Asked with the lock of the chat `c`, so that only who has to do with budgets has anything to do for them."""
 
@@ -78,7 +80,7 @@ ONE_SETTLED: LiteralString = _CLOSE.format(which="r.id = %(reservation)s", mine=
 """The same for one reservation."""
 COUNTED: LiteralString = "(SELECT count(*) FROM settled) AS settled"
 """Selected by such a statement, so that budgets are always locked before totals that nobody selects."""
-_SETTLE_ONE: LiteralString = f"WITH {ONE_SETTLED} SELECT {COUNTED}"  # noqa: S608 - fixed text
+_SETTLE_ONE: LiteralString = f"WITH {ONE_SETTLED} SELECT {COUNTED}"
 _RELEASE: LiteralString = f"""
 WITH stale AS (
     SELECT r.id FROM budget_reservations r LEFT JOIN chats c ON c.id = r.chat_id
@@ -213,10 +215,19 @@ async def release(session: Session, age: timedelta) -> int:
     return int(row["closed"])
 
 
-def settling(before: Row, after: Row, paid: int | None) -> dict[str, Any]:
-    """The parameters of SETTLED for a move: `paid` is what the attempt that was current cost, None if unknown."""
+def settle_with(
+    pieces: list[str], select: list[str], params: dict[str, Any], before: Row, after: Row, paid: int | None
+) -> None:
+    """Have a move's statement settle what the chat's attempts have reserved, but for the one that lives on.
+
+    `paid` is what the attempt that was current has cost, None if nobody knows.
+    """
+    if not before["has_reserved"]:
+        return
     lives = after["status"] in ("running", "interrupting") and after["retry_state"] is None
-    return {
+    pieces.append(SETTLED)
+    select.append(COUNTED)
+    params |= {
         "live_history": after["history_version"] if lives else -1,
         "live_attempt": after["generation_attempt"] if lives else -1,
         "was_history": before["history_version"],

@@ -10,12 +10,13 @@ from uuid import UUID
 from models.parts import from_rest
 from models.rules import webhooks
 from models.rules.titles import RECENT_TURNS, spoken
+from models.store import reserving
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import outbox
 from models.store.moves.record import USAGE_COLUMNS, StepRow, encode, record
 from models.store.notices import CHATS, notice
 from models.store.session import Session
-from models.store.spending import SPEND, spent
+from models.store.spending import COUNTED_UP, SPEND, spent
 
 LOCK_LIFE = timedelta(minutes=1)  # then whoever held the title is taken for dead
 MOST_RECENT = 200  # messages that are read of a chat's latest turns
@@ -25,7 +26,7 @@ _SPOKEN = """jsonb_path_query_array(content, '$[*] ? (@.type == "text" || @.type
 _VISIBLE = "chat_id = %(id)s AND NOT deleted AND visibility IN ('user', 'both')"
 _ASKED = f"{_VISIBLE} AND role = 'user'"  # in the words of the partial index for prompts
 
-_CHAT = "SELECT * FROM chats WHERE id = %(id)s"
+_CHAT = f"SELECT c.*, {reserving.BUDGETED} FROM chats c WHERE c.id = %(id)s"  # noqa: S608 - fixed text
 _TURNS = f"SELECT count(*) AS found FROM chat_messages WHERE {_ASKED}"  # noqa: S608 - fixed text
 _FIRST = f"SELECT id, role, {_SPOKEN} FROM chat_messages WHERE {_ASKED} ORDER BY id LIMIT 1"  # noqa: S608 - fixed text
 _RECENT = f"""
@@ -34,6 +35,7 @@ _RECENT = f"""
         (SELECT min(id) FROM (SELECT id FROM chat_messages WHERE {_ASKED} ORDER BY id DESC LIMIT %(turns)s) latest), 0)
     ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - fixed text
+_HOLD_CHAT = "SELECT FROM chats WHERE id = %(id)s FOR NO KEY UPDATE"  # first, as every move does: budgets come after
 _COUNTED = ("runtime_ms", "model_config_id", "total_cost_micros", *USAGE_COLUMNS)
 _CHARGE = f"""added AS (
     INSERT INTO chat_messages (chat_id, revision, role, content, visibility, deleted, {", ".join(_COUNTED)})
@@ -155,11 +157,16 @@ async def charge(session: Session, chat: Row, call: StepRow) -> int | None:
     """
     made = record(call, 0)
     params = {**made, "content": encode(made["content"]), "id": chat["id"]}
-    pieces = [_CHARGE]
+    pieces, select = [_CHARGE], ["id"]
+    if call.reservation is not None:
+        pieces.append(reserving.ONE_SETTLED)
+        select.append(reserving.COUNTED)
+        params |= {"reservation": call.reservation, "paid": call.total_cost_micros}
     if call.total_cost_micros:
-        pieces.append(SPEND)
+        pieces += [f"changed AS (UPDATE chats SET {COUNTED_UP} WHERE id = %(id)s)", SPEND]  # noqa: S608 - fixed text
         params |= spent(chat, call.total_cost_micros)
-    rows = await fetch(session, f"WITH {', '.join(pieces)} SELECT id FROM added", params)  # noqa: S608 - fixed text
+    statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)} FROM added"  # noqa: S608 - fixed text
+    _, rows = await fetch_together(session, [(_HOLD_CHAT, {"id": chat["id"]}), (statement, params)])
     return rows[0]["id"] if rows else None
 
 

@@ -16,9 +16,10 @@ from models.rules.states import RUNNABLE, State, Status, classify
 from models.store import reserving
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import outbox
+from models.store.moves.insert import INSERT_ROWS
 from models.store.notices import CHATS, notice
 from models.store.session import Session
-from models.store.spending import SPEND, spent
+from models.store.spending import COUNTED_UP, SPEND, spent
 
 USAGE_COLUMNS = (
     "input_tokens",
@@ -301,22 +302,6 @@ def _check(locked: Locked, change: Change, moves: Sequence[Move]) -> State:
     return landed
 
 
-_RECORD = """jsonb_to_recordset(%(rows)s::jsonb) AS r(
-    n int, role text, content jsonb, visibility text, created_by uuid, model_config_id uuid, queued_message_id bigint,
-    runtime_ms bigint, context_limit bigint, provider_response_id text, input_tokens bigint, output_tokens bigint,
-    total_tokens bigint, reasoning_tokens bigint, cache_creation_tokens bigint, cache_read_tokens bigint,
-    compressed boolean, total_cost_micros bigint)"""
-
-INSERT_ROWS = f"""added AS (
-    INSERT INTO chat_messages (chat_id, revision, role, content, visibility, created_by, model_config_id,
-        queued_message_id, runtime_ms, context_limit, provider_response_id, input_tokens, output_tokens, total_tokens,
-        reasoning_tokens, cache_creation_tokens, cache_read_tokens, compressed, total_cost_micros)
-    SELECT %(id)s, %(snapshot_version)s, r.role, r.content, r.visibility, r.created_by, r.model_config_id,
-        r.queued_message_id, r.runtime_ms, r.context_limit, r.provider_response_id, r.input_tokens, r.output_tokens,
-        r.total_tokens, r.reasoning_tokens, r.cache_creation_tokens, r.cache_read_tokens, r.compressed,
-        r.total_cost_micros
-    FROM {_RECORD} ORDER BY r.n
-    RETURNING id)"""  # noqa: S608 - fixed text
 _DELETE_ROWS = """gone AS (
     UPDATE chat_messages SET deleted = true, revision = %(snapshot_version)s
     WHERE chat_id = %(id)s AND NOT deleted AND id >= %(cut)s)"""
@@ -346,11 +331,17 @@ async def _write(
     sets = [f"{column} = %({column})s" for column in columns]
     if touched:
         sets.append("updated_at = now()")
+    known = [made["total_cost_micros"] for made in records if made["total_cost_micros"] is not None]
+    if cost := sum(known):
+        sets.append(COUNTED_UP)
+        params |= spent(locked.chat, cost)
     returned = outbox.RETURNED if told else ""
     pieces = [f"changed AS (UPDATE chats SET {', '.join(sets)} WHERE id = %(id)s {returned})"]  # noqa: S608 - our own
     if told:
         pieces.append(outbox.CHANGED)
         params["told"] = told
+    if cost:
+        pieces.append(SPEND)
     select = ["now() AS at", *([outbox.WRITTEN] if told else ())]
     if change.cut is not None:
         pieces.append(_DELETE_ROWS)
@@ -365,15 +356,8 @@ async def _write(
         pieces.append(INSERT_ROWS)
         select.append("ARRAY(SELECT id FROM added ORDER BY id) AS ids")
         params["rows"] = encode(records)
-    known = [made["total_cost_micros"] for made in records if made["total_cost_micros"] is not None]
-    if cost := sum(known):
-        pieces.append(SPEND)
-        params |= spent(locked.chat, cost)
-    if locked.chat["has_reserved"]:
-        pieces.append(reserving.SETTLED)
-        select.append(reserving.COUNTED)
-        paid = cost if known else change.paid
-        params |= reserving.settling(locked.chat, {**locked.chat, **columns}, paid)
+    paid = cost if known else change.paid
+    reserving.settle_with(pieces, select, params, locked.chat, {**locked.chat, **columns}, paid)
     if change.enqueue is not None:
         pieces.append(_ENQUEUE)
         select += ["(SELECT id FROM queued) AS queued", "%(last)s::bigint AS position"]

@@ -214,9 +214,7 @@ async def finish_turn(session: Session, fence: Fence, *, paid: int | None = None
     return await _finish(session, await _fenced(session, fence), [], paid=paid)
 
 
-async def finish_error(
-    session: Session, fence: Fence, error: dict[str, Any], *, paid: int | None = None
-) -> StepReply:
+async def finish_error(session: Session, fence: Fence, error: dict[str, Any], *, paid: int | None = None) -> StepReply:
     """End the turn with a structured error; the queue is kept and waits. Raises FenceLost."""
     locked = await _fenced(session, fence)
     moved = await apply(session, locked, Change(Status.ERROR, last_error=error, paid=paid), Move.FINISH_ERROR)
