@@ -43,7 +43,8 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
                (SELECT coalesce(jsonb_object_agg(m.organization_id, to_jsonb(m.roles)), '{}')
                 FROM organization_members m WHERE m.user_id = u.id) AS organizations,
                ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = u.id) AS groups,
-               NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely
+               NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely,
+               EXISTS (SELECT FROM budgets) AS is_budgeted
         FROM api_keys k JOIN users u ON u.id = k.user_id
         WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status = 'active'
         """,
@@ -64,6 +65,7 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
         scopes=frozenset(row["scopes"]) or frozenset({Scope.ALL}),
         token_id=row["token_id"],
         spends_freely=row["spends_freely"],
+        is_budgeted=row["is_budgeted"],
     )
     return Found(principal, row["expires_in"])
 
