@@ -225,14 +225,36 @@ StreamEvent = Annotated[
 ]
 
 
+class BudgetWarning(BaseModel):
+    """A budget of which so many percent are spent; `budget_warning` and the webhook `budget.warning` carry it."""
+
+    id: UUID
+    organization_id: UUID
+    scope: Literal["organization", "group", "user", "chat"]
+    scope_id: UUID
+    percent: int
+    limit_micros: int
+    period: Literal["day", "week", "month", "total"]
+    settled_micros: int
+    reserved_micros: int
+
+
 class WatchEvent(BaseModel):
     """Something about one of the caller's chats changed. The chat is a light object: merge it, do not replace."""
 
     kind: Literal[
-        "status_change", "summary_change", "title_change", "created", "deleted", "diff_status_change", "action_required"
+        "status_change",
+        "summary_change",
+        "title_change",
+        "created",
+        "deleted",
+        "diff_status_change",
+        "action_required",
+        "budget_warning",
     ]
     chat: dict[str, Any]
     tool_calls: list[ToolCall] | None = None
+    budget: BudgetWarning | None = None
 
 
 class Repository(BaseModel):

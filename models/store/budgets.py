@@ -58,7 +58,7 @@ async def listed(session: Session, organization_id: UUID) -> list[Row]:
 
 
 async def of_person(session: Session, person: Principal) -> list[Row]:
-    """The budgets that count what this person spends in any of their organizations; those of chats are not among them."""
+    """The budgets that count what this person spends in their organizations, but for those of single chats."""
     params = {
         "organizations": list(person.organizations),
         "ids": [person.user_id, *person.groups, *person.organizations],

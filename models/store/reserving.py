@@ -67,7 +67,26 @@ settled AS (
             SELECT max(percent) FROM unnest(held.warn_percents) AS percent
             WHERE (s.settled_micros + held.micros) * 100 >= percent * held.limit_micros::numeric))
     FROM held WHERE s.budget_id = held.budget_id AND s.starts_on = held.starts_on
-    RETURNING s.*, held.told_of)"""
+    RETURNING s.*, held.told_of),
+warned AS (
+    SELECT b.organization_id, b.scope, b.scope_id, by.chat_id, c.owner_id, jsonb_build_object(
+        'id', b.id, 'organization_id', b.organization_id, 'scope', b.scope, 'scope_id', b.scope_id,
+        'percent', settled.warned_percent, 'limit_micros', b.limit_micros, 'period', b.period,
+        'settled_micros', settled.settled_micros, 'reserved_micros', settled.reserved_micros) AS budget
+    FROM settled JOIN budgets b ON b.id = settled.budget_id
+    CROSS JOIN LATERAL (SELECT p.chat_id FROM priced p WHERE b.id = ANY(p.budget_ids) LIMIT 1) AS by
+    LEFT JOIN chats c ON c.id = by.chat_id
+    WHERE settled.warned_percent > settled.told_of),
+posted AS (
+    INSERT INTO webhook_deliveries (endpoint_id, event, chat_id, data)
+    SELECT e.id, 'budget.warning', warned.chat_id, jsonb_build_object('budget', warned.budget)
+    FROM warned JOIN webhook_endpoints e ON e.enabled AND (e.organization_id = warned.organization_id
+        OR e.user_id = warned.owner_id AND warned.scope IN ('user', 'chat'))
+    WHERE e.events = '{{}}' OR 'budget.warning' = ANY(e.events) RETURNING id),
+noticed AS (
+    SELECT pg_notify('turnstone_budgets',
+        jsonb_build_array(warned.owner_id, warned.chat_id, warned.budget)::text)::text AS told
+    FROM warned WHERE warned.owner_id IS NOT NULL)"""
 
 SETTLED: LiteralString = _CLOSE.format(
     which="""r.chat_id = %(id)s AND r.kind <> 'aside'
@@ -78,8 +97,12 @@ SETTLED: LiteralString = _CLOSE.format(
 """Pieces of a move's statement: settle what the chat's attempts reserved, but for the one that lives on."""
 ONE_SETTLED: LiteralString = _CLOSE.format(which="r.id = %(reservation)s", mine="true", streamed=_STREAMED)
 """The same for one reservation."""
-COUNTED: LiteralString = "(SELECT count(*) FROM settled) AS settled"
-"""Selected by such a statement, so that budgets are always locked before totals that nobody selects."""
+COUNTED: LiteralString = """(SELECT count(*) FROM settled) AS settled, (SELECT count(told) FROM noticed) AS noticed,
+    (SELECT count(*) FROM posted) AS posted"""
+"""Selected by such a statement, so that budgets are always locked before totals that nobody selects.
+
+Where something was `posted`, the courier is to be rung.
+"""
 _SETTLE_ONE: LiteralString = f"WITH {ONE_SETTLED} SELECT {COUNTED}"
 _RELEASE: LiteralString = f"""
 WITH stale AS (
@@ -174,7 +197,8 @@ class Refused:
 async def reserve(session: Session, call: Call) -> Reserved | Refused | None:
     """Set money aside in all the chat's budgets or in none; None when it has none any more. Raises FenceLost.
 
-    Less than the whole amount, but not less than `least`, is set aside where there is no more.
+    Less than the whole amount, but not less than `least`, is set aside where there is no more. The transaction is over
+    with it.
     """
     reservation = uuid7()
     params = {
@@ -188,7 +212,7 @@ async def reserve(session: Session, call: Call) -> Reserved | Refused | None:
         "attempt": call.generation_attempt,
         "reservation": reservation,
     }
-    _, [row] = await fetch_together(session, [(_ENSURE, {"id": call.chat_id}), (_RESERVE, params)])
+    _, [row] = await fetch_together(session, [(_ENSURE, {"id": call.chat_id}), (_RESERVE, params)], last=True)
     if not row["stands"]:
         raise FenceLost
     if row["scope"] is None:
@@ -206,12 +230,16 @@ async def reserve(session: Session, call: Call) -> Reserved | Refused | None:
 
 async def settle(session: Session, reservation: UUID, paid: int | None) -> None:
     """Settle one reservation with what the call cost; None is estimated. One that is settled stays as it is."""
-    await fetch(session, _SETTLE_ONE, {"reservation": reservation, "paid": paid})
+    [row] = await fetch(session, _SETTLE_ONE, {"reservation": reservation, "paid": paid})
+    if row["posted"]:
+        session.ring()
 
 
 async def release(session: Session, age: timedelta) -> int:
     """Settle what is older than this and belongs to no attempt that lives; how many, at most BATCH."""
     [row] = await fetch(session, _RELEASE, {"age": age, "most": BATCH, "paid": None})
+    if row["posted"]:
+        session.ring()
     return int(row["closed"])
 
 

@@ -167,6 +167,8 @@ async def charge(session: Session, chat: Row, call: StepRow) -> int | None:
         params |= spent(chat, call.total_cost_micros)
     statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)} FROM added"  # noqa: S608 - fixed text
     _, rows = await fetch_together(session, [(_HOLD_CHAT, {"id": chat["id"]}), (statement, params)])
+    if rows and rows[0].get("posted"):
+        session.ring()
     return rows[0]["id"] if rows else None
 
 

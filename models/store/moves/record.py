@@ -370,7 +370,7 @@ async def _write(
     statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)}"
     session.tell(CHATS, payload)
     [written] = await fetch(session, statement, params, last=last)
-    if written.get("told"):
+    if written.get("told") or written.get("posted"):
         session.ring()
     return written
 

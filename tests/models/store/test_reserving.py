@@ -19,6 +19,7 @@ from models.store.moves import Fence, StepRow
 from models.store.reserving import Call, Refused, Reserved
 from models.tables.budgets import Budget
 from models.tables.people import Group, GroupMember
+from tests.api.trips import trips
 from tests.models.store.chats import born, opened
 from tests.seeds import World, insert
 
@@ -190,6 +191,25 @@ async def test_a_chat_without_a_budget_asks_nothing_and_a_chats_own_budget_is_it
     assert await reserve(database, call(other, 400)) is None
     assert isinstance(await reserve(database, call(child, 400)), Reserved)
     assert isinstance(await reserve(database, call(root, 400)), Refused)
+
+
+async def test_opening_and_settling_take_the_same_round_trips_with_budgets_and_without(
+    database: Database, seed: World
+) -> None:
+    counts = []
+    for budgeted in (False, True):
+        chat = await born(database, seed)
+        if budgeted:
+            await set_budget(database, seed, "chat", chat, 500)
+        with trips(database) as to_open:
+            found = await opened(database, chat)
+        with trips(database) as to_reserve:
+            await reserve(database, call(chat, 400, found.fence)) if budgeted else None
+        with trips(database) as to_commit:
+            async with database.begin() as session:
+                await moves.commit_step(session, found.fence, [costing(3)])
+        counts.append((to_open.count, to_reserve.count, to_commit.count))
+    assert counts == [(2, 0, 2), (2, 1, 2)]
 
 
 async def test_calls_that_race_against_nested_budgets_exceed_none_and_leave_nothing_reserved(
