@@ -192,6 +192,35 @@ class ActionRequiredEvent(_StreamEvent):
     action_required: ActionRequired
 
 
+class NearestBudget(BaseModel):
+    scope: Literal["organization", "group", "user", "chat"]
+    limit_micros: int
+    remaining_micros: int = Field(description="what is neither spent nor reserved")
+
+
+class StepUsage(BaseModel):
+    """Tokens that are unknown or none are absent, as in the message."""
+
+    message_id: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    context_limit: int | None = None
+    cost_micros: int
+    chat_cost_micros: int = Field(description="of this chat so far, titles and what was edited away included")
+    budget: NearestBudget | None = Field(default=None, description="that of the chat's budgets with the least left")
+
+
+class UsageEvent(_StreamEvent):
+    """What a step has cost, after its message; steps without a price have none. Never in a snapshot."""
+
+    type: Literal["usage"]
+    usage: StepUsage
+
+
 class PreviewResetEvent(_StreamEvent):
     """Drop the parts that were shown: the attempt they came from is void."""
 
@@ -218,6 +247,7 @@ StreamEvent = Annotated[
     | QueueUpdateEvent
     | RetryEvent
     | ActionRequiredEvent
+    | UsageEvent
     | PreviewResetEvent
     | HistoryResetEvent
     | ResyncEvent,

@@ -35,6 +35,13 @@ APPLIES: LiteralString = (
     " || ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = c.owner_id))"
 )
 """Does the budget `b` count what the chat `c` spends? Ids are unique whatever they name."""
+_LEFT: LiteralString = "b.limit_micros - coalesce(s.settled_micros + s.reserved_micros, 0)"
+NEAREST: LiteralString = f"""(
+    SELECT jsonb_build_object(
+        'scope', b.scope, 'limit_micros', b.limit_micros, 'remaining_micros', greatest({_LEFT}, 0))
+    FROM budgets b LEFT JOIN budget_periods s ON s.budget_id = b.id AND s.starts_on = {STARTS}
+    WHERE {APPLIES} ORDER BY {_LEFT}, b.id LIMIT 1)"""  # noqa: S608 - fixed text
+"""The budget of the chat `c` that has the least left."""
 BUDGETED: LiteralString = f"EXISTS (SELECT FROM budgets b WHERE {APPLIES}) AS is_budgeted"
 RESERVED: LiteralString = "EXISTS (SELECT FROM budget_reservations r WHERE r.chat_id = c.id) AS has_reserved"
 """Asked with the lock of the chat `c`, so that only who has to do with budgets has anything to do for them."""

@@ -10,6 +10,14 @@ from turnstone.client.types import Chat, ChatError, Message, QueuedMessage, Tool
 RECONNECTED = "reconnected"
 
 
+class NearestBudget(Object):
+    """What a budget has left: neither spent nor reserved."""
+
+    scope: str = ""
+    limit_micros: int = 0
+    remaining_micros: int = 0
+
+
 class MessagePartEvent(Object):
     """A piece of the running step; pieces append, and the step's message replaces them all."""
 
@@ -87,6 +95,21 @@ class ActionRequiredEvent(Object):
     _inside: ClassVar[str] = "action_required"
 
 
+class UsageEvent(Object):
+    """What the step of a message has cost, and all of the chat so far; `budget` is the one with the least left."""
+
+    type: Literal["usage"] = "usage"
+    chat_id: str = ""
+    cursor: str = ""
+    message_id: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micros: int = 0
+    chat_cost_micros: int = 0
+    budget: NearestBudget | None = None
+    _inside: ClassVar[str] = "usage"
+
+
 class PreviewResetEvent(Object):
     """Drop the pieces that were shown: the attempt they came from is void."""
 
@@ -127,6 +150,7 @@ StreamEvent = (
     | QueueUpdateEvent
     | RetryEvent
     | ActionRequiredEvent
+    | UsageEvent
     | PreviewResetEvent
     | HistoryResetEvent
     | ResyncEvent
