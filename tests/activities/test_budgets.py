@@ -13,7 +13,7 @@ from tests.activities.stack import Stack, worker
 from tests.activities.test_cost import PRICES
 from tests.activities.test_title import sought, unnamed
 from tests.fakes.behaviour import Behaviour
-from tests.models.store.test_reserving import GUARD, GUARDED, left, release
+from tests.models.store.test_reserving import AT_ONCE, GUARD, GUARDED, left, release
 from tests.seeds import insert
 
 SENDS = int(os.environ.get("TURNSTONE_TEST_SENDS", "120")) // 10
@@ -118,12 +118,17 @@ async def test_sends_that_race_through_workers_that_stop_exceed_no_budget(stack:
         await fetch(session, GUARDED)
     await budget(stack, SENDS * 8_000 + 60_000)
     await budget(stack, SENDS * 7_000 + 60_000, "user", stack.world.owner_id)
-    directive = '@fake {"tokens": 30, "interval_ms": 5}'
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def create() -> UUID:
+        async with room:
+            return await stack.create('hello @fake {"tokens": 30, "interval_ms": 5}')
+
     async with worker(stack):
-        first = await asyncio.gather(*(stack.create(f"hello {directive}") for _ in range(SENDS // 2)))
+        first = await asyncio.gather(*(create() for _ in range(SENDS // 2)))
         await stack.until(first[0], lambda chat: chat.status != "pending")
     async with worker(stack):  # the first one's turns are taken over
-        second = await asyncio.gather(*(stack.create(f"hello {directive}") for _ in range(SENDS - SENDS // 2)))
+        second = await asyncio.gather(*(create() for _ in range(SENDS - SENDS // 2)))
         chats = [await stack.rest(chat_id) for chat_id in (*first, *second)]
     for chat in chats:
         said = await stack.said(chat.id)

@@ -158,16 +158,32 @@ StreamEvent = (
 )
 
 
+class BudgetWarning(Object):
+    """So many percent of a budget are spent."""
+
+    id: str = ""
+    organization_id: str = ""
+    scope: str = ""
+    scope_id: str = ""
+    percent: int = 0
+    limit_micros: int = 0
+    period: str = ""
+    settled_micros: int = 0
+    reserved_micros: int = 0
+
+
 class WatchEvent(Object):
     """Something about one of the caller's chats changed. The chat is a light object: merge it, do not replace.
 
-    `kind` is created, deleted, status_change, title_change, summary_change, diff_status_change or action_required; or
-    `reconnected`, which this client says itself: what happened meanwhile was not heard, so list the chats again.
+    `kind` is created, deleted, status_change, title_change, summary_change, diff_status_change, action_required or
+    budget_warning; or `reconnected`, which this client says itself: what happened meanwhile was not heard, so list the
+    chats again.
     """
 
     kind: str = ""
     chat: Chat = Chat()
     tool_calls: tuple[ToolCall, ...] = ()
+    budget: BudgetWarning | None = None
 
 
 _choose = union(*StreamEvent.__args__)
