@@ -206,10 +206,7 @@ def subject(talk: Talk, kind: str) -> Subject:
 
 async def charge(session: Session, talk: Talk, search: Search) -> int | None:
     """Charge the chat with the calls of a search; the id of the last one's row, which holds what it came to."""
-    charged = None
-    for call in search.calls:
-        charged = await store.charge(session, talk.chat, call)
-    return charged
+    return await store.charge(session, talk.chat, *search.calls)
 
 
 def _reply(saved: bool, otherwise: TitleOutcome, charged: int | None, search: Search) -> TitleReply:

@@ -102,7 +102,7 @@ SETTLED: LiteralString = _CLOSE.format(
     streamed=_STREAMED,
 )
 """Pieces of a move's statement: settle what the chat's attempts reserved, but for the one that lives on."""
-ONE_SETTLED: LiteralString = _CLOSE.format(which="r.id = %(reservation)s", mine="true", streamed=_STREAMED)
+_ONE_SETTLED: LiteralString = _CLOSE.format(which="r.id = %(reservation)s", mine="true", streamed=_STREAMED)
 """The same for one reservation."""
 COUNTED: LiteralString = """(SELECT count(*) FROM settled) AS settled, (SELECT count(told) FROM noticed) AS noticed,
     (SELECT count(*) FROM posted) AS posted"""
@@ -110,7 +110,7 @@ COUNTED: LiteralString = """(SELECT count(*) FROM settled) AS settled, (SELECT c
 
 Where something was `posted`, the courier is to be rung.
 """
-_SETTLE_ONE: LiteralString = f"WITH {ONE_SETTLED} SELECT {COUNTED}"
+_SETTLE_ONE: LiteralString = f"WITH {_ONE_SETTLED} SELECT {COUNTED}"
 _RELEASE: LiteralString = f"""
 WITH stale AS (
     SELECT r.id FROM budget_reservations r LEFT JOIN chats c ON c.id = r.chat_id

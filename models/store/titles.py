@@ -35,7 +35,6 @@ _RECENT = f"""
         (SELECT min(id) FROM (SELECT id FROM chat_messages WHERE {_ASKED} ORDER BY id DESC LIMIT %(turns)s) latest), 0)
     ORDER BY id DESC LIMIT %(limit)s
 """  # noqa: S608 - fixed text
-_HOLD_CHAT = "SELECT FROM chats WHERE id = %(id)s FOR NO KEY UPDATE"  # first, as every move does: budgets come after
 _COUNTED = ("runtime_ms", "model_config_id", "total_cost_micros", *USAGE_COLUMNS)
 _CHARGE = f"""added AS (
     INSERT INTO chat_messages (chat_id, revision, role, content, visibility, deleted, {", ".join(_COUNTED)})
@@ -150,25 +149,33 @@ async def resting(session: Session, chat_id: UUID, label: str) -> Row | None:
     return rows[0] if rows else None
 
 
-async def charge(session: Session, chat: Row, call: StepRow) -> int | None:
-    """Charge the chat with a call that is no part of its talk: the id of a deleted row that nobody sees.
+async def charge(session: Session, chat: Row, *calls: StepRow) -> int | None:
+    """Charge the chat with calls that are no part of its talk: the id of the last one's deleted row, that nobody sees.
 
-    It carries the version that the history has, so no reader takes it for news. None when the chat is gone.
+    It carries the version that the history has, so no reader takes it for news. None when the chat is gone. The chat is
+    locked before budgets, and all budgets before the owner's total, as in every move.
     """
+    reserved = [(call.reservation, call.total_cost_micros) for call in calls if call.reservation is not None]
+    if reserved:
+        await fetch(session, "SELECT FROM chats WHERE id = %(id)s FOR NO KEY UPDATE", {"id": chat["id"]})
+    for reservation, paid in reserved:
+        await reserving.settle(session, reservation, paid)
+    charged = None
+    for call in calls:
+        charged = await _charge(session, chat, call)
+    return charged
+
+
+async def _charge(session: Session, chat: Row, call: StepRow) -> int | None:
     made = record(call, 0)
     params = {**made, "content": encode(made["content"]), "id": chat["id"]}
-    pieces, select = [_CHARGE], ["id"]
-    if call.reservation is not None:
-        pieces.append(reserving.ONE_SETTLED)
-        select.append(reserving.COUNTED)
-        params |= {"reservation": call.reservation, "paid": call.total_cost_micros}
+    pieces = [_CHARGE]
     if call.total_cost_micros:
-        pieces += [f"changed AS (UPDATE chats SET {COUNTED_UP} WHERE id = %(id)s)", SPEND]  # noqa: S608 - fixed text
+        # The chat comes first: it is read by what is selected, and the owner's total is not.
+        pieces += [f"changed AS (UPDATE chats SET {COUNTED_UP} WHERE id = %(id)s RETURNING id)", SPEND]  # noqa: S608
         params |= spent(chat, call.total_cost_micros)
-    statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)} FROM added"  # noqa: S608 - fixed text
-    _, rows = await fetch_together(session, [(_HOLD_CHAT, {"id": chat["id"]}), (statement, params)])
-    if rows and rows[0].get("posted"):
-        session.ring()
+    select = "id, (SELECT count(*) FROM changed) AS changed" if call.total_cost_micros else "id"
+    rows = await fetch(session, f"WITH {', '.join(pieces)} SELECT {select} FROM added", params)  # noqa: S608
     return rows[0]["id"] if rows else None
 
 

@@ -60,6 +60,11 @@ async def test_a_budget_that_is_used_up_stops_sends_until_it_is_raised(talk: Tal
     await talk.say(other, "another family is not held up")
     assert (await put(talk.api, owner, "chat", chat, 1001, period="day")).json()["remaining_micros"] == 1
     await talk.say(chat, "go on")
+    assert (await put(talk.api, owner, "user", talk.person.id, 1)).status_code == 200
+    await spend(talk, other, 1, 1)
+    new = {"organization_id": str(talk.api.organization_id), "content": said("hello")}
+    refused = await talk.client.post(CHATS, json=new)
+    assert (refused.status_code, refused.json()["limit_micros"]) == (409, 1)
 
 
 async def test_one_sees_the_budgets_that_count_oneself_and_where_they_stand(
