@@ -3,18 +3,23 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
+from activities import reserving
 from activities.catalog import ReadyModel
 from activities.observed import observed
 from activities.providers.provider import Finished, ModelRequest, TextDelta, Usage
 from activities.recorder import Subject
 from activities.resources import Resources
 from activities.tracing import Turn
-from models.errors import FailureFacts, ProviderFailed
+from models.errors import FailureFacts, ProviderFailed, TurnstoneError
 from models.parts import text
+from models.store.database import Row
+from models.store.moves import Fence
+from models.store.reserving import ASIDE, Refused
 
 Message = Mapping[str, Any]
 
@@ -26,6 +31,24 @@ class Answer:
     text: str
     usage: Usage | None
     finished: Finished
+    reservation: UUID | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """The chat whose budgets a call is charged to, and the attempt that asks, if one does."""
+
+    chat: Row
+    fence: Fence | None = None
+    kind: str = ASIDE
+
+
+class OutOfBudget(TurnstoneError):
+    """No budget has room for the call: nothing was asked."""
+
+    def __init__(self, refused: Refused) -> None:
+        self.refused = refused
+        super().__init__(reserving.error(refused)["message"])
 
 
 async def ask(
@@ -37,10 +60,13 @@ async def ask(
     timeout: timedelta,
     tools: Sequence[Message] = (),
     provider_tools: bool = False,
+    payer: Payer,
     subject: Subject | None = None,
     turn: Turn | None = None,
 ) -> Answer:
     """The model's whole answer to `messages`; raises ProviderFailed, also when it is not there within `timeout`.
+
+    Raises OutOfBudget before anything is asked. What is reserved for a call that fails is settled by it.
 
     `tools` must be given when the messages speak of calls, because some providers refuse them otherwise; the model is
     told to use none. `subject` is what the call is for, should its chat's calls be recorded; `turn` is the one that
@@ -62,6 +88,25 @@ async def ask(
         first_byte_timeout=settings.first_byte_timeout.total_seconds(),
         silence_timeout=settings.silence_timeout.total_seconds(),
     )
+    granted = await reserving.reserve(resources, payer.chat, model, request, fence=payer.fence, kind=payer.kind)
+    if isinstance(granted, Refused):
+        raise OutOfBudget(granted)
+    try:
+        answer = await _recorded(resources, model, granted.request, timeout, turn, subject)
+    except ProviderFailed as failed:
+        await reserving.give_back(resources, granted.reservation, 0 if failed.facts.status is not None else None)
+        raise
+    return replace(answer, reservation=granted.reservation)
+
+
+async def _recorded(
+    resources: Resources,
+    model: ReadyModel,
+    request: ModelRequest,
+    timeout: timedelta,
+    turn: Turn | None,
+    subject: Subject | None,
+) -> Answer:
     recording = await resources.recorder.recording(subject, model) if subject is not None else None
     if recording is None:
         return await _answer(resources, model, request, timeout, turn)

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from uuid import uuid4
 
 from activities import client_tools, prompting, setback
-from activities.ask import Answer, ask
+from activities.ask import Answer, OutOfBudget, Payer, ask
 from activities.attempt import Attempt, heartbeats
 from activities.catalog import ReadyModel
 from activities.draft import clock
@@ -93,6 +93,9 @@ class CompactStep:
         begun = asyncio.get_running_loop().time()
         try:
             answer = await self._written(attempt, opened, rows, model)
+        except OutOfBudget as over:
+            attempt.show("tool", tool_result(call, {"error": over.message}, is_error=True))
+            return await setback.unaffordable(attempt, over.refused)
         except ProviderFailed as failed:
             error = {"error": failures.classify(failed.facts, model.provider_name).message}
             attempt.show("tool", tool_result(call, error, is_error=True))
@@ -128,6 +131,7 @@ class CompactStep:
                     provider_tools=prompting.may_search(chat),
                     turn=attempt.turn,
                     subject=Subject("compaction", chat["id"], chat["owner_id"], rows[-1]["id"]),
+                    payer=Payer(chat, opened.fence, "compaction"),
                 )
             except ProviderFailed as failed:
                 if not tries_left or not failures.is_overflow(failed.facts):

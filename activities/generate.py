@@ -3,8 +3,9 @@
 import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
+from uuid import UUID
 
-from activities import client_tools, prompting, setback, workspace_context
+from activities import client_tools, prompting, reserving, setback, workspace_context
 from activities.attempt import Attempt
 from activities.catalog import ReadyModel
 from activities.compact import CompactStep
@@ -21,6 +22,7 @@ from models.steps import StepReply
 from models.store import moves
 from models.store.database import Row
 from models.store.moves import Fence, Opened, StepRow
+from models.store.reserving import Refused
 from models.store.session import Session
 from models.store.titles import charge
 
@@ -34,6 +36,7 @@ class ModelStep:
         self._model: ReadyModel | None = None
         self._begun = 0.0
         self._context: StepRow | None = None
+        self._reservation: UUID | None = None
         self._quick = ToolsStep(resources)
 
     def partial(self) -> list[StepRow]:
@@ -53,16 +56,21 @@ class ModelStep:
         if (reply := await compaction.before_answer(attempt, opened, model)) is not None:
             return reply
         try:
-            await self._stream(attempt, opened, model)
+            refused = await self._stream(attempt, opened, model)
         except ProviderFailed as failed:
             if attempt.recording is not None:
                 attempt.recording.failed(failed.facts)
             if not self._draft.parts() and failures.is_overflow(failed.facts):
+                await reserving.give_back(self._resources, self._reservation)
                 return await compaction.instead_of_answer(attempt, opened, model, failed.facts)
-            return await setback.failed(self._resources, attempt, model, failed.facts)
+            said = bool(self._draft.parts())
+            return await setback.failed(self._resources, attempt, model, failed.facts, said=said)
+        if refused is not None:
+            return await setback.unaffordable(attempt, refused)
         return await self._commit(attempt, opened, model)
 
-    async def _stream(self, attempt: Attempt, opened: Opened, model: ReadyModel) -> None:
+    async def _stream(self, attempt: Attempt, opened: Opened, model: ReadyModel) -> Refused | None:
+        """Stream the answer into the draft; or say that there is no money for one."""
         settings = self._resources.settings
         ours = self._resources.tools
         remote = await self._resources.servers.offered(opened.chat)
@@ -85,6 +93,10 @@ class ModelStep:
             first_byte_timeout=settings.first_byte_timeout.total_seconds(),
             silence_timeout=settings.silence_timeout.total_seconds(),
         )
+        granted = await reserving.reserve(self._resources, opened.chat, model, request, fence=opened.fence, kind="step")
+        if isinstance(granted, Refused):
+            return granted
+        request, self._reservation = granted.request, granted.reservation
         provider = self._resources.providers.provider_for(model.provider)
         draft = self._draft
         self._begun = asyncio.get_running_loop().time()
@@ -107,6 +119,7 @@ class ModelStep:
             raise ProviderFailed(FailureFacts(model.provider, signal="stream_cut"))
         for call in draft.close():
             attempt.show("assistant", call)
+        return None
 
     def _title(self, opened: Opened) -> bool:
         """Have a title sought for a chat that nobody named yet; never again for this answer."""
@@ -120,7 +133,7 @@ class ModelStep:
         assert draft.finished is not None
         if draft.finished.reason == "content_filter" and not draft.says_something:
             withheld = FailureFacts(model.provider, signal="content_filter")
-            return await setback.failed(self._resources, attempt, model, withheld)
+            return await setback.failed(self._resources, attempt, model, withheld, said=True)
         parts = draft.parts()
         if not parts:
             return await attempt.commit(lambda session, fence: self._end_unsaid(session, fence, opened.chat))
@@ -135,8 +148,8 @@ class ModelStep:
 
     async def _end_unsaid(self, session: Session, fence: Fence, chat: Row) -> StepReply:
         """End the turn without a message; what the provider counted was paid for all the same."""
-        reply = await moves.finish_turn(session, fence)
         row = self._row([])
+        reply = await moves.finish_turn(session, fence, paid=row.total_cost_micros)
         if any((row.usage or {}).values()):
             await charge(session, chat, row)
         return reply

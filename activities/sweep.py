@@ -20,6 +20,7 @@ from models.store import (
     ledger,
     mailbox,
     moves,
+    reserving,
     retention,
     seals,
     standing,
@@ -43,6 +44,7 @@ TOGETHER_EXPIRED = 4  # of the database's connections
 LOG_LIFE = timedelta(minutes=10)
 LEDGER_LIFE = timedelta(days=1)
 DELIVERIES_LIVE = timedelta(days=30)
+RESERVATION_LIFE = timedelta(minutes=2)  # of one whose attempt is over; longer than a call aside may take
 
 
 class Sweeping:
@@ -151,6 +153,7 @@ class Sweeping:
             (ledger.purge, LEDGER_LIFE),
             (mailbox.purge, LEDGER_LIFE),
             (webhooks.purge, DELIVERIES_LIVE),
+            (reserving.release, RESERVATION_LIFE),
         )
         for purge, age in kinds:
             for _ in range(MOST_BATCHES):

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from activities import small_models
-from activities.ask import ask
+from activities.ask import OutOfBudget, Payer, ask
 from activities.attempt import heartbeats
 from activities.catalog import ReadyModel
 from activities.patience import patiently
@@ -37,9 +37,10 @@ Read = Callable[[str], str | None]
 class Search:
     """One question put to one model after the other until an answer will do, and what each call cost."""
 
-    def __init__(self, resources: Resources, choice: Choice, subject: Subject) -> None:
+    def __init__(self, resources: Resources, choice: Choice, subject: Subject, payer: Payer) -> None:
         self._resources = resources
         self._subject = subject
+        self._payer = payer
         self._choice = choice
         self._deadline = asyncio.get_running_loop().time() + BUDGET.total_seconds()
         self.calls: list[StepRow] = []
@@ -80,7 +81,11 @@ class Search:
                 max_tokens=max_tokens,
                 timeout=left,
                 subject=self._subject,
+                payer=self._payer,
             )
+        except OutOfBudget as over:
+            self.failure = over.message
+            return None
         except ProviderFailed as failed:
             self.failure = failures.classify(failed.facts, model.provider_name).message
             return None
@@ -95,6 +100,7 @@ class Search:
                 usage=asdict(answer.usage) if answer.usage else None,
                 total_cost_micros=model.cost_micros(answer.usage),
                 runtime_ms=round((asyncio.get_running_loop().time() - began) * 1000),
+                reservation=answer.reservation,
             )
         )
         return found
@@ -121,7 +127,7 @@ class Titling:
         talk = await self._talk(request)
         if talk is None or talk.first is None or not titles.awaits_title(talk.chat["title"], talk.recent):
             return TitleReply(TitleOutcome.SKIPPED, note="the chat needs no title")
-        search = Search(self._resources, await self._title_models(talk), subject(talk, TITLE))
+        search = Search(self._resources, await self._title_models(talk), subject(talk, TITLE), Payer(talk.chat))
         question = titles.question(titles.spoken(talk.first["content"]))
         found = await search.find(titles.INSTRUCTIONS, question, TITLE_TOKENS, titles.read)
 
@@ -144,7 +150,7 @@ class Titling:
         question = titles.question(
             titles.spoken(talk.first["content"]), recent, omitted=talk.turns - titles.RECENT_TURNS - 1
         )
-        search = Search(self._resources, await self._title_models(talk), subject(talk, TITLE))
+        search = Search(self._resources, await self._title_models(talk), subject(talk, TITLE), Payer(talk.chat))
         found = await search.find(titles.INSTRUCTIONS, question, TITLE_TOKENS, titles.read)
 
         async def save(session: Session) -> TitleReply:
@@ -163,7 +169,7 @@ class Titling:
         said = titles.spoken(talk.recent[-1]["content"]) if talk and talk.recent else ""
         if talk is None or not said or talk.recent[-1]["role"] != "assistant" or not _rests_unlabelled(talk):
             return TitleReply(TitleOutcome.SKIPPED, note="there is nothing to label")
-        search = Search(self._resources, await self._label_models(talk), subject(talk, LABEL))
+        search = Search(self._resources, await self._label_models(talk), subject(talk, LABEL), Payer(talk.chat))
         question = summaries.question(talk.chat["title"], said)
         found = await search.find(summaries.INSTRUCTIONS, question, LABEL_TOKENS, summaries.read)
 
@@ -200,10 +206,7 @@ def subject(talk: Talk, kind: str) -> Subject:
 
 async def charge(session: Session, talk: Talk, search: Search) -> int | None:
     """Charge the chat with the calls of a search; the id of the last one's row, which holds what it came to."""
-    charged = None
-    for call in search.calls:
-        charged = await store.charge(session, talk.chat, call)
-    return charged
+    return await store.charge(session, talk.chat, *search.calls)
 
 
 def _reply(saved: bool, otherwise: TitleOutcome, charged: int | None, search: Search) -> TitleReply:

@@ -38,6 +38,8 @@ AUDITED: dict[str, Kind] = {
     "delete_user_override": Kind("delete", "user_spend_limit", "user"),
     "set_group_override": Kind("write", "group_spend_limit", "group"),
     "delete_group_override": Kind("delete", "group_spend_limit", "group"),
+    "put_budget": Kind("write", "budget", "subject"),
+    "delete_budget": Kind("delete", "budget", "subject"),
     "create_first_user": Kind("create", "user"),
     "logout": Kind("logout", "session"),
     "create_user": Kind("create", "user"),

@@ -193,6 +193,35 @@ class ActionRequiredEvent(_StreamEvent):
     action_required: ActionRequired
 
 
+class NearestBudget(BaseModel):
+    scope: Literal["organization", "group", "user", "chat"]
+    limit_micros: int
+    remaining_micros: int = Field(description="what is neither spent nor reserved")
+
+
+class StepUsage(BaseModel):
+    """Tokens that are unknown or none are absent, as in the message."""
+
+    message_id: int
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    context_limit: int | None = None
+    cost_micros: int
+    chat_cost_micros: int = Field(description="of this chat so far, titles and what was edited away included")
+    budget: NearestBudget | None = Field(default=None, description="that of the chat's budgets with the least left")
+
+
+class UsageEvent(_StreamEvent):
+    """What a step has cost, after its message; steps without a price have none. Never in a snapshot."""
+
+    type: Literal["usage"]
+    usage: StepUsage
+
+
 class PreviewResetEvent(_StreamEvent):
     """Drop the parts that were shown: the attempt they came from is void."""
 
@@ -219,6 +248,7 @@ StreamEvent = Annotated[
     | QueueUpdateEvent
     | RetryEvent
     | ActionRequiredEvent
+    | UsageEvent
     | PreviewResetEvent
     | HistoryResetEvent
     | ResyncEvent,
@@ -226,14 +256,36 @@ StreamEvent = Annotated[
 ]
 
 
+class BudgetWarning(BaseModel):
+    """A budget of which so many percent are spent; `budget_warning` and the webhook `budget.warning` carry it."""
+
+    id: UUID
+    organization_id: UUID
+    scope: Literal["organization", "group", "user", "chat"]
+    scope_id: UUID
+    percent: int
+    limit_micros: int
+    period: Literal["day", "week", "month", "total"]
+    settled_micros: int
+    reserved_micros: int
+
+
 class WatchEvent(BaseModel):
     """Something about one of the caller's chats changed. The chat is a light object: merge it, do not replace."""
 
     kind: Literal[
-        "status_change", "summary_change", "title_change", "created", "deleted", "diff_status_change", "action_required"
+        "status_change",
+        "summary_change",
+        "title_change",
+        "created",
+        "deleted",
+        "diff_status_change",
+        "action_required",
+        "budget_warning",
     ]
     chat: dict[str, Any]
     tool_calls: list[ToolCall] | None = None
+    budget: BudgetWarning | None = None
 
 
 class Repository(BaseModel):

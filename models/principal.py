@@ -68,6 +68,7 @@ class Principal:
     scopes: frozenset[str] = frozenset({Scope.ALL})
     token_id: str = ""
     spends_freely: bool = True  # no spend limits are on; with them, the store says what is left
+    is_budgeted: bool = False  # there are budgets, of whomever: the store says which hold and what is left
     shares: bool = True  # sharing is not switched off; where it is, nobody sees a chat by being named in it
 
     @property

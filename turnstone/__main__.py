@@ -6,11 +6,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from turnstone import agent, dev, doctor, roles
-from turnstone.cli import audit, chat, chats, keys, models, providers, webhooks
+from turnstone.cli import audit, budgets, chat, chats, keys, models, providers, webhooks
 from turnstone.processes import leave_after
 
 # Each has add_to(app), and imports what is heavy inside its commands.
-COMMANDS = (dev, chat, chats, providers, models, webhooks, audit, keys, doctor, agent, roles)
+COMMANDS = (dev, chat, chats, providers, models, webhooks, budgets, audit, keys, doctor, agent, roles)
 
 app = typer.Typer(
     help="Durable agent chats: every chat turn is a Temporal workflow.",

@@ -10,6 +10,7 @@ from models.events import Event, event, tool_calls, with_cursor
 from models.parts import Part, from_rest, wire
 from models.rules.cursors import NOWHERE, START, Cursor
 from models.store import chats, messages, queue
+from models.store.database import Row
 from models.store.live import Reading
 
 
@@ -68,6 +69,8 @@ class Told:
         for place, row in enumerate(reading.messages):
             if reset or (row["revision"] > floor and row["id"] > after_id):
                 told.append(self._message(place))
+                if floor >= 0 and not reset and row["role"] == "assistant" and row["total_cost_micros"] is not None:
+                    told.append(self._usage(row))
         if chat["queue_version"] > floor and (reading.queue or floor >= 0):
             told.append(self._queue())
         if (chat["status"], seen.queued) != (since.status, since.queued):
@@ -107,6 +110,14 @@ class Told:
             row = self.reading.messages[place]
             self._messages[place] = event("message", self.reading.chat["id"], {"message": messages.view(row)})
         return self._messages[place]
+
+    def _usage(self, row: Row) -> Event:
+        """What a step has cost whose message has just been told, and how far the chat and its nearest budget are."""
+        chat = self.reading.chat
+        budget = {"budget": chat["budget"]} if chat["budget"] else {}
+        spent = {"cost_micros": row["total_cost_micros"], "chat_cost_micros": chat["spent_micros"] or 0}
+        tokens = {name: row[name] for name in messages.USAGE if row.get(name)}
+        return event("usage", chat["id"], {"usage": {"message_id": row["id"], **tokens, **spent, **budget}})
 
     def _queue(self) -> Event:
         waiting = [queue.view(row) for row in self.reading.queue]

@@ -23,7 +23,7 @@ from models.settings import Settings
 from models.store import chats, live, stream
 from models.store.database import Database, Row
 from models.store.live import Floor, Position, Reading
-from models.store.notices import ACCESS, CHATS, PARTS, WORKERS, ChatNotice
+from models.store.notices import ACCESS, BUDGETS, CHATS, PARTS, WORKERS, BudgetNotice, ChatNotice
 
 # Database connections that those who arrive and those who watch may hold together, and how much one statement asks.
 # A reading may be large, and is decoded at one go.
@@ -160,7 +160,7 @@ class Hub:
     async def _listen(self) -> None:
         while True:
             try:
-                async with aclosing(self._database.listen([ACCESS, CHATS, PARTS, WORKERS])) as notices:
+                async with aclosing(self._database.listen([ACCESS, BUDGETS, CHATS, PARTS, WORKERS])) as notices:
                     async for notice in notices:
                         self._heard(notice)
             except Exception:  # without it nobody would be told anything any more
@@ -183,6 +183,8 @@ class Hub:
                     self._feeds[parts.chat_id].parts(parts)
         elif notice.channel == ACCESS:
             self._doubt(UUID(notice.payload))
+        elif notice.channel == BUDGETS:
+            self._sidebars.note(BudgetNotice.decode(notice.payload))
         elif notice.channel == WORKERS:
             self.begun.hear_worker(notice.payload)
         else:

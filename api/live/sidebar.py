@@ -15,7 +15,7 @@ from models.parts import wire
 from models.principal import Principal
 from models.store import chats, diffs, live
 from models.store.database import Database
-from models.store.notices import ChatNotice
+from models.store.notices import BudgetNotice, ChatNotice
 
 BACKLOG = 10_000  # notices that wait to be told
 DIFF = "diff_status_change"
@@ -29,7 +29,7 @@ class Sidebars:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watchers: dict[UUID, dict[Watcher, Principal]] = defaultdict(dict)
-        self._notices: asyncio.Queue[ChatNotice] = asyncio.Queue(BACKLOG)
+        self._notices: asyncio.Queue[ChatNotice | BudgetNotice] = asyncio.Queue(BACKLOG)
 
     @contextmanager
     def watch(self, owner: Principal, buffer: int) -> Iterator[Watcher]:
@@ -43,7 +43,7 @@ class Sidebars:
             if not self._watchers[owner.user_id]:
                 del self._watchers[owner.user_id]
 
-    def note(self, notice: ChatNotice) -> None:
+    def note(self, notice: ChatNotice | BudgetNotice) -> None:
         """Something happened: tell it if anybody watches."""
         if notice.owner_id not in self._watchers:
             return
@@ -72,7 +72,7 @@ class Sidebars:
                 for watcher in self._watchers.get(notice.owner_id, ()):
                     watcher.end()
 
-    async def _tell(self, notice: ChatNotice) -> None:
+    async def _tell(self, notice: ChatNotice | BudgetNotice) -> None:
         watchers = self._watchers.get(notice.owner_id)
         if not watchers:
             return
@@ -91,6 +91,8 @@ class Sidebars:
                 if not calls:
                     continue  # they have been answered meanwhile
                 body["tool_calls"] = tool_calls(wire(calls))
+            if isinstance(notice, BudgetNotice):
+                body["budget"] = notice.budget
             told = Event(kind, orjson.dumps(body))
             for watcher, owner in watchers.items():
                 if chats.may_see(owner, chat):

@@ -89,7 +89,7 @@ async def send_message(
         require_plan_mode(asked.plan_mode)
         if asked.busy_behavior not in ("", "queue", "interrupt"):
             raise Invalid("Invalid busy_behavior value.", 'Must be "queue" or "interrupt".')
-        await limits.require(session, caller, locked.chat["organization_id"])
+        await limits.require(session, caller, locked.chat["organization_id"], chat)
         model = await _known_model(session, asked.model_config_id)
         moved = await moves.send(
             session,
@@ -133,7 +133,7 @@ async def edit_message(
         message_id = row_id(message, "Invalid chat message ID.", "Message ID must be a positive integer.")
         asked = body.read()
         content = await accept(session, caller, asked.content)
-        await limits.require(session, caller, locked.chat["organization_id"])
+        await limits.require(session, caller, locked.chat["organization_id"], chat)
         model = await _known_model(session, asked.model_config_id)
         moved = await moves.edit(
             session,

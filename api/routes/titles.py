@@ -74,7 +74,7 @@ async def _hold(
         held = None if row["status"] == Status.PENDING else await titles.hold(session, chat)
         if held is None:
             raise Conflict(IN_PROGRESS)
-        await limits.require(session, caller, row["organization_id"])
+        await limits.require(session, caller, row["organization_id"], chat)
     return held
 
 

@@ -24,6 +24,7 @@ EVENTS = (
     "chat.action_required",
     "chat.turn_finished",
     "chat.turn_failed",
+    "budget.warning",
 )
 _ENDS = {
     Move.FINISH_TURN: "chat.turn_finished",

@@ -43,6 +43,7 @@ _HARMLESS = frozenset(
         "include_default_system_prompt",
         "is_default",
         "lifetime",
+        "limit_micros",
         "login_type",
         "max_output_tokens",
         "max_uses_per_run",
@@ -70,6 +71,7 @@ _HARMLESS = frozenset(
         "ttl_ms",
         "username",
         "workspace_ttl_ms",
+        "warn_percents",
     ]
 )
 _LONGEST = 2000  # characters of one value

@@ -85,7 +85,7 @@ async def fetch(
 
 
 async def fetch_together(
-    session: Session, statements: Sequence[tuple[LiteralString, Mapping[str, Any] | None]]
+    session: Session, statements: Sequence[tuple[LiteralString, Mapping[str, Any] | None]], *, last: bool = False
 ) -> list[list[Row]]:
     """Run several statements in one round trip, in order; each sees what the one before it locked or wrote."""
-    return await session.run([Statement(text, params) for text, params in statements])
+    return await session.run([Statement(text, params) for text, params in statements], last=last)

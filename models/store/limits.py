@@ -7,6 +7,7 @@ adds its cost to a running total (`store.spending`).
 import logging
 from dataclasses import dataclass
 from datetime import date
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
@@ -15,6 +16,7 @@ from models.errors import UsageLimited
 from models.principal import Principal
 from models.rules import limits, periods
 from models.rules.periods import LONGEST, Period, Window
+from models.store import budgets, reserving
 from models.store.database import Row, fetch, fetch_together
 from models.store.people import changed
 from models.store.session import Session
@@ -87,24 +89,34 @@ def _judged(row: Row) -> Standing:
     return Standing(period, window, limit.micros, spent)
 
 
-async def require(session: Session, owner: Principal, organization_id: UUID) -> None:
-    """Raise UsageLimited when the owner has spent what they may. A look-up that fails lets them pass.
+async def require(session: Session, owner: Principal, organization_id: UUID, chat_id: UUID | None = None) -> None:
+    """Raise UsageLimited when the owner has spent what they may, or a budget is used up. What fails lets them pass.
 
-    Where there are no limits this asks nothing: principals are forgotten everywhere when that changes.
+    Where there are no limits and budgets this asks nothing: principals are forgotten everywhere when that changes.
+    Budgets are held before each model call as well, and there nothing passes.
     """
-    if owner.spends_freely:
+    if owner.spends_freely and not owner.is_budgeted:
         return
     # In one round trip, which fails by itself: the transaction around it goes on.
-    look = (_STANDING, _asked(owner.user_id, organization_id))
+    looks: list[tuple[LiteralString, Row | None]] = []
+    if not owner.spends_freely:
+        looks.append((_STANDING, _asked(owner.user_id, organization_id)))
+    if owner.is_budgeted:
+        asked = {"organization": organization_id, "owner": owner.user_id, "chat": chat_id}
+        looks.append((reserving.EXHAUSTED, asked))
     try:
-        _, rows, _ = await fetch_together(session, [(_SAVE, None), look, (_RELEASE, None)])
+        found = await fetch_together(session, [(_SAVE, None), *looks, (_RELEASE, None)])
     except psycopg.Error:
         log.warning("the spend limit of %s could not be looked up: passed", owner.user_id, exc_info=True)
         await fetch(session, _BACK)
         return
-    for found in map(_judged, rows):
-        if found.spent_micros >= found.limit_micros:
-            raise UsageLimited(found.spent_micros, found.limit_micros, found.window.end)
+    if not owner.spends_freely:
+        for stands in map(_judged, found[1]):
+            if stands.spent_micros >= stands.limit_micros:
+                raise UsageLimited(stands.spent_micros, stands.limit_micros, stands.window.end)
+    if owner.is_budgeted:
+        for used_up in found[-2]:
+            budgets.refuse(used_up)
 
 
 async def config(session: Session) -> Row | None:

@@ -9,6 +9,7 @@ from uuid import UUID
 from models.parts import Part
 from models.rules import history
 from models.rules.cursors import NOWHERE, Cursor
+from models.store import reserving
 from models.store.database import Row, fetch
 from models.store.session import Session
 
@@ -73,6 +74,8 @@ SELECT c.*, gone.revision AS gone_revision,
         AND s.seq > CASE WHEN c.history_version = asked.history AND c.generation_attempt = asked.attempt
                          THEN asked.seq ELSE 0 END) AS parts,
 """  # noqa: S608 - fixed text
+    + reserving.NEAREST
+    + " AS budget, "
     + _TAIL
     + """
 FROM unnest(%(chats)s::uuid[], %(tolds)s::bigint[], %(after_ids)s::bigint[], %(snapshots)s::bigint[],

@@ -21,6 +21,7 @@ JOBS = "turnstone_jobs"  # what an agent was asked to do is done, or has said so
 GIT = "turnstone_git"  # an agent has seen something else in its repositories: whoever watches them looks
 GIT_ASKED = "turnstone_git_asked"  # somebody wants an agent to look at its repositories now
 RATES = "turnstone_rates"  # what callers took of their limits at one API process
+BUDGETS = "turnstone_budgets"  # a budget has reached one of its warnings: tell who spent
 WORKERS = "turnstone_workers"  # a worker is there, and has room for head starts or not
 WORKSPACES = "turnstone_workspaces"  # the workspace of this id changed, a build of it or that build's log
 
@@ -70,6 +71,21 @@ def notice(chat: Mapping[str, Any], watch: tuple[str, ...]) -> str:
         archived=chat["archived"],
         watch=watch,
     ).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetNotice:
+    """A call of this chat has brought a budget to one of its warnings. Written by `store.reserving`."""
+
+    chat_id: UUID
+    owner_id: UUID
+    budget: dict[str, Any]
+    watch: tuple[str, ...] = ("budget_warning",)
+
+    @classmethod
+    def decode(cls, payload: str) -> "BudgetNotice":
+        owner, chat, budget = orjson.loads(payload)
+        return cls(UUID(chat), UUID(owner), budget)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,8 @@ _WHO: LiteralString = """
      JOIN custom_roles r ON r.organization_id = m.organization_id AND r.name = ANY(m.roles)
      WHERE m.user_id = u.id) AS grants,
     ARRAY(SELECT g.group_id FROM group_members g WHERE g.user_id = u.id) AS groups,
-    NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely
+    NOT EXISTS (SELECT FROM chat_usage_limit_config WHERE enabled) AS spends_freely,
+    EXISTS (SELECT FROM budgets) AS is_budgeted
 """
 
 
@@ -87,6 +88,7 @@ def _principal(row: Row, scopes: frozenset[str] = frozenset(), token_id: str = "
         scopes=scopes or frozenset({Scope.ALL}),
         token_id=token_id,
         spends_freely=row["spends_freely"],
+        is_budgeted=row["is_budgeted"],
     )
 
 

@@ -16,6 +16,11 @@ SPEND: LiteralString = """spent AS (
     ON CONFLICT (owner_id, day, organization_id) DO UPDATE SET spent_micros =
         least(s.spent_micros::numeric + excluded.spent_micros, 9223372036854775807)::bigint)"""
 
+COUNTED_UP: LiteralString = """spent_micros = least(coalesce(spent_micros, (
+    SELECT sum(m.total_cost_micros) FROM chat_messages m WHERE m.chat_id = chats.id), 0)::numeric
+    + %(cost)s, 9223372036854775807)::bigint"""
+"""What a chat has cost, set where the chat is updated; one of before there was such a total is added up once."""
+
 
 def spent(chat: Row, micros: int) -> dict[str, Any]:
     """The parameters of SPEND for so much in a chat."""

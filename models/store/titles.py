@@ -10,12 +10,13 @@ from uuid import UUID
 from models.parts import from_rest
 from models.rules import webhooks
 from models.rules.titles import RECENT_TURNS, spoken
+from models.store import reserving
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import outbox
 from models.store.moves.record import USAGE_COLUMNS, StepRow, encode, record
 from models.store.notices import CHATS, notice
 from models.store.session import Session
-from models.store.spending import SPEND, spent
+from models.store.spending import COUNTED_UP, SPEND, spent
 
 LOCK_LIFE = timedelta(minutes=1)  # then whoever held the title is taken for dead
 MOST_RECENT = 200  # messages that are read of a chat's latest turns
@@ -25,7 +26,7 @@ _SPOKEN = """jsonb_path_query_array(content, '$[*] ? (@.type == "text" || @.type
 _VISIBLE = "chat_id = %(id)s AND NOT deleted AND visibility IN ('user', 'both')"
 _ASKED = f"{_VISIBLE} AND role = 'user'"  # in the words of the partial index for prompts
 
-_CHAT = "SELECT * FROM chats WHERE id = %(id)s"
+_CHAT = f"SELECT c.*, {reserving.BUDGETED} FROM chats c WHERE c.id = %(id)s"  # noqa: S608 - fixed text
 _TURNS = f"SELECT count(*) AS found FROM chat_messages WHERE {_ASKED}"  # noqa: S608 - fixed text
 _FIRST = f"SELECT id, role, {_SPOKEN} FROM chat_messages WHERE {_ASKED} ORDER BY id LIMIT 1"  # noqa: S608 - fixed text
 _RECENT = f"""
@@ -148,18 +149,33 @@ async def resting(session: Session, chat_id: UUID, label: str) -> Row | None:
     return rows[0] if rows else None
 
 
-async def charge(session: Session, chat: Row, call: StepRow) -> int | None:
-    """Charge the chat with a call that is no part of its talk: the id of a deleted row that nobody sees.
+async def charge(session: Session, chat: Row, *calls: StepRow) -> int | None:
+    """Charge the chat with calls that are no part of its talk: the id of the last one's deleted row, that nobody sees.
 
-    It carries the version that the history has, so no reader takes it for news. None when the chat is gone.
+    It carries the version that the history has, so no reader takes it for news. None when the chat is gone. The chat is
+    locked before budgets, and all budgets before the owner's total, as in every move.
     """
+    reserved = [(call.reservation, call.total_cost_micros) for call in calls if call.reservation is not None]
+    if reserved:
+        await fetch(session, "SELECT FROM chats WHERE id = %(id)s FOR NO KEY UPDATE", {"id": chat["id"]})
+    for reservation, paid in reserved:
+        await reserving.settle(session, reservation, paid)
+    charged = None
+    for call in calls:
+        charged = await _charge(session, chat, call)
+    return charged
+
+
+async def _charge(session: Session, chat: Row, call: StepRow) -> int | None:
     made = record(call, 0)
     params = {**made, "content": encode(made["content"]), "id": chat["id"]}
     pieces = [_CHARGE]
     if call.total_cost_micros:
-        pieces.append(SPEND)
+        # The chat comes first: it is read by what is selected, and the owner's total is not.
+        pieces += [f"changed AS (UPDATE chats SET {COUNTED_UP} WHERE id = %(id)s RETURNING id)", SPEND]  # noqa: S608
         params |= spent(chat, call.total_cost_micros)
-    rows = await fetch(session, f"WITH {', '.join(pieces)} SELECT id FROM added", params)  # noqa: S608 - fixed text
+    select = "id, (SELECT count(*) FROM changed) AS changed" if call.total_cost_micros else "id"
+    rows = await fetch(session, f"WITH {', '.join(pieces)} SELECT {select} FROM added", params)  # noqa: S608
     return rows[0]["id"] if rows else None
 
 

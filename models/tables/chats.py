@@ -101,6 +101,12 @@ class Chat(SQLModel, table=True):
     last_read_message_id: int | None = Field(default=None, sa_type=BigInteger)
     last_turn_summary: str | None = None
     title_locked_at: datetime | None = moment()
+    spent_micros: int | None = Field(
+        default=None,
+        sa_type=BigInteger,
+        sa_column_kwargs={"server_default": "0"},
+        description="what its calls have cost; null is not added up yet",
+    )
     dynamic_tools: list[dict[str, Any]] | None = document()
     user_acl: dict[str, Any] = document("{}")
     group_acl: dict[str, Any] = document("{}")

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 import pytest
 
-from activities.ask import ask
+from activities.ask import Payer, ask
 from activities.catalog import Catalog
 from activities.providers.provider import ModelRequest
 from activities.recorder import MOST, Recorder, Subject
@@ -262,9 +262,11 @@ async def test_a_question_aside_is_recorded_as_what_it_is_for(stack: Stack) -> N
     subject = Subject("title_generation", chat_id, stack.world.owner_id)
     async with worker(stack) as resources:
         model = await _model(stack)
-        answer = await ask(resources, model, asked, max_tokens=9, timeout=timedelta(seconds=30), subject=subject)
+        more: dict[str, Any] = {"max_tokens": 9, "timeout": timedelta(seconds=30), "subject": subject}
+        more["payer"] = Payer({"id": chat_id, "is_budgeted": False})
+        answer = await ask(resources, model, asked, **more)
         with pytest.raises(ProviderFailed):
-            await ask(resources, model, asked, max_tokens=9, timeout=timedelta(seconds=30), subject=subject)
+            await ask(resources, model, asked, **more)
         while len(found := await runs(stack, chat_id)) < 2 or any(run["status"] == "in_progress" for run in found):
             await asyncio.sleep(0.02)
     good, bad = sorted(found, key=lambda run: str(run["status"]))  # completed, error

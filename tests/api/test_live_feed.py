@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -13,16 +14,17 @@ from api.live.hub import Hub
 from api.live.sidebar import Sidebars
 from api.live.watcher import Ended
 from models.errors import Unavailable
-from models.events import StreamEvent, assemble
+from models.events import StreamEvent, UsageEvent, assemble
 from models.principal import Principal, SiteRole
 from models.rules import cursors
 from models.settings import Settings
 from models.store.database import Database, fetch
 from models.store.moves import ClientResult, StepRow
 from models.store.notices import ChatNotice
+from models.tables.budgets import Budget
 from tests.api.live_drive import Drive, Screen, publishing, text
 from tests.api.live_hubs import catch_up, fresh, hub_of, notice, record, take, take_until
-from tests.seeds import World
+from tests.seeds import World, insert
 
 ONE_EVENT: TypeAdapter[Any] = TypeAdapter(StreamEvent)
 
@@ -304,3 +306,30 @@ async def _bump(drive: Drive) -> None:
             drive, chat["snapshot_version"], chat["history_version"], chat["generation_attempt"], chat["status"]
         )
         await fetch(session, "SELECT pg_notify('turnstone_chats', %(p)s)", {"p": told})
+
+
+async def test_what_a_step_has_cost_follows_its_message_and_is_in_no_snapshot(hub: Hub, drive: Drive) -> None:
+    budget = Budget(organization_id=drive.organization_id, scope="user", scope_id=drive.owner_id, limit_micros=100)
+    budget.warn_percents = []
+    async with drive.database.begin() as session:
+        await insert(session, budget)
+    screen, events = Screen(), list[Any]()
+    with hub.watch(drive.chat_id) as watcher:
+        await catch_up(watcher, screen, drive)
+        for cost in (7, None, 5):
+            await drive.open()
+            usage = {"input_tokens": 3, "output_tokens": 2}
+            await drive.commit(StepRow("assistant", [text("so")], usage=usage, total_cost_micros=cost))
+            events += await catch_up(watcher, screen, drive)
+            await drive.say("more")
+        events += await catch_up(watcher, screen, drive)
+    told = [each for each in events if each["type"] in ("usage", "message")]
+    spent = [UsageEvent.model_validate(each).usage for each in told if each["type"] == "usage"]
+    assert [(each.cost_micros, each.chat_cost_micros, each.input_tokens) for each in spent] == [(7, 7, 3), (5, 12, 3)]
+    assert {each.budget.remaining_micros for each in spent if each.budget} == {100}  # nothing was reserved
+    for before, each in pairwise(told):
+        assert each["type"] != "usage" or before["message"]["id"] == each["usage"]["message_id"]
+    joined = Screen()
+    with hub.watch(drive.chat_id) as watcher:
+        await catch_up(watcher, joined, drive)
+    assert "usage" not in joined.types

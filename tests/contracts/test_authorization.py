@@ -188,6 +188,7 @@ ME = {"user": "me"}
 NOBODY = {"user": "nobody-of-this-name"}
 NO_SERVER = {"mcp_server": SOME_ID}
 GONE = {"id_or_name": "gone", "webhook": SOME_ID}
+NO_BUDGET = {"scope": "user", "subject": SOME_ID}
 BAD = {"message": "x", "queued_message": "x", "debug_run": "x"}
 
 NO_WEBHOOK: dict[str, Any] = {"allowed": 404, "known": GONE}
@@ -260,6 +261,10 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/organizations/{organization}/templates": templates_read(),
     "GET /api/v2/organizations/{organization}/templates/{name}": templates_read(),
     "POST /api/v2/organizations/{organization}/templates": templates_written(400, body={"name": "no good"}),
+    "GET /api/v2/budgets/status": signed_in(),
+    "GET /api/v2/organizations/{organization}/budgets": organization("m", 200),
+    "PUT /api/v2/organizations/{organization}/budgets/{scope}/{subject}": organization("m", 400, known=NO_BUDGET),
+    "DELETE /api/v2/organizations/{organization}/budgets/{scope}/{subject}": organization("m", 404, known=NO_BUDGET),
     "GET /api/v2/templates": deployment("A", 200),
     "GET /api/v2/templates/{template}": templates_read(),
     "PATCH /api/v2/templates/{template}": templates_written(400, body={"name": "no good"}),

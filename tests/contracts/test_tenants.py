@@ -30,8 +30,12 @@ from tests.seeds import insert
 
 __all__ = ["api", "settings"]
 
+# Words and numbers that name nothing by themselves.
+PLAIN = {"scope": "user", "number": "1"}
 # What belongs to the deployment: whoever may have it may have it in every organization.
-DEPLOYMENT = frozenset({"ai_provider", "id_or_name", "model_config", "context", "provider_config", "rest"})
+DEPLOYMENT = frozenset(
+    {"ai_provider", "id_or_name", "model_config", "context", "provider_config", "rest", "mcp_server", *PLAIN}
+)
 V2 = "/api/v2"
 # What is not in one's own chat, wherever it may be, is as good as deleted.
 NOTHING_THERE = {"DELETE /api/v2/chats/{chat}/queue/{queued_message}": 204}
@@ -105,6 +109,7 @@ async def tenant(api: Api, word: str, organization_id: UUID) -> Tenant:
         await insert(session, notice)
     names = {
         "user": boss.id,
+        "subject": boss.id,
         "keyid": token["id"],
         "session": sign_in,
         "organization": organization,
@@ -161,7 +166,7 @@ def addresses(path: str, own: Mapping[str, str], other: Mapping[str, str]) -> It
     for choice in itertools.product((False, True), repeat=len(tenants)):
         if any(choice):
             picked = {each: (theirs if foreign else mine)[each] for each, foreign in zip(tenants, choice, strict=True)}
-            yield filled(path, **picked)
+            yield filled(path, **PLAIN, **picked)
 
 
 def about(body: Mapping[str, Any], own: Mapping[str, str]) -> dict[str, Any]:

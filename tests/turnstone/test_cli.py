@@ -14,6 +14,7 @@ import pytest
 
 from tests.turnstone.service import PATIENCE, Client, PlayedWorker, Service, clean_environment, losing_the_first_answer
 from turnstone.cli.connection import Failed, find
+from turnstone.client import AsyncTurnstone
 from turnstone.data_dir import DataDir, write_facts, write_private
 
 Run = Callable[..., Coroutine[Any, Any, Client]]
@@ -243,6 +244,20 @@ async def test_a_webhook_is_added_tried_listed_and_deleted(run: Run) -> None:
     assert (await (await run("webhooks", "delete", hook)).end())[0] == 0
     code, _, err = await (await run("webhooks", "add", "example.com")).end()
     assert (code, "url: must be an absolute http or https URL" in err) == (1, True)
+
+
+async def test_a_budget_is_set_seen_and_deleted(run: Run, service: Service) -> None:
+    async with AsyncTurnstone(service.url, service.token) as client:
+        [organization] = await client.organizations.list()
+    subject = ("organization", organization.id)
+    code, out, err = await (await run("budgets", "set", *subject, "12.5", "--period", "total", "--warn", "50")).end()
+    assert code == 0, err
+    row = f"organization\t{organization.name}\ttotal\t$12.50\t$0.00\t$0.00\t$12.50\n"
+    assert out == row
+    for words in (("budgets", "list"), ("budgets", "status")):
+        assert (await (await run(*words)).end())[1] == row
+    assert (await (await run("budgets", "delete", *subject)).end())[0] == 0
+    assert (await (await run("budgets", "delete", *subject)).end())[0] == 1
 
 
 async def test_a_send_whose_answer_is_lost_is_not_doubled(run: Run, worker: PlayedWorker, service: Service) -> None:

@@ -4,5 +4,5 @@ connection   where the service is and which token opens it, without being told w
 transcript   events folded into blocks that can be shown (pure)
 screen       blocks on a terminal or in a pipe, append-only, each character once
 conversation one turn, or a person typing
-chat chats providers models webhooks   the commands
+chat chats providers models webhooks budgets   the commands
 """

@@ -4,7 +4,7 @@ clients      Turnstone (blocks) and AsyncTurnstone (is awaited)
 chats        client.chats: every route of a chat, its stream, waiting, tools
 catalog      client.models, .providers, .users, .organizations
 webhooks     client.webhooks, and verify for those who are told
-settings     client.settings    usage    client.limits, .costs, .insights
+settings     client.settings    usage    client.limits, .costs, .insights    budgets  client.budgets
 turns        what takes several requests: waiting for a chat, answering its client's tools
 transcript   a chat's events folded into messages, preview, queue and status
 following    live streams: resumed at their cursor, whole groups only

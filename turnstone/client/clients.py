@@ -8,6 +8,7 @@ import httpx
 
 from turnstone.client.asking import Service, fetched
 from turnstone.client.audit import Audit
+from turnstone.client.budgets import Budgets
 from turnstone.client.catalog import Models, Organizations, Providers, Users
 from turnstone.client.chats import Chats
 from turnstone.client.drivers import Awaiting, Blocking
@@ -34,6 +35,7 @@ class Client(Resource[D], Generic[D]):
         self.webhooks = Webhooks(service, driver)
         self.settings = Settings(service, driver)
         self.limits = Limits(service, driver)
+        self.budgets = Budgets(service, driver)
         self.costs = Costs(service, driver)
         self.insights = Insights(service, driver)
         self.audit = Audit(service, driver)

@@ -10,6 +10,14 @@ from turnstone.client.types import Chat, ChatError, Message, QueuedMessage, Tool
 RECONNECTED = "reconnected"
 
 
+class NearestBudget(Object):
+    """What a budget has left: neither spent nor reserved."""
+
+    scope: str = ""
+    limit_micros: int = 0
+    remaining_micros: int = 0
+
+
 class MessagePartEvent(Object):
     """A piece of the running step; pieces append, and the step's message replaces them all."""
 
@@ -87,6 +95,21 @@ class ActionRequiredEvent(Object):
     _inside: ClassVar[str] = "action_required"
 
 
+class UsageEvent(Object):
+    """What the step of a message has cost, and all of the chat so far; `budget` is the one with the least left."""
+
+    type: Literal["usage"] = "usage"
+    chat_id: str = ""
+    cursor: str = ""
+    message_id: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_micros: int = 0
+    chat_cost_micros: int = 0
+    budget: NearestBudget | None = None
+    _inside: ClassVar[str] = "usage"
+
+
 class PreviewResetEvent(Object):
     """Drop the pieces that were shown: the attempt they came from is void."""
 
@@ -127,6 +150,7 @@ StreamEvent = (
     | QueueUpdateEvent
     | RetryEvent
     | ActionRequiredEvent
+    | UsageEvent
     | PreviewResetEvent
     | HistoryResetEvent
     | ResyncEvent
@@ -134,16 +158,32 @@ StreamEvent = (
 )
 
 
+class BudgetWarning(Object):
+    """So many percent of a budget are spent."""
+
+    id: str = ""
+    organization_id: str = ""
+    scope: str = ""
+    scope_id: str = ""
+    percent: int = 0
+    limit_micros: int = 0
+    period: str = ""
+    settled_micros: int = 0
+    reserved_micros: int = 0
+
+
 class WatchEvent(Object):
     """Something about one of the caller's chats changed. The chat is a light object: merge it, do not replace.
 
-    `kind` is created, deleted, status_change, title_change, summary_change, diff_status_change or action_required; or
-    `reconnected`, which this client says itself: what happened meanwhile was not heard, so list the chats again.
+    `kind` is created, deleted, status_change, title_change, summary_change, diff_status_change, action_required or
+    budget_warning; or `reconnected`, which this client says itself: what happened meanwhile was not heard, so list the
+    chats again.
     """
 
     kind: str = ""
     chat: Chat = Chat()
     tool_calls: tuple[ToolCall, ...] = ()
+    budget: BudgetWarning | None = None
 
 
 _choose = union(*StreamEvent.__args__)

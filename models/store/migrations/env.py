@@ -4,6 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine, pool, text
 
 import models.tables.agents
+import models.tables.budgets
 import models.tables.catalog
 import models.tables.chats
 import models.tables.debug

@@ -15,7 +15,8 @@ from models.rules.states import State, Status, classify
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import outbox
 from models.store.moves.answers import cancelled
-from models.store.moves.record import INSERT_ROWS, USAGE_COLUMNS, Moved, StepRow, encode, record
+from models.store.moves.insert import INSERT_ROWS
+from models.store.moves.record import USAGE_COLUMNS, Moved, StepRow, encode, record
 from models.store.notices import CHATS, notice
 from models.store.session import Session
 

@@ -13,11 +13,13 @@ from models.parts import Part, to_rest
 from models.rules import history, summaries, webhooks
 from models.rules.moves import Move, check, landings
 from models.rules.states import RUNNABLE, State, Status, classify
+from models.store import reserving
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import outbox
+from models.store.moves.insert import INSERT_ROWS
 from models.store.notices import CHATS, notice
 from models.store.session import Session
-from models.store.spending import SPEND, spent
+from models.store.spending import COUNTED_UP, SPEND, spent
 
 USAGE_COLUMNS = (
     "input_tokens",
@@ -46,6 +48,7 @@ class StepRow:
     queued_message_id: int | None = None
     compressed: bool = False
     total_cost_micros: int | None = None
+    reservation: UUID | None = None
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ class Change:
     """What a move writes besides the versions. `attempt` None: as the versions imply (0 after a history change).
 
     `new_history` begins a new epoch without a new message: what worked under the old fence cannot commit any more.
+    `paid` is what the attempt that ends has cost, where its rows do not say.
     """
 
     status: str
@@ -92,6 +96,7 @@ class Change:
     dequeue: list[int] = field(default_factory=list)
     head: int | None = None
     watch: tuple[str, ...] = ()
+    paid: int | None = None
 
 
 @dataclass(slots=True)
@@ -109,10 +114,12 @@ class Moved:
 _LABELLED = frozenset({Move.FINISH_TURN, Move.FINISH_ERROR, Move.ENTER_ACTION})
 METADATA_COLUMNS = frozenset({"plan_mode", "mcp_server_ids"})
 
-_LOCK = f"""
-SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at, {outbox.HEARD}
-FROM chats c JOIN users u ON u.id = c.owner_id
-WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"""  # noqa: S608 - fixed text
+_COLUMNS = f"""
+SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at, {outbox.HEARD},
+    {reserving.RESERVED}"""
+_LOCKED = "FROM chats c JOIN users u ON u.id = c.owner_id WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"
+_LOCK = f"{_COLUMNS} {_LOCKED}"
+_LOCK_FOR_ATTEMPT = f"{_COLUMNS}, {reserving.BUDGETED} {_LOCKED}"
 _OWN_PROMPT = """
 SELECT k.value FROM chats c JOIN user_configs k ON k.user_id = c.owner_id AND k.key = 'chat_custom_prompt'
 WHERE c.id = %(id)s"""
@@ -147,7 +154,7 @@ async def lock(session: Session, chat_id: UUID, *, prompt: bool = False) -> Lock
     if not prompt:
         return (await lock_all(session, [chat_id]))[0]
     params = {"id": chat_id}
-    asked = [(statement, params) for statement in (_LOCK, _QUEUE, _PROMPT, _OWN_PROMPT)]
+    asked = [(statement, params) for statement in (_LOCK_FOR_ATTEMPT, _QUEUE, _PROMPT, _OWN_PROMPT)]
     chats, queue, tail, own = await fetch_together(session, asked)
     if not chats:
         raise NotFound
@@ -297,22 +304,6 @@ def _check(locked: Locked, change: Change, moves: Sequence[Move]) -> State:
     return landed
 
 
-_RECORD = """jsonb_to_recordset(%(rows)s::jsonb) AS r(
-    n int, role text, content jsonb, visibility text, created_by uuid, model_config_id uuid, queued_message_id bigint,
-    runtime_ms bigint, context_limit bigint, provider_response_id text, input_tokens bigint, output_tokens bigint,
-    total_tokens bigint, reasoning_tokens bigint, cache_creation_tokens bigint, cache_read_tokens bigint,
-    compressed boolean, total_cost_micros bigint)"""
-
-INSERT_ROWS = f"""added AS (
-    INSERT INTO chat_messages (chat_id, revision, role, content, visibility, created_by, model_config_id,
-        queued_message_id, runtime_ms, context_limit, provider_response_id, input_tokens, output_tokens, total_tokens,
-        reasoning_tokens, cache_creation_tokens, cache_read_tokens, compressed, total_cost_micros)
-    SELECT %(id)s, %(snapshot_version)s, r.role, r.content, r.visibility, r.created_by, r.model_config_id,
-        r.queued_message_id, r.runtime_ms, r.context_limit, r.provider_response_id, r.input_tokens, r.output_tokens,
-        r.total_tokens, r.reasoning_tokens, r.cache_creation_tokens, r.cache_read_tokens, r.compressed,
-        r.total_cost_micros
-    FROM {_RECORD} ORDER BY r.n
-    RETURNING id)"""  # noqa: S608 - fixed text
 _DELETE_ROWS = """gone AS (
     UPDATE chat_messages SET deleted = true, revision = %(snapshot_version)s
     WHERE chat_id = %(id)s AND NOT deleted AND id >= %(cut)s)"""
@@ -342,11 +333,17 @@ async def _write(
     sets = [f"{column} = %({column})s" for column in columns]
     if touched:
         sets.append("updated_at = now()")
+    known = [made["total_cost_micros"] for made in records if made["total_cost_micros"] is not None]
+    if cost := sum(known):
+        sets.append(COUNTED_UP)
+        params |= spent(locked.chat, cost)
     returned = outbox.RETURNED if told else ""
     pieces = [f"changed AS (UPDATE chats SET {', '.join(sets)} WHERE id = %(id)s {returned})"]  # noqa: S608 - our own
     if told:
         pieces.append(outbox.CHANGED)
         params["told"] = told
+    if cost:
+        pieces.append(SPEND)
     select = ["now() AS at", *([outbox.WRITTEN] if told else ())]
     if change.cut is not None:
         pieces.append(_DELETE_ROWS)
@@ -361,9 +358,8 @@ async def _write(
         pieces.append(INSERT_ROWS)
         select.append("ARRAY(SELECT id FROM added ORDER BY id) AS ids")
         params["rows"] = encode(records)
-    if cost := sum(made["total_cost_micros"] or 0 for made in records):
-        pieces.append(SPEND)
-        params |= spent(locked.chat, cost)
+    paid = cost if known else change.paid
+    reserving.settle_with(pieces, select, params, locked.chat, {**locked.chat, **columns}, paid)
     if change.enqueue is not None:
         pieces.append(_ENQUEUE)
         select += ["(SELECT id FROM queued) AS queued", "%(last)s::bigint AS position"]
@@ -376,7 +372,7 @@ async def _write(
     statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)}"
     session.tell(CHATS, payload)
     [written] = await fetch(session, statement, params, last=last)
-    if written.get("told"):
+    if written.get("told") or written.get("posted"):
         session.ring()
     return written
 

@@ -14,8 +14,8 @@ from models.rules.states import BUSY, State, Status
 from models.store.database import fetch
 from models.store.moves import outbox
 from models.store.moves.answers import answers, cancelled
+from models.store.moves.insert import INSERT_ROWS
 from models.store.moves.record import (
-    INSERT_ROWS,
     METADATA_COLUMNS,
     Change,
     Locked,

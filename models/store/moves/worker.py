@@ -217,24 +217,29 @@ async def commit_compaction(session: Session, fence: Fence, rows: Sequence[StepR
     return await _finish(session, locked, list(rows))
 
 
-async def record_retry(session: Session, fence: Fence, retry: dict[str, Any], delay_seconds: float) -> StepReply:
-    """Tell watchers that the attempt failed and when the next one begins, by the database's clock; raises FenceLost."""
+async def record_retry(
+    session: Session, fence: Fence, retry: dict[str, Any], delay_seconds: float, *, paid: int | None = None
+) -> StepReply:
+    """Tell watchers that the attempt failed and when the next one begins, by the database's clock; raises FenceLost.
+
+    `paid` is what the attempt has cost, here and below; None is estimated where it matters.
+    """
     locked = await _fenced(session, fence)
     retry = {**retry, "retrying_at": rfc3339(moment_after(locked, timedelta(seconds=delay_seconds)))}
-    moved = await apply(session, locked, keep(locked, retry_state=retry), Move.RECORD_RETRY)
+    moved = await apply(session, locked, keep(locked, retry_state=retry, paid=paid), Move.RECORD_RETRY)
     reply = _reply(moved, Then.BACK_OFF, str(retry.get("error", "")), Outcome.RETRY)
     return replace(reply, delay_seconds=delay_seconds)
 
 
-async def finish_turn(session: Session, fence: Fence) -> StepReply:
+async def finish_turn(session: Session, fence: Fence, *, paid: int | None = None) -> StepReply:
     """End the turn without a new message; the queue's head, if any, is promoted. Raises FenceLost."""
-    return await _finish(session, await _fenced(session, fence), [])
+    return await _finish(session, await _fenced(session, fence), [], paid=paid)
 
 
-async def finish_error(session: Session, fence: Fence, error: dict[str, Any]) -> StepReply:
+async def finish_error(session: Session, fence: Fence, error: dict[str, Any], *, paid: int | None = None) -> StepReply:
     """End the turn with a structured error; the queue is kept and waits. Raises FenceLost."""
     locked = await _fenced(session, fence)
-    moved = await apply(session, locked, Change(Status.ERROR, last_error=error), Move.FINISH_ERROR)
+    moved = await apply(session, locked, Change(Status.ERROR, last_error=error, paid=paid), Move.FINISH_ERROR)
     return _reply(moved, Then.REST, str(error.get("message", "")), Outcome.FAILED)
 
 
@@ -278,15 +283,17 @@ async def _fenced(session: Session, fence: Fence) -> Locked:
     return locked
 
 
-async def _finish(session: Session, locked: Locked, rows: list[StepRow], *, last: bool = False) -> StepReply:
+async def _finish(
+    session: Session, locked: Locked, rows: list[StepRow], *, last: bool = False, paid: int | None = None
+) -> StepReply:
     moves = (Move.COMMIT_STEP, Move.FINISH_TURN) if rows else (Move.FINISH_TURN,)
     landings(locked.state, moves[0])
     if not locked.queue:
-        moved = await apply(session, locked, Change(Status.WAITING, rows=rows), *moves, last=last)
+        moved = await apply(session, locked, Change(Status.WAITING, rows=rows, paid=paid), *moves, last=last)
         return _reply(moved, Then.REST, "turn finished", Outcome.FINISHED)
     head = locked.queue[0]
     outstanding = [] if rows else await answers(session, locked.id, locked.tail, history.CANCELLED_BY_PROMOTION)
-    change = Change(Status.PENDING, rows=[*rows, *outstanding, promoted(head)], dequeue=[head["id"]])
+    change = Change(Status.PENDING, rows=[*rows, *outstanding, promoted(head)], dequeue=[head["id"]], paid=paid)
     moved = await apply(session, locked, change, *moves, last=last)
     return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next", Outcome.FINISHED)
 
