@@ -91,7 +91,7 @@ async def login(body: Login, request: Request, resources: Opened) -> Response:
         found = await people.password_of(session, email)
     right = await asyncio.to_thread(secrets.check_password, found[1] if found else None, body.password)
     if found is None or not right:
-        async with resources.database.begin() as session:
+        async with resources.database.read() as session:
             await audit.record_alone(session, **_told(found, 401))
         raise Unauthenticated("Incorrect email or password.")
     lifetime = resources.settings.session_ttl
