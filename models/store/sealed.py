@@ -60,7 +60,7 @@ async def counted(session: Session) -> dict[Place, dict[str, int]]:
                 f"""
                 SELECT CASE WHEN strpos({place.column}, ':') > 0 THEN split_part({place.column}, ':', 1)
                        ELSE '{UNNAMED}' END AS key_id, count(*) AS secrets
-                FROM {place.table} WHERE {place.column} IS NOT NULL GROUP BY 1
+                FROM {place.table} WHERE {place.column} <> '' GROUP BY 1
                 """,  # noqa: S608 - fixed text
                 None,
             )
@@ -123,7 +123,8 @@ async def _walk(database: Database, cipher: Cipher, place: Place, batch: int) ->
                 session,
                 f"""
                 SELECT ctid::text AS row, {place.column} AS sealed FROM {place.table}
-                WHERE ctid > %(after)s::text::tid AND {place.column} NOT LIKE %(newest)s ORDER BY ctid LIMIT %(batch)s
+                WHERE ctid > %(after)s::text::tid AND {place.column} <> ''
+                  AND {place.column} NOT LIKE %(newest)s ORDER BY ctid LIMIT %(batch)s
                 """,  # noqa: S608 - fixed text
                 {"after": after, "newest": f"{cipher.key_ids[0]}:%", "batch": batch},
             )

@@ -15,8 +15,8 @@ AUTH_TYPES = ("none", "oauth2", "api_key", "custom_headers", "user_oidc")
 AVAILABILITIES = ("force_on", "default_on", "default_off")
 
 
-def _empty() -> Any:
-    return Field(default="", sa_column_kwargs={"server_default": ""})
+def _empty(description: str | None = None) -> Any:
+    return Field(default="", description=description, sa_column_kwargs={"server_default": ""})
 
 
 def _off() -> Any:
@@ -50,14 +50,14 @@ class McpServerConfig(SQLModel, table=True):
     url: str
     auth_type: str
     oauth2_client_id: str = _empty()
-    oauth2_client_secret: str = _empty()
+    oauth2_client_secret: str = _empty("encrypted")
     oauth2_auth_url: str = _empty()
     oauth2_token_url: str = _empty()
     oauth2_scopes: str = _empty()
     oauth2_resource: str = _empty()
     api_key_header: str = _empty()
-    api_key_value: str = _empty()
-    custom_headers: str = _empty()
+    api_key_value: str = _empty("encrypted")
+    custom_headers: str = _empty("encrypted")
     tool_allow_list: list[str] = _names()
     tool_deny_list: list[str] = _names()
     availability: str
@@ -84,8 +84,8 @@ class McpServerUserToken(SQLModel, table=True):
     id: UUID = identity()
     mcp_server_config_id: UUID = Field(foreign_key="mcp_server_configs.id", ondelete="CASCADE")
     user_id: UUID = Field(foreign_key="users.id", ondelete="CASCADE")
-    access_token: str
-    refresh_token: str = _empty()
+    access_token: str = Field(description="encrypted")
+    refresh_token: str = _empty("encrypted")
     token_type: str = _empty()
     expiry: datetime | None = moment()
     created_at: datetime = now()

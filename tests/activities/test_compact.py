@@ -328,7 +328,8 @@ async def test_a_chat_that_was_stopped_is_summarised_on_request_without_an_answe
         chat_id = await stack.create("first")
         await stack.rest(chat_id)
         await stack.send(chat_id, "second")
-        await stack.until(chat_id, lambda chat: chat.status == "running")
+        while len(stack.fake.received) < 2:
+            await asyncio.sleep(0.01)
         await stack.interrupt(chat_id)
         before = await stack.until(chat_id, lambda chat: chat.status == "waiting")
         await compact(stack, chat_id)

@@ -50,7 +50,7 @@ PLANS = [
     ("archived:any", "ix_chats_owner_list", 20),
     ("title:n", "ix_chats_owner_list", 10),
     ("status:error", "ix_chats_failed", 4),
-    ("status:running", "ix_chats_runnable", 0),
+    ("status:running", "ix_chats_running", 0),
     ("pr:1001", "ix_chat_diff_statuses_pr_number", 10),
     ("diff_url:'https://example.com/pull/1001'", "ix_chat_diff_statuses_url", 10),
     ("source:shared_with_me", "ix_chats_user_acl", 10),

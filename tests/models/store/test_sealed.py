@@ -15,7 +15,8 @@ from models.store import providers, sealed, user_keys, webhooks
 from models.store.database import Database, fetch
 from models.store.secrets import Cipher, SecretUnreadable, key_id
 from models.store.webhooks import Holder
-from tests.seeds import World
+from models.tables.mcp import McpServerConfig
+from tests.seeds import World, insert
 
 OLD, NEW, FOREIGN = (Fernet.generate_key().decode() for _ in range(3))
 BEFORE, BOTH, AFTER = Cipher(OLD), Cipher(f"{NEW},{OLD}"), Cipher(NEW)
@@ -49,6 +50,12 @@ async def fill(database: Database, world: World, cipher: Cipher) -> None:
             by=world.owner_id,
         )
         await webhooks.rotate(session, holder, hook["id"], cipher.encrypt("second"))
+        server = {"slug": "wiki", "display_name": "Wiki", "transport": "sse", "url": "https://wiki.example.com"}
+        # Of its three secrets only one is there.
+        secret = cipher.encrypt("wiki key")
+        await insert(
+            session, McpServerConfig(**server, auth_type="api_key", api_key_value=secret, availability="default_off")
+        )
 
 
 async def ciphertexts(database: Database) -> list[str]:
@@ -77,7 +84,7 @@ def declared() -> Iterator[str]:
 async def test_all_secrets_come_under_the_newest_key_and_say_the_same(database: Database, seed: World) -> None:
     await fill(database, seed, BEFORE)
     before = sorted(BEFORE.decrypt(each) for each in await ciphertexts(database))
-    assert len(before) == len(KEYS) + 4
+    assert len(before) == len(KEYS) + 5
     done = await sealed.rotate(database, BOTH, batch=4)
     assert (done.rotated, done.unreadable) == (len(before), {})
     assert sorted(AFTER.decrypt(each) for each in await ciphertexts(database)) == before
