@@ -50,11 +50,18 @@ async def fill(database: Database, world: World, cipher: Cipher) -> None:
             by=world.owner_id,
         )
         await webhooks.rotate(session, holder, hook["id"], cipher.encrypt("second"))
-        server = {"slug": "wiki", "display_name": "Wiki", "transport": "sse", "url": "https://wiki.example.com"}
         # Of its three secrets only one is there.
-        secret = cipher.encrypt("wiki key")
         await insert(
-            session, McpServerConfig(**server, auth_type="api_key", api_key_value=secret, availability="default_off")
+            session,
+            McpServerConfig(
+                slug="wiki",
+                display_name="Wiki",
+                transport="sse",
+                url="https://wiki.example.com",
+                auth_type="api_key",
+                api_key_value=cipher.encrypt("wiki key"),
+                availability="default_off",
+            ),
         )
 
 
