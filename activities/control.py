@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import aclosing, contextmanager, suppress
 from uuid import UUID
 
 from activities.ahead import HeadStarts
@@ -99,26 +99,27 @@ class Control:
     async def _listen(self) -> None:
         while True:
             try:
-                async for notice in self._database.listen([CHATS, CATALOG, SWITCHES, WORKERS]):
-                    if notice is None:
-                        self._catalog_changed()
-                        self._switches_changed()
-                        self._listening.set()
-                        await self._ahead.greet()
-                        await self._recheck()
-                    elif notice.channel == CATALOG:
-                        self._catalog_changed()
-                    elif notice.channel == SWITCHES:
-                        self._switches_changed()
-                    elif notice.channel == WORKERS:
-                        self._ahead.hear_worker(notice.payload)
-                    else:
-                        if watches := self._watches.get(notice.payload[UUID_IN_NOTICE]):
-                            heard = ChatNotice.decode(notice.payload)
-                            for watch in tuple(watches):
-                                watch.hear(heard)
-                        self._ahead.hear_chat(notice.payload)
-                        self._capacity.hear_chat(notice.payload)
+                async with aclosing(self._database.listen([CHATS, CATALOG, SWITCHES, WORKERS])) as coming:
+                    async for notice in coming:
+                        if notice is None:
+                            self._catalog_changed()
+                            self._switches_changed()
+                            self._listening.set()
+                            await self._ahead.greet()
+                            await self._recheck()
+                        elif notice.channel == CATALOG:
+                            self._catalog_changed()
+                        elif notice.channel == SWITCHES:
+                            self._switches_changed()
+                        elif notice.channel == WORKERS:
+                            self._ahead.hear_worker(notice.payload)
+                        else:
+                            if watches := self._watches.get(notice.payload[UUID_IN_NOTICE]):
+                                heard = ChatNotice.decode(notice.payload)
+                                for watch in tuple(watches):
+                                    watch.hear(heard)
+                            self._ahead.hear_chat(notice.payload)
+                            self._capacity.hear_chat(notice.payload)
             except Exception:
                 log.exception("the control channel failed; it is opened again")
                 await asyncio.sleep(1)

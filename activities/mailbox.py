@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
@@ -101,14 +101,15 @@ class Mailbox:
     async def _follow(self) -> None:
         while True:
             try:
-                async for notice in self._database.listen([JOBS]):
-                    if notice is None:
-                        self._listening.set()
-                        for waiters in self._waiters.values():
-                            for waiter in waiters:
-                                waiter.news.set()
-                    else:
-                        self._hear(JobNotice.decode(notice.payload))
+                async with aclosing(self._database.listen([JOBS])) as coming:
+                    async for notice in coming:
+                        if notice is None:
+                            self._listening.set()
+                            for waiters in self._waiters.values():
+                                for waiter in waiters:
+                                    waiter.news.set()
+                        else:
+                            self._hear(JobNotice.decode(notice.payload))
             except Exception:
                 log.exception("the mailbox failed; it listens again")
                 await asyncio.sleep(1)

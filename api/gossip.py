@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import aclosing
 from uuid import uuid4
 
 import orjson
@@ -63,9 +64,10 @@ class Gossip:
     async def _listen(self) -> None:
         while True:
             try:
-                async for notice in self._database.listen([notices.RATES]):
-                    if notice is not None:
-                        self.hear(notice.payload)
+                async with aclosing(self._database.listen([notices.RATES])) as coming:
+                    async for notice in coming:
+                        if notice is not None:
+                            self.hear(notice.payload)
             except Exception:
                 log.exception("the listener for other processes' limits failed; starting it again")
                 await asyncio.sleep(1)

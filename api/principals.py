@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from models.principal import Principal
@@ -72,10 +73,11 @@ class Principals:
         """Listen for changes, for ever, and tell whom each concerns once they are forgotten."""
         while True:
             try:
-                async for notice in self._database.listen([notices.PEOPLE]):
-                    whom = notice.payload if notice is not None else "*"
-                    self.forget(whom)
-                    told(whom)
+                async with aclosing(self._database.listen([notices.PEOPLE])) as coming:
+                    async for notice in coming:
+                        whom = notice.payload if notice is not None else "*"
+                        self.forget(whom)
+                        told(whom)
             except Exception:
                 log.exception("the listener for changes of people failed; starting it again")
                 self.forget()

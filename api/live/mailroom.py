@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from uuid import UUID
 
 from models.store.database import Database
@@ -44,11 +44,14 @@ class Mailroom:
     async def _listen(self) -> None:
         while True:
             try:
-                async for notice in self._database.listen([AGENTS, GIT, GIT_ASKED]):
-                    found = self._waiting.values() if notice is None else [self._meant(notice.channel, notice.payload)]
-                    for waiting in found:
-                        for awake in waiting:
-                            awake.set()
+                async with aclosing(self._database.listen([AGENTS, GIT, GIT_ASKED])) as coming:
+                    async for notice in coming:
+                        found = (
+                            self._waiting.values() if notice is None else [self._meant(notice.channel, notice.payload)]
+                        )
+                        for waiting in found:
+                            for awake in waiting:
+                                awake.set()
             except Exception:
                 log.exception("the mailroom failed; it listens again")
                 await asyncio.sleep(1)

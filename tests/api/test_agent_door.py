@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -214,11 +214,12 @@ async def test_output_is_told_to_who_listens_and_what_is_too_long_is_left_out(ha
     listening = asyncio.Event()
 
     async def listen() -> None:
-        async for notice in hall.database.listen([JOBS]):
-            if notice is None:
-                listening.set()
-            else:
-                heard.append(JobNotice.decode(notice.payload))
+        async with aclosing(hall.database.listen([JOBS])) as coming:
+            async for notice in coming:
+                if notice is None:
+                    listening.set()
+                else:
+                    heard.append(JobNotice.decode(notice.payload))
 
     listener = asyncio.create_task(listen())
     await listening.wait()

@@ -1,6 +1,7 @@
 """The laws of builds: one at a time, fenced, with agents whose tokens end with them."""
 
 import asyncio
+from contextlib import aclosing
 from uuid import UUID, uuid4
 
 import pytest
@@ -180,10 +181,11 @@ async def test_each_change_of_a_workspace_is_told_when_it_is_committed(database:
     listening = asyncio.Event()
 
     async def listen() -> None:
-        async for notice in database.listen([notices.WORKSPACES]):
-            listening.set()
-            if notice is not None:
-                told.append(notice.payload)
+        async with aclosing(database.listen([notices.WORKSPACES])) as coming:
+            async for notice in coming:
+                listening.set()
+                if notice is not None:
+                    told.append(notice.payload)
 
     hearing = asyncio.create_task(listen())
     await listening.wait()

@@ -1,6 +1,7 @@
 """The mailbox's laws: a job is made once, sent after it is marked, taken back only before, and told once."""
 
 import asyncio
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -201,11 +202,12 @@ async def test_who_waits_is_told_of_jobs_and_of_results_after_the_commit(databas
     listening = asyncio.Event()
 
     async def listen() -> None:
-        async for notice in database.listen([AGENTS, JOBS]):
-            if notice is None:
-                listening.set()
-            else:
-                heard.append((notice.channel, notice.payload))
+        async with aclosing(database.listen([AGENTS, JOBS])) as coming:
+            async for notice in coming:
+                if notice is None:
+                    listening.set()
+                else:
+                    heard.append((notice.channel, notice.payload))
 
     listener = asyncio.create_task(listen())
     await listening.wait()
