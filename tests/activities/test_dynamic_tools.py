@@ -21,7 +21,9 @@ from models.store.database import fetch
 from models.store.moves import ClientResult
 from models.tables.messages import Message
 from tests.activities.stack import Stack, words_of, worker
+from tests.activities.test_ahead import follower
 from tests.fakes.behaviour import Behaviour
+from workflows.client import workflow_id
 
 WEATHER = {
     "name": "get_weather",
@@ -184,9 +186,11 @@ async def test_a_client_that_is_late_is_answered_for_by_the_sweep_and_the_turn_g
 
 async def test_results_whose_nudge_was_lost_are_taken_up(stack: Stack) -> None:
     stack.fake.script(calls(("get_weather", {})), Behaviour(text="It rains."))
-    async with worker(stack) as resources:
+    # A worker that begins by itself what it hears of would need no nudge.
+    async with worker(follower(stack)) as resources:
         chat_id = await create(stack)
         await asked(stack, chat_id)
+        await stack.temporal.client.get_workflow_handle(workflow_id(chat_id)).result()
         while chat_id in await stack.temporal.running_chats():
             await asyncio.sleep(0.02)
         await stack.move(chat_id, moves.complete_action, signal="", results=[ClientResult("c0", 1)])
