@@ -116,7 +116,10 @@ class Service:
             async with gate:
                 return await Chat.open(self)
 
-        return await asyncio.gather(*(one() for _ in range(count)))
+        opened = await asyncio.gather(*(one() for _ in range(count)))
+        for chat in opened:
+            await chat.ready()
+        return opened
 
 
 class Chat:
@@ -155,6 +158,11 @@ class Chat:
         async with asyncio.timeout(PATIENCE):
             await chat._rested.wait()
         return chat
+
+    async def ready(self) -> None:
+        """Connect again, if the service has hung up on a connection that asked nothing for half a minute."""
+        if self._asking is None or self._asking.closed:
+            self._asking = await Connection.open(self._service.url)
 
     def close(self) -> None:
         """Leave."""

@@ -136,6 +136,8 @@ async def _bind(client: httpx.AsyncClient, chat: Chat, workspace_id: str) -> Non
 
 async def _together(bench: Bench, chats: list[Chat], steps: dict[str, Any], counted: str) -> tuple[int, float]:
     """Run a turn in each chat at once; the most that were counted, and the most memory that the worker held."""
+    for chat in chats:
+        await chat.ready()
     turns = [asyncio.create_task(chat.begin("@fake", **steps).end(PATIENCE)) for chat in chats]
     most, peak = 0, 0.0
     while any(not turn.done() for turn in turns):
