@@ -15,13 +15,13 @@ from api.resources import Resources
 from models.errors import Unauthenticated
 from models.parts import tool_result_delta
 from models.rules import repositories
+from models.rules.agents import LIFECYCLES
 from models.store import mailbox, presence, scans, stream
 from models.store.database import Row
 from models.store.mailbox import Job
 from models.store.notices import GIT_ASKED, JobNotice
 from models.store.session import Session
 from models.store.stream import EPISODE_BYTES, NOTICE_BYTES
-from models.tables.agents import LIFECYCLES
 
 PROTOCOL = 1
 GREETING = 10.0  # seconds that an agent has to say who it is

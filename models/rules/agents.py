@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 MARK = "-coderd-chat"
+LIFECYCLES = ("created", "starting", "ready", "start_error", "start_timeout", "shutting_down", "off")
 
 
 class Ambiguous(ValueError):

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import BigInteger, CheckConstraint, Identity, Index, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
+from models.rules.agents import LIFECYCLES
 from models.tables.rows import document, identity, moment, now
 
-LIFECYCLES = ("created", "starting", "ready", "start_error", "start_timeout", "shutting_down", "off")
 JOB_STATES = ("queued", "delivered", "done", "canceled", "lost")
 
 
