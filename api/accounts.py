@@ -5,10 +5,12 @@ from uuid import UUID
 
 from fastapi import Request
 
-from api.requests import LONGEST_AGENT
+from api.caller import Caller
+from api.resources import Opened
 from models.errors import Forbidden, Invalid, NotFound, Validation
 from models.principal import OrgRole, Principal, Scope, SiteRole
 from models.rules import passwords
+from models.store import organizations
 from models.store.database import Row
 
 # Which site roles the holder of a role may give and take. Nobody hands out what is more than their own.
@@ -147,6 +149,13 @@ def address(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def agent(request: Request) -> str:
-    """What a client says it is, as far as we keep it."""
-    return request.headers.get("user-agent", "")[:LONGEST_AGENT]
+async def administered_organization(organization: str, caller: Caller, resources: Opened) -> UUID:
+    """The organization, for its admins; who does not belong to it does not learn of it."""
+    async with resources.database.read() as session:
+        row = await organizations.get(session, organization)
+    if not may_see_organization(caller, row["id"]):
+        raise NotFound
+    if not caller.may_administer_organization(row["id"]):
+        raise Forbidden
+    organization_id: UUID = row["id"]
+    return organization_id

@@ -14,7 +14,7 @@ from api.resources import Opened
 from api.schemas.budgets import Budget, BudgetPeriod, Scope, SetBudget
 from models.errors import Forbidden, Invalid, NotFound, Validation
 from models.principal import Principal
-from models.store import budgets, deeds, organizations
+from models.store import budgets, deeds
 from models.store.budgets import Terms
 
 in_organization = Router(tags=["budgets"])
@@ -23,19 +23,7 @@ router = Router(tags=["budgets"])
 MOST_WARNINGS = 10
 
 
-async def _administered(organization: str, caller: Caller, resources: Opened) -> UUID:
-    """The organization, for its admins; who does not belong to it does not learn of it."""
-    async with resources.database.read() as session:
-        row = await organizations.get(session, organization)
-    if not accounts.may_see_organization(caller, row["id"]):
-        raise NotFound
-    if not caller.may_administer_organization(row["id"]):
-        raise Forbidden
-    organization_id: UUID = row["id"]
-    return organization_id
-
-
-Administered = Annotated[UUID, Depends(_administered)]
+Administered = Annotated[UUID, Depends(accounts.administered_organization)]
 
 
 @router.get("/status", response_model=list[Budget], summary="Get one's own budgets")

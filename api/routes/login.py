@@ -95,7 +95,7 @@ async def login(body: Login, request: Request, resources: Opened) -> Response:
             await audit.record_alone(session, **_told(found, 401))
         raise Unauthenticated("Incorrect email or password.")
     lifetime = resources.settings.session_ttl
-    agent = accounts.agent(request)
+    agent = deeds.current().user_agent
     async with resources.database.begin() as session:
         # A password that was changed meanwhile has ended all sessions: this one would be left over.
         if await people.password_of(session, email, hold=True) != found:

@@ -23,7 +23,7 @@ from api.schemas.people import AuthMethods, SetLoginType, UserView
 from models import oidc
 from models.errors import Exhausted, Forbidden, Invalid, NotFound, TurnstoneError, Unauthenticated, Unavailable
 from models.rules import sign_in
-from models.store import audit, identities, people
+from models.store import audit, deeds, identities, people
 
 router = Router(tags=["users"])
 
@@ -182,7 +182,7 @@ async def _enter(
             kind="session",
             lifetime=settings.session_ttl,
             ip_address=accounts.address(request),
-            user_agent=accounts.agent(request),
+            user_agent=deeds.current().user_agent,
         )
     resources.principals.forget(str(arrival.user_id))
     response = _to(where)

@@ -1,5 +1,8 @@
 """Roles: which there are, and those that an organization makes for its members."""
 
+from typing import Any
+from uuid import UUID
+
 from fastapi import Response
 
 from api import accounts
@@ -15,7 +18,9 @@ from api.schemas.roles import RESERVED, AssignableRole, CustomRole, RoleDefiniti
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Unprocessable, Validation
 from models.principal import Principal
 from models.store import audit, organizations, roles
+from models.store.audit import Author
 from models.store.database import Row
+from models.store.session import Session
 
 of_users = Router(tags=["users"])
 router = Router(tags=["organizations"])
@@ -61,17 +66,7 @@ async def create_organization_role(
         row = _administered(caller, await organizations.get(session, organization))
         _check_name(body.name)
         made = await roles.create(session, row["id"], name=body.name, display_name=body.display_name, **body.granted())
-        audit.record(
-            session,
-            action="create",
-            resource_type=ROLE,
-            resource_id=made["id"],
-            target=made["name"],
-            organization_id=row["id"],
-            user_id=by.user_id,
-            diff=audit.changed(**{key: (old, made[key]) for key, old in _NOTHING.items() if made[key] != old}),
-            request_id=by.request_id,
-        )
+        _tell(session, "create", row["id"], made, (_NOTHING, made), by)
         return await once.keep(session, answer(view(made)))
 
 
@@ -90,17 +85,7 @@ async def update_organization_role(
         _check_name(body.name)
         was = await roles.hold(session, row["id"], body.name)
         made = await roles.update(session, was["id"], display_name=body.display_name, **body.granted())
-        audit.record(
-            session,
-            action="write",
-            resource_type=ROLE,
-            resource_id=made["id"],
-            target=made["name"],
-            organization_id=row["id"],
-            user_id=by.user_id,
-            diff=audit.changed(**{key: (was[key], made[key]) for key in _NOTHING if made[key] != was[key]}),
-            request_id=by.request_id,
-        )
+        _tell(session, "write", row["id"], made, (was, made), by)
     resources.principals.forget()
     return answer(view(made))
 
@@ -118,23 +103,30 @@ async def delete_organization_role(organization: str, role: str, caller: Caller,
         row = _administered(caller, await organizations.get(session, organization))
         was = await roles.hold(session, row["id"], role)
         await roles.delete(session, was)
-        audit.record(
-            session,
-            action="delete",
-            resource_type=ROLE,
-            resource_id=was["id"],
-            target=was["name"],
-            organization_id=row["id"],
-            user_id=by.user_id,
-            diff=audit.changed(**{key: (was[key], none) for key, none in _NOTHING.items() if was[key] != none}),
-            status_code=204,
-            request_id=by.request_id,
-        )
+        _tell(session, "delete", row["id"], was, (was, _NOTHING), by, status_code=204)
     resources.principals.forget()
     return nothing()
 
 
 _NOTHING: Row = {"name": "", "display_name": "", "everywhere": [], "own": []}
+
+
+def _tell(
+    session: Session, action: str, organization: UUID, role: Row, change: tuple[Row, Row], by: Author, **more: Any
+) -> None:
+    was, now = change
+    audit.record(
+        session,
+        action=action,
+        resource_type=ROLE,
+        resource_id=role["id"],
+        target=role["name"],
+        organization_id=organization,
+        user_id=by.user_id,
+        diff=audit.changed(**{key: (was[key], now[key]) for key in _NOTHING if was[key] != now[key]}),
+        request_id=by.request_id,
+        **more,
+    )
 
 
 def _check_name(name: str) -> None:

@@ -26,7 +26,7 @@ from api.schemas.webhooks import (
 from models.errors import Conflict, Forbidden, Invalid, NotFound, Precondition, Unprocessable, Validation
 from models.rules import webhooks as rules
 from models.steps import DeliveryRequest
-from models.store import deeds, organizations, webhooks
+from models.store import deeds, webhooks
 from models.store.database import Row
 from models.store.webhooks import Holder
 
@@ -41,15 +41,8 @@ async def _oneself(caller: AccountHolder) -> Holder:
     return Holder(user_id=caller.user_id)
 
 
-async def _organization(organization: str, caller: Caller, resources: Opened) -> Holder:
-    """The organization, for its admins; who does not belong to it does not learn of it."""
-    async with resources.database.read() as session:
-        row = await organizations.get(session, organization)
-    if not accounts.may_see_organization(caller, row["id"]):
-        raise NotFound
-    if not caller.may_administer_organization(row["id"]):
-        raise Forbidden
-    return Holder(organization_id=row["id"])
+async def _organization(organization: Annotated[UUID, Depends(accounts.administered_organization)]) -> Holder:
+    return Holder(organization_id=organization)
 
 
 def _declare(router: Router, path: str, name: str, of: Callable[..., Awaitable[Holder]]) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -11,6 +12,9 @@ EVERYWHERE: tuple[Network, ...] = (ipaddress.ip_network("0.0.0.0/0"), ipaddress.
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 # Answers only inside its cloud, although its address looks public (Azure's host).
 INTERNAL = frozenset({ipaddress.ip_address("168.63.129.16")})
+
+
+UNREADABLE = "must be an absolute URL of printable ASCII characters"
 
 
 def is_public(address: Address) -> bool:
@@ -41,3 +45,19 @@ def may_connect(address: Address, allowed: Iterable[Network]) -> bool:
 def networks(ranges: Iterable[str]) -> tuple[Network, ...]:
     """The ranges as networks; raises ValueError for what is none."""
     return tuple(ipaddress.ip_network(each.strip(), strict=False) for each in ranges if each.strip())
+
+
+def problem(url: str) -> str:
+    """Why this cannot be called as a URL that somebody gave us; empty when it can."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return UNREADABLE
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is not a URL"
+    if parts.scheme not in ("http", "https") or not host:
+        return "must be an absolute http or https URL"
+    if parts.username is not None or parts.password is not None:
+        return "must not hold a user name or a password"
+    return "must not have a fragment" if parts.fragment else ""

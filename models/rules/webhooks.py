@@ -5,11 +5,11 @@ import hmac
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from models.errors import Invalid, Validation
 from models.parts import from_rest
+from models.rules import addresses
 from models.rules.moments import rfc3339
 from models.rules.moves import Move
 
@@ -102,15 +102,4 @@ def check(url: str | None, events: Iterable[str] | None, description: str | None
 def _problem(url: str) -> str:
     if len(url) > LONGEST_URL:
         return f"must be at most {LONGEST_URL} characters"
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return "must be an absolute URL of printable ASCII characters"
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        return "is not a URL"
-    if parts.scheme not in ("http", "https") or not host:
-        return "must be an absolute http or https URL"
-    if parts.username is not None or parts.password is not None:
-        return "must not hold a user name or a password"
-    return "must not have a fragment" if parts.fragment else ""
+    return addresses.problem(url)
