@@ -4,12 +4,13 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 ARGS   ?=
+DESKTOP := xvfb openbox x11vnc xdotool xinput xterm imagemagick
 # Four at a time: most tests wait for processes and servers. tests/schedule.py says which go together, and which first.
 # Many race with real processes on a busy machine: one that fails runs once more, and the summary says so. Twice is a failure.
 PYTEST := $(BIN)/python -m pytest -n 4 --dist loadgroup --reruns 1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv dev migrate test check fix bench bench-compare bench-costs lock audit clean
+.PHONY: help venv dev migrate test check fix bench bench-compare bench-costs bench-prompts lock audit desktop clean
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,14 +59,20 @@ bench-compare: $(READY) ## Measure this tree against BASE=<rev> in turns; ONLY=f
 bench-costs: $(READY) ## What a turn costs each component, for docs/scaling.md.
 	$(BIN)/python -m benchmarks.costs $(ARGS)
 
+bench-prompts: $(READY) ## Which block of the prompt appears when; fails if that is not as it should be.
+	$(BIN)/python -m benchmarks.prompts
+
 lock: ## Pin the dependencies of pyproject.toml anew (needs uv).
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 
-audit: $(READY) ## Are all dependencies pinned and hashed, and, where pip-audit can ask, free of known vulnerabilities?
+audit: $(READY) ## Are all dependencies pinned and hashed, and, where that can be asked, free of known vulnerabilities?
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/contracts/test_locks.py
-	@if command -v pip-audit >/dev/null; then pip-audit --require-hashes --disable-pip -r requirements.lock; \
-	else echo "pip-audit is not installed: known vulnerabilities were not asked for"; fi
+	$(BIN)/python -m tests.vulnerabilities $(VENV)/audit
+
+desktop: ## Install what the desktops of workspaces, and their tests, need (Debian, Ubuntu; as root).
+	apt-get update --quiet
+	apt-get install --yes --quiet --no-install-recommends $(DESKTOP)
 
 clean: ## Remove what was built (not the data in .turnstone).
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

@@ -15,7 +15,7 @@ from activities.meters import Meters
 from activities.patience import AWAY
 from models.rules.states import Status
 from models.settings import Settings
-from models.steps import StepReply, Then
+from models.steps import Note, StepReply, Then
 from models.store import notices
 from models.store.database import Database
 from models.store.notices import ChatNotice, WorkerNotice
@@ -177,7 +177,7 @@ class HeadStarts:
         except Exception as failed:
             if not head.adopted:  # the run's activity tries again, and fails where people see it
                 log.warning("chat %s: a head start came to nothing: %s", head.chat_id, failed)
-                return StepReply(Then.GENERATE, 0, note="the head start came to nothing")
+                return StepReply(Then.GENERATE, 0, note=Note.AHEAD_IN_VAIN)
             raise
         finally:
             del self._begun[head.chat_id]

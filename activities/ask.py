@@ -1,7 +1,7 @@
 """Ask a model a question aside: one whole answer, shown to nobody while it grows."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
@@ -43,6 +43,15 @@ class Payer:
     kind: str = ASIDE
 
 
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Who hears of a call while it is under way: the turn's trace, the meters under a purpose, whoever is shown it."""
+
+    turn: Turn | None
+    purpose: str
+    said: Callable[[str], None] | None
+
+
 class OutOfBudget(TurnstoneError):
     """No budget has room for the call: nothing was asked."""
 
@@ -63,6 +72,8 @@ async def ask(
     payer: Payer,
     subject: Subject | None = None,
     turn: Turn | None = None,
+    purpose: str = "",
+    said: Callable[[str], None] | None = None,
 ) -> Answer:
     """The model's whole answer to `messages`; raises ProviderFailed, also when it is not there within `timeout`.
 
@@ -70,7 +81,7 @@ async def ask(
 
     `tools` must be given when the messages speak of calls, because some providers refuse them otherwise; the model is
     told to use none. `subject` is what the call is for, should its chat's calls be recorded; `turn` is the one that
-    waits for the answer.
+    waits for the answer. Meters call it by its `purpose`, else by its subject. `said` hears the answer as it grows.
     """
     settings = resources.settings
     request = ModelRequest(
@@ -92,7 +103,8 @@ async def ask(
     if isinstance(granted, Refused):
         raise OutOfBudget(granted)
     try:
-        answer = await _recorded(resources, model, granted.request, timeout, turn, subject)
+        watching = Watching(turn, purpose or (subject.kind if subject is not None else payer.kind), said)
+        answer = await _recorded(resources, model, granted.request, timeout, watching, subject)
     except ProviderFailed as failed:
         await reserving.give_back(resources, granted.reservation, 0 if failed.facts.status is not None else None)
         raise
@@ -104,16 +116,16 @@ async def _recorded(
     model: ReadyModel,
     request: ModelRequest,
     timeout: timedelta,
-    turn: Turn | None,
+    watching: Watching,
     subject: Subject | None,
 ) -> Answer:
     recording = await resources.recorder.recording(subject, model) if subject is not None else None
     if recording is None:
-        return await _answer(resources, model, request, timeout, turn)
+        return await _answer(resources, model, request, timeout, watching)
     with recording.alone():
         answer: list[Answer] = []
         request = recording.asked(request, lambda: said_by(*answer))
-        answer.append(await _answer(resources, model, request, timeout, turn))
+        answer.append(await _answer(resources, model, request, timeout, watching))
     return answer[0]
 
 
@@ -126,19 +138,29 @@ def said_by(answer: Answer | None = None) -> dict[str, Any]:
 
 
 async def _answer(
-    resources: Resources, model: ReadyModel, request: ModelRequest, timeout: timedelta, turn: Turn | None
+    resources: Resources, model: ReadyModel, request: ModelRequest, timeout: timedelta, watching: Watching
 ) -> Answer:
     pieces: list[str] = []
     usage: Usage | None = None
     finished: Finished | None = None
     chunks_of = resources.providers.provider_for(model.provider).stream(request)
-    watched = observed(resources.meters, resources.tracing, turn, request, chunks_of)
+    watched = observed(
+        resources.meters,
+        resources.tracing,
+        watching.turn,
+        request,
+        chunks_of,
+        purpose=watching.purpose,
+        price=model.cost_micros,
+    )
     try:
         async with asyncio.timeout(timeout.total_seconds()), aclosing(watched) as chunks:
             async for chunk in chunks:
                 match chunk:
                     case TextDelta():
                         pieces.append(chunk.text)
+                        if watching.said is not None:
+                            watching.said(chunk.text)
                     case Usage():
                         usage = chunk
                     case Finished():

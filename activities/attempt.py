@@ -10,7 +10,7 @@ from uuid import UUID
 
 from temporalio import activity
 
-from activities import workspace_context
+from activities import advising, families, workspace_context
 from activities.ahead import HeadStart
 from activities.control import Watch
 from activities.patience import AWAY, patiently
@@ -22,7 +22,7 @@ from models.errors import FenceLost, NotFound
 from models.log_context import about
 from models.parts import Part
 from models.rules.states import Status
-from models.steps import ENDS, Outcome, StepReply, Then
+from models.steps import ENDS, Note, Outcome, StepReply, Then
 from models.store import moves, standing
 from models.store.moves import Fence, Opened, StepRow
 from models.store.session import Session
@@ -70,6 +70,7 @@ class Attempt:
         self._fence: Fence | None = None
         self._episode: Episode | None = None
         self._sealed = False
+        self._is_child = False
         self._watch: Watch | None = None
         self.held_by: UUID | None = None
         self.turn: Turn | None = None
@@ -105,9 +106,9 @@ class Attempt:
             work = asyncio.create_task(self._work(watch))
             try:
                 await self._until_done_or_stopped(work, watch)
-                return await undisturbed(self._outcome(work))
+                return await undisturbed(self._told(work))
             except NotFound:
-                return StepReply(Then.REST, 0, note="the chat is gone")
+                return StepReply(Then.REST, 0, note=Note.GONE)
             finally:
                 work.cancel()  # whatever ended us must not leave a provider streaming to nobody
                 if self._episode is not None:
@@ -165,6 +166,7 @@ class Attempt:
                 limits=self._resources.capacity.limits,
             )
         self.held_by = opened.held_by
+        self._is_child = opened.chat["parent_chat_id"] is not None
         if opened.queued:  # a slot may have become free while it was queued, or be kept for one that nobody woke
             self._resources.capacity.look(self._chat_id)
         if opened.reply is not None:
@@ -187,6 +189,7 @@ class Attempt:
             fence.chat_id, fence.history_version, fence.generation_attempt
         )
         watch.guard(fence, version)
+        await advising.settle(self._resources, opened)
         with about(turn_id=self.turn.message_id if self.turn else None, attempt=fence.generation_attempt):
             return await self._step.work(self, opened)
 
@@ -220,6 +223,13 @@ class Attempt:
             work.cancel()
             await asyncio.wait({work}, timeout=CLOSING_PATIENCE)
 
+    async def _told(self, work: "asyncio.Task[StepReply]") -> StepReply:
+        """The outcome; whoever waits for a sub-agent hears that it rests, also where it did so before."""
+        reply = await self._outcome(work)
+        if self._is_child and reply.then is Then.REST:
+            await families.rested(self._resources, self._chat_id)
+        return reply
+
     async def _outcome(self, work: "asyncio.Task[StepReply]") -> StepReply:
         if not work.done():
             return await self._settle()
@@ -248,16 +258,16 @@ class Attempt:
         """The chat has moved on. If a stop was asked for in our attempt, commit the partial; else drop the work."""
         fence = self._fence
         if fence is None:
-            return StepReply(Then.GENERATE, 0, note="stopped before the attempt was open")
+            return StepReply(Then.GENERATE, 0, note=Note.NOT_OPENED)
         if self._episode is not None:
             self._episode.close()
         stands = await patiently(self._resources.database, lambda session: standing.of(session, [fence.chat_id]))
         chat = stands.get(fence.chat_id)
         if chat is None:
-            return StepReply(Then.REST, 0, note="the chat is gone")
+            return StepReply(Then.REST, 0, note=Note.GONE)
         ours = (chat.history_version, chat.generation_attempt) == (fence.history_version, fence.generation_attempt)
         if chat.status != Status.INTERRUPTING or not ours:
-            return StepReply(Then.GENERATE, chat.snapshot_version, note="the chat moved on")
+            return StepReply(Then.GENERATE, chat.snapshot_version, note=Note.MOVED_ON)
         self._resources.failpoints.hit("worker.before_interrupt_commit")
         episode = (fence.history_version, fence.generation_attempt)
         rows = self._step.partial()

@@ -5,7 +5,7 @@ from activities.interrupt import next_of
 from activities.performs import performs
 from activities.resources import Resources
 from models.rules.states import Status
-from models.steps import StepReply, StepRequest, Then
+from models.steps import Note, StepReply, StepRequest, Then
 from models.store import bindings, ledger, standing
 from workflows import effects
 
@@ -21,7 +21,7 @@ class Attendance:
         async with heartbeats(), self._resources.database.read() as session:
             chat = (await standing.of(session, [request.chat_id])).get(request.chat_id)
             if chat is None:
-                return StepReply(Then.REST, 0, note="the chat is gone")
+                return StepReply(Then.REST, 0, note=Note.GONE)
             if chat.status == Status.INTERRUPTING:
                 return StepReply(Then.INTERRUPT, chat.snapshot_version)
             if chat.status != Status.RUNNING:
@@ -32,5 +32,5 @@ class Attendance:
             return StepReply(Then.USE_TOOLS, chat.snapshot_version)
         if place is not None:
             await self._resources.workshop.used(place.workspace_id)
-        seconds, why = left
-        return StepReply(Then.AWAIT_TOOLS, chat.snapshot_version, delay_seconds=seconds, note=why)
+        seconds, event = left
+        return StepReply(Then.AWAIT_TOOLS, chat.snapshot_version, delay_seconds=seconds, note=Note(event))

@@ -19,7 +19,7 @@ from activities.provisioners.provisioner import Agent, Provisioner, ProvisionFai
 from activities.resources import Resources
 from models.errors import FenceLost, Unavailable
 from models.settings import Settings
-from models.steps import BuildReply, BuildRequest
+from models.steps import BuildReply, BuildRequest, Built, Note
 from models.store import agents, build_logs, builds, prebuilds, presence
 from models.store.database import Database, Row
 from models.store.secrets import Cipher, SecretUnreadable
@@ -107,14 +107,14 @@ class Building:
     async def _build(self, request: BuildRequest) -> BuildReply:
         async with self._resources.database.begin() as session:
             row = await builds.open_attempt(session, request.build_id)
-        reply = BuildReply("over")
+        reply = BuildReply(Built.OVER)
         if row is not None:
             self._resources.failpoints.hit("worker.build_opened")
             try:
                 async with Log(self._resources.database, request.build_id).kept() as said:
                     reply = await self._attempt(row, said)
             except FenceLost:
-                reply = BuildReply("superseded", "it was over, or another worker has it")
+                reply = BuildReply(Built.SUPERSEDED, Note.ANOTHERS)
         await self._wake(request.workspace_id)  # also where whoever ended it died before
         return reply
 
@@ -140,12 +140,12 @@ class Building:
             error = "The provisioner failed unexpectedly."
         if state is not None:
             await said.flush()  # who hears of the end may read what was said before it
-            return await self._finish(row, "succeeded", state=state)
+            return await self._finish(row, Built.SUCCEEDED, state=state)
         said(error, stage="end", level="warn" if canceled else "error")
         if row["transition"] == "start" and building is not None:
             await self._take_down(doer, building, said)
         await said.flush()
-        return await self._finish(row, "canceled" if canceled else "failed", error=error, error_code=code)
+        return await self._finish(row, Built.CANCELED if canceled else Built.FAILED, error=error, error_code=code)
 
     async def _gathered(self, row: Row) -> provisioner.Building:
         async with self._resources.database.read() as session:
@@ -206,7 +206,7 @@ class Building:
             said(f"What was started could not be taken down: {failed}", stage="end", level="error")
 
     async def _finish(
-        self, row: Row, status: str, *, state: State | None = None, error: str = "", error_code: str = ""
+        self, row: Row, status: Built, *, state: State | None = None, error: str = "", error_code: str = ""
     ) -> BuildReply:
         self._resources.failpoints.hit("worker.before_build_end")
         await patiently(
@@ -215,7 +215,7 @@ class Building:
                 session, row["id"], row["attempt"], status, state=state, error=error, error_code=error_code
             ),
         )
-        return BuildReply(status, error and f"{status}: {error}")
+        return BuildReply(status)
 
     async def _wake(self, workspace_id: UUID) -> None:
         """Chats that wait for the workspace look again; one that is not told finds out by itself, later."""

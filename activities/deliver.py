@@ -1,4 +1,4 @@
-"""The delivery effect: one signed request to a webhook, and what came of it."""
+"""The delivery effect: one signed request to a webhook, or one message to a browser, and what came of it."""
 
 import asyncio
 import time
@@ -10,15 +10,17 @@ import orjson
 from activities.attempt import heartbeats
 from activities.performs import performs
 from activities.providers.http import wished_delay
+from activities.push import Pushing
 from activities.resources import Resources
 from models.egress import Pinned, Refused
 from models.rules import webhooks as rules
 from models.rules.addresses import EVERYWHERE
 from models.rules.moments import rfc3339
-from models.steps import DeliveryReply, DeliveryRequest
+from models.steps import DeliveryReply, DeliveryRequest, Note
 from models.store import inbox, webhooks
 from models.store.database import Row
 from models.store.inbox import Notice
+from models.store.push import PUSH
 from models.store.secrets import Cipher, SecretUnreadable
 from models.store.webhooks import Attempt
 from workflows import effects
@@ -40,18 +42,21 @@ class Delivering:
         self._resources = resources
         self._patience = patience
         self._cipher = Cipher(resources.settings.secret_keys.get_secret_value())
+        self._pushing = Pushing(resources)
 
     @performs(effects.deliver)
     async def deliver(self, request: DeliveryRequest) -> DeliveryReply:
         async with heartbeats():
+            if request.kind == PUSH:
+                return await self._pushing.deliver(request)
             async with self._resources.database.read() as session:
                 row = await webhooks.to_deliver(session, request)
             if row is None:
-                return DeliveryReply("nothing to deliver")
-            if not row["enabled"] and row["event"] != rules.TEST:
+                return DeliveryReply(Note.NOTHING_TO_DELIVER)
+            if (why := _unwanted(row)) is not None:
                 async with self._resources.database.begin() as session:
-                    await webhooks.refuse(session, request, "The webhook is disabled.")
-                return DeliveryReply("disabled")
+                    await webhooks.refuse(session, request, why)
+                return DeliveryReply(Note.DISABLED)
             made = await self._attempt(row)
             self._resources.failpoints.hit("worker.after_delivery")
             async with self._resources.database.begin() as session:
@@ -62,8 +67,9 @@ class Delivering:
                     disabled = await webhooks.disable(session, request.endpoint_id, why, at_once=gone)
                     if disabled is not None:
                         await inbox.post(session, [_told(disabled)])
-            note = "delivered" if made.delivered else made.error
-            return DeliveryReply(note, made.wait.total_seconds() if made.wait is not None else None)
+            note = Note.DELIVERED if made.delivered else Note.UNDELIVERED
+            wait = made.wait.total_seconds() if made.wait is not None else None
+            return DeliveryReply(note, wait, made.status_code)
 
     async def _attempt(self, row: Row) -> Attempt:
         attempts = row["attempts"] + 1
@@ -109,6 +115,13 @@ class Delivering:
                 return response.status_code, text, wished_delay(response.headers)
         except TimeoutError:
             raise httpx.ReadTimeout(f"It did not answer within {self._patience:g} seconds.") from None
+
+
+def _unwanted(row: Row) -> str | None:
+    """Why the delivery is not to be made at all; it stays in the log, and can be made again later."""
+    if row["is_barred"]:
+        return "The webhook's owner is suspended."
+    return "The webhook is disabled." if not row["enabled"] and row["event"] != rules.TEST else None
 
 
 def _told(endpoint: Row) -> Notice:

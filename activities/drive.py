@@ -11,7 +11,7 @@ from activities.interrupt import next_of
 from activities.performs import performs
 from activities.resources import Resources
 from models.rules.states import Status
-from models.steps import Outcome, StepReply, StepRequest, Then
+from models.steps import Note, Outcome, StepReply, StepRequest, Then
 from models.store import moves, standing
 from models.store.standing import Standing
 from workflows import effects
@@ -74,7 +74,7 @@ class Generation:
                 async with self._resources.database.read() as session:
                     chat = (await standing.of(session, [chat_id])).get(chat_id)
                 if chat is None:
-                    return StepReply(Then.REST, 0, note="the chat is gone")
+                    return StepReply(Then.REST, 0, note=Note.GONE)
                 if chat.status == Status.INTERRUPTING:
                     told = told or clock()
                 if (told is not None and clock() > told + SETTLING) or not moves.is_held(chat._asdict(), {holder}):
@@ -119,6 +119,6 @@ def _after(chat: Standing) -> StepReply | None:
     if chat.status == Status.INTERRUPTING:
         return StepReply(Then.INTERRUPT, chat.snapshot_version)
     if chat.status == Status.PENDING and chat.generation_attempt == 0:
-        return StepReply(Then.NEXT_TURN, chat.snapshot_version, note="the turn is over; the next one waits")
+        return StepReply(Then.NEXT_TURN, chat.snapshot_version, note=Note.OVER_NEXT)
     reply = next_of(chat)
     return None if reply.then is Then.GENERATE else reply

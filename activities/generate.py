@@ -17,7 +17,7 @@ from activities.resources import Resources
 from activities.use_tools import ToolsStep
 from models.errors import FailureFacts, ProviderFailed
 from models.parts import Part
-from models.rules import failures, history, mcp, titles
+from models.rules import computer, failures, history, mcp, titles
 from models.steps import StepReply
 from models.store import moves
 from models.store.database import Row
@@ -88,6 +88,7 @@ class ModelStep:
             provider_settings=model.settings,
             tools=tools,
             provider_tools=prompting.may_search(opened.chat),
+            at_desktop=opened.chat["mode"] == computer.MODE,
             call_config=model.options,
             cautious=attempt.number > 1,
             first_byte_timeout=settings.first_byte_timeout.total_seconds(),
@@ -105,7 +106,13 @@ class ModelStep:
         if attempt.recording is not None:
             request = attempt.recording.asked(request, lambda: said_in(draft))
         answer = observed(
-            self._resources.meters, self._resources.tracing, attempt.turn, request, provider.stream(request)
+            self._resources.meters,
+            self._resources.tracing,
+            attempt.turn,
+            request,
+            provider.stream(request),
+            purpose=subject.kind,
+            price=model.cost_micros,
         )
         untitled = True
         async with aclosing(answer) as chunks:

@@ -106,7 +106,7 @@ class Housekeeping:
         done = 0
         for start in range(0, len(notices), OWNERS_AT_ONCE):
             async with self._resources.database.begin() as session:
-                done += await inbox.post(session, notices[start : start + OWNERS_AT_ONCE])
+                done += await inbox.post(session, notices[start : start + OWNERS_AT_ONCE], pushed=True)
         return done
 
     async def _forget_debug(self, at: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from activities import families
 from activities.attempt import heartbeats, note_end
 from activities.patience import patiently
 from activities.performs import performs
@@ -9,9 +10,9 @@ from activities.resources import Resources
 from activities.tracing import Turn
 from models.errors import NotFound
 from models.parts import Part
-from models.rules import compaction, tool_results
+from models.rules import advisor, compaction, tool_results
 from models.rules.states import Status
-from models.steps import StepReply, StepRequest, Then
+from models.steps import Note, StepReply, StepRequest, Then
 from models.store import moves, standing, stream
 from models.store.moves import StepRow
 from models.store.standing import Standing
@@ -28,15 +29,18 @@ class Interruption:
     async def interrupt(self, request: StepRequest) -> StepReply:
         async with heartbeats():
             try:
-                return await self._end(request)
+                reply = await self._end(request)
             except NotFound:
-                return StepReply(Then.REST, 0, note="the chat is gone")
+                return StepReply(Then.REST, 0, note=Note.GONE)
+            if reply.then is Then.REST:
+                await families.rested(self._resources, request.chat_id)
+            return reply
 
     async def _end(self, request: StepRequest) -> StepReply:
         async with self._resources.database.read() as session:
             chat = (await standing.of(session, [request.chat_id])).get(request.chat_id)
             if chat is None:
-                return StepReply(Then.REST, 0, note="the chat is gone")
+                return StepReply(Then.REST, 0, note=Note.GONE)
             if chat.status != Status.INTERRUPTING:
                 return next_of(chat)
             logged = await stream.partial(session, chat.id, chat.history_version, chat.generation_attempt)
@@ -56,9 +60,9 @@ class Interruption:
 def next_of(chat: Standing) -> StepReply:
     """What a chat without a stop needs: to wait on, if it was backing off, else to be looked at."""
     if chat.status not in (Status.PENDING, Status.RUNNING):
-        return StepReply(Then.REST, chat.snapshot_version, note=f"the chat is {chat.status}")
+        return StepReply(Then.REST, chat.snapshot_version, note=Note(f"the chat is {chat.status}"))
     if chat.retry_state is not None and chat.retry_seconds > 0:
-        note = str(chat.retry_state.get("error", ""))
+        note = Note.failed(chat.retry_state.get("kind"))
         return StepReply(Then.BACK_OFF, chat.snapshot_version, chat.retry_seconds, note)
     return StepReply(Then.GENERATE, chat.snapshot_version)
 
@@ -68,5 +72,6 @@ def rebuilt(logged: Sequence[tuple[str, Part]]) -> list[StepRow]:
     logged = [each for each in logged if each[1].get("tool_name") != compaction.TOOL]  # half a summary is none
     said = [part for role, part in logged if role == "assistant"]
     results = [part for role, part in logged if role == "tool" and part["type"] == "tool-result"]
+    results = [part for part in results if part.get("tool_name") != advisor.TOOL]  # nor is half a piece of advice
     rows = [StepRow("assistant", said)] if said else []
     return rows + [StepRow("tool", tool_results.with_files(part)) for part in results]

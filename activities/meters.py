@@ -53,7 +53,16 @@ class Meters:
             registry=registry,
         )
         self.tokens = Counter(
-            "turnstone_tokens", "Tokens that providers reported.", ["provider", "type"], registry=registry
+            "turnstone_tokens",
+            "Tokens that providers reported, by what the call was for.",
+            ["provider", "type", "purpose"],
+            registry=registry,
+        )
+        self.cost = Counter(
+            "turnstone_cost_micros",
+            "What calls cost by the prices of their models, in micro-dollars, by what they were for.",
+            ["purpose"],
+            registry=registry,
         )
         self.fast_path_gave_up = Counter(
             "turnstone_provider_fast_path_gave_up",

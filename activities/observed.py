@@ -1,6 +1,6 @@
 """A model call as it is seen from outside: its span in the turn's trace, its first token, its tokens."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from time import monotonic
 
@@ -14,9 +14,16 @@ _PROVIDERS = {"azure": "azure.ai.openai", "bedrock": "aws.bedrock", "google": "g
 
 
 async def observed(
-    meters: Meters, tracing: Tracing, turn: Turn | None, request: ModelRequest, chunks: AsyncGenerator[Chunk, None]
+    meters: Meters,
+    tracing: Tracing,
+    turn: Turn | None,
+    request: ModelRequest,
+    chunks: AsyncGenerator[Chunk, None],
+    *,
+    purpose: str,
+    price: Callable[[Usage], int | None],
 ) -> AsyncGenerator[Chunk, None]:
-    """The chunks of `request`'s answer, unchanged; closing this closes them."""
+    """The chunks of `request`'s answer, unchanged; closing this closes them. `price` is what their usage costs."""
     begun = monotonic()
     first = True
     text: list[str] = []
@@ -30,7 +37,8 @@ async def observed(
                         meters.first_token_seconds.labels(request.provider).observe(monotonic() - begun)
                         mark.tell({"gen_ai.response.time_to_first_chunk": monotonic() - begun})
                     if isinstance(chunk, Usage):
-                        _used(meters, mark, request.provider, chunk)
+                        _used(meters, mark, request.provider, purpose, chunk)
+                        meters.cost.labels(purpose).inc(price(chunk) or 0)
                     elif isinstance(chunk, Finished):
                         mark.tell(
                             {"gen_ai.response.finish_reasons": [chunk.reason], "gen_ai.response.id": chunk.response_id}
@@ -59,7 +67,7 @@ def _asked(request: ModelRequest) -> dict[str, str | int | float]:
     return told
 
 
-def _used(meters: Meters, mark: Mark, provider: str, usage: Usage) -> None:
+def _used(meters: Meters, mark: Mark, provider: str, purpose: str, usage: Usage) -> None:
     counts = {
         "input": usage.input_tokens,
         "output": usage.output_tokens,
@@ -69,7 +77,7 @@ def _used(meters: Meters, mark: Mark, provider: str, usage: Usage) -> None:
     }
     for kind, tokens in counts.items():
         if tokens > 0:
-            meters.tokens.labels(provider, kind).inc(tokens)
+            meters.tokens.labels(provider, kind, purpose).inc(tokens)
     mark.tell(
         {
             # The conventions count cached tokens as input; ours are apart.

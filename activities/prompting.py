@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from activities.catalog import ReadyModel
-from models.rules import attachments, instructions, plan_file, prompt, workspace_context
+from models.rules import advisor, attachments, instructions, plan_file, prompt, workspace_context
 from models.rules.instructions import PLAN, PLAN_INSTRUCTIONS
 from models.rules.profiles import Profile, profile_for
 from models.store import bindings, files, preferences
@@ -28,8 +28,11 @@ async def messages(
     tools: Sequence[Mapping[str, Any]],
     *,
     note: str = "",
+    guided: bool = True,
 ) -> list[prompt.Message]:
     """The messages of the chat's next model step; `tools` are the declarations that go with them, `note` is about them.
+
+    Whoever may ask an advisor is told what for, unless this is not to be `guided`.
 
     A plain chat needs nothing more from the database than what its attempt was opened with.
     """
@@ -51,6 +54,8 @@ async def messages(
         workspace=workspace_context.said(opened.chat),
         plan_mode=opened.chat["plan_mode"],
         child=opened.chat["parent_chat_id"] is not None,
+        guidance=advisor.guidance(opened.chat) if guided else "",
+        mode=opened.chat["mode"],
         plan=plan_file.block(plan_file.path(place.home, opened.chat["id"])) if place and place.home else "",
     )
     if note:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -28,6 +29,8 @@ from models.store import (
     webhooks,
     words,
 )
+from models.store.moves import Moved
+from models.store.session import Session
 from workflows import effects
 
 log = logging.getLogger(__name__)
@@ -71,12 +74,14 @@ class Sweeping:
             # A run that backs off hears of a stop or an edit by its nudge alone.
             stalled = await standing.stalled(session, driven, age=STALLED_AFTER, limit=MOST_STALLED)
             overdue = await standing.overdue(session, limit=MOST)
+            barred = await standing.barred(session, limit=MOST)
             called = [row["id"] for row in (await capacity.due(session, self._resources.capacity.limits))[:MOST]]
             next_ones = [*(await standing.of(session, called)).values()]
         self._resources.meters.swept.labels("lost").inc(len(lost))
         self._resources.meters.swept.labels("stalled").inc(len(stalled))
         nudged = await self._nudge([*lost, *stalled, *next_ones])
-        expired = await self._expire(overdue)
+        expired = await self._each(overdue, moves.cancel_action, "tool_results_submitted")
+        await self._each(barred, moves.stop_barred, "interrupt_requested")
         await self._resources.courier.begin_due()
         await self._tending.tend()
         if lost:
@@ -98,25 +103,25 @@ class Sweeping:
 
         return sum(await asyncio.gather(*map(nudge, lost)))
 
-    async def _expire(self, overdue: list[UUID]) -> int:
-        """Answer the calls of clients that are late; each chat is judged again under its lock."""
+    async def _each(self, chats: list[UUID], move: Callable[[Session, UUID], Awaitable[Moved]], signal: str) -> int:
+        """Make the move with each of these chats, which is judged again under its lock; how many runs must know."""
         limit = asyncio.Semaphore(TOGETHER_EXPIRED)
 
-        async def expire(chat_id: UUID) -> bool:
+        async def make(chat_id: UUID) -> bool:
             async with limit:
                 try:
                     async with self._resources.database.begin() as session:
-                        moved = await moves.cancel_action(session, chat_id)
+                        moved = await move(session, chat_id)
                 except NotFound:
                     return False
                 if moved.nudge:
                     chat = moved.chat
                     await self._resources.temporal.nudge(
-                        chat_id, chat["owner_id"], chat["snapshot_version"], signal="tool_results_submitted"
+                        chat_id, chat["owner_id"], chat["snapshot_version"], signal=signal
                     )
                 return moved.nudge
 
-        return sum(await asyncio.gather(*map(expire, overdue)))
+        return sum(await asyncio.gather(*map(make, chats)))
 
     async def _read_messages(self) -> None:
         """For the full text search; a deployment that is new to it is read in many sweeps."""

@@ -19,7 +19,7 @@ from models.errors import Precondition, ProviderFailed
 from models.parts import text
 from models.rules import failures, summaries, titles
 from models.rules.states import Status
-from models.steps import Naming, TitleOutcome, TitleReply, TitleRequest
+from models.steps import Naming, Note, TitleOutcome, TitleReply, TitleRequest
 from models.store import titles as store
 from models.store.moves import StepRow
 from models.store.session import Session
@@ -29,7 +29,6 @@ from workflows import effects
 BUDGET = timedelta(seconds=30)  # for all models together
 TITLE, LABEL = "title_generation", "quickgen"  # kinds of recorded calls
 TITLE_TOKENS, LABEL_TOKENS = 256, 64
-NOTHING_TO_GO_BY, NO_MODEL, NO_TITLE = "nothing to go by", "No usable model.", "No model gave a usable title."
 
 Read = Callable[[str], str | None]
 
@@ -44,7 +43,7 @@ class Search:
         self._choice = choice
         self._deadline = asyncio.get_running_loop().time() + BUDGET.total_seconds()
         self.calls: list[StepRow] = []
-        self.failure = NO_MODEL
+        self.failure = Note.NO_MODEL
 
     async def find(self, instructions: str, question: str, max_tokens: int, read: Read) -> str | None:
         """The first answer that can be read; None when there is none, and `failure` says why."""
@@ -62,8 +61,8 @@ class Search:
     async def _ready(self, model_config_id: UUID) -> ReadyModel | None:
         try:
             model = await self._resources.catalog.resolve([model_config_id], self._subject.owner_id)
-        except Precondition as unreadable:  # no configured key opens the provider's secrets
-            self.failure = unreadable.message
+        except Precondition:  # no configured key opens the provider's secrets
+            self.failure = Note.MISSING_KEY
             return None
         # In place of a model that is gone there is the default, as for a turn.
         instead = model is not None and model.model_config_id != model_config_id
@@ -83,14 +82,14 @@ class Search:
                 subject=self._subject,
                 payer=self._payer,
             )
-        except OutOfBudget as over:
-            self.failure = over.message
+        except OutOfBudget:
+            self.failure = Note.USAGE_LIMIT
             return None
         except ProviderFailed as failed:
-            self.failure = failures.classify(failed.facts, model.provider_name).message
+            self.failure = Note.failed(failures.classify(failed.facts).kind.value)
             return None
         found = read(answer.text)
-        self.failure = NO_TITLE
+        self.failure = Note.NO_TITLE
         self.calls.append(
             StepRow(
                 "assistant",
@@ -126,7 +125,7 @@ class Titling:
     async def _automatic(self, request: TitleRequest) -> TitleReply:
         talk = await self._talk(request)
         if talk is None or talk.first is None or not titles.awaits_title(talk.chat["title"], talk.recent):
-            return TitleReply(TitleOutcome.SKIPPED, note="the chat needs no title")
+            return TitleReply(TitleOutcome.SKIPPED, note=Note.TITLED)
         search = Search(self._resources, await self._title_models(talk), subject(talk, TITLE), Payer(talk.chat))
         question = titles.question(titles.spoken(talk.first["content"]))
         found = await search.find(titles.INSTRUCTIONS, question, TITLE_TOKENS, titles.read)
@@ -145,7 +144,7 @@ class Titling:
         held = datetime.fromisoformat(request.lock)
         talk = await self._talk(request)
         if talk is None or talk.first is None:
-            return TitleReply(TitleOutcome.SKIPPED, note=NOTHING_TO_GO_BY)
+            return TitleReply(TitleOutcome.SKIPPED, note=Note.NOTHING_TO_GO_BY)
         recent = [(row["role"], titles.spoken(row["content"])) for row in talk.recent if row["role"] != "tool"]
         question = titles.question(
             titles.spoken(talk.first["content"]), recent, omitted=talk.turns - titles.RECENT_TURNS - 1
@@ -168,7 +167,7 @@ class Titling:
         talk = await self._talk(request)
         said = titles.spoken(talk.recent[-1]["content"]) if talk and talk.recent else ""
         if talk is None or not said or talk.recent[-1]["role"] != "assistant" or not _rests_unlabelled(talk):
-            return TitleReply(TitleOutcome.SKIPPED, note="there is nothing to label")
+            return TitleReply(TitleOutcome.SKIPPED, note=Note.UNLABELLED)
         search = Search(self._resources, await self._label_models(talk), subject(talk, LABEL), Payer(talk.chat))
         question = summaries.question(talk.chat["title"], said)
         found = await search.find(summaries.INSTRUCTIONS, question, LABEL_TOKENS, summaries.read)
@@ -210,7 +209,7 @@ async def charge(session: Session, talk: Talk, search: Search) -> int | None:
 
 
 def _reply(saved: bool, otherwise: TitleOutcome, charged: int | None, search: Search) -> TitleReply:
-    return TitleReply(TitleOutcome.SAVED if saved else otherwise, charged, note="" if saved else search.failure)
+    return TitleReply(TitleOutcome.SAVED if saved else otherwise, charged, note=Note.NONE if saved else search.failure)
 
 
 def _rests_unlabelled(talk: Talk) -> bool:

@@ -1,11 +1,13 @@
 """The tools step: run the open calls of the last assistant message side by side, commit their results together."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from activities.advising import Consultation
 from activities.attempt import Attempt, heartbeats
 from activities.mcp.calls import tools_of
 from activities.performs import performs
@@ -29,6 +31,8 @@ from models.store.stream import Episode
 from workflows import effects
 
 UNCLAIMED = Claim(1, Course.RUN, None)
+
+Consult = Callable[[str], Awaitable[dict[str, Any]]]
 
 
 class Tools:
@@ -60,6 +64,7 @@ class ToolsStep:
         self._resources = resources
         self._results: dict[int, Part] = {}
         self._pauses: dict[str, Pause] = {}
+        self._opened: Opened | None = None
 
     def partial(self) -> list[StepRow]:
         """The results there are, in call order; what is open is answered by the move that ends the step."""
@@ -67,6 +72,7 @@ class ToolsStep:
 
     async def work(self, attempt: Attempt, opened: Opened) -> StepReply:
         """Run every open call, then commit; a failing tool never fails the turn."""
+        self._opened = opened
         asked = [from_rest(call) for call in history.open_calls(opened.history)]
         ready = self._prepare(attempt, opened.chat, asked)
         message = next(row for row in reversed(opened.history) if row["role"] == "assistant")
@@ -88,12 +94,12 @@ class ToolsStep:
         episode = Episode(fence.history_version, fence.generation_attempt)
         async with self._resources.database.read() as session:
             await ledger.pause(session, fence.chat_id, episode, batch.message_id, self._pauses)
-        soonest = min(pause.patience for pause in self._pauses.values())
+        soonest = min(self._pauses.values(), key=lambda pause: pause.patience)
         return StepReply(
             Then.AWAIT_TOOLS,
             opened.chat["snapshot_version"],
-            delay_seconds=soonest.total_seconds(),
-            note="; ".join(sorted({pause.why for pause in self._pauses.values()}))[:200],
+            delay_seconds=soonest.patience.total_seconds(),
+            note=steps.Note(soonest.event),
             outcome=steps.Outcome.PAUSED,
         )
 
@@ -124,7 +130,7 @@ class ToolsStep:
     def _prepare(self, attempt: Attempt, chat: Row, asked: Sequence[Part]) -> dict[int, Ready]:
         """The calls that can be run, by their places; the others are answered."""
         toolbox = self._resources.tools.beside(tools_of(self._resources.servers, asked))
-        refused = calls.refused_together(toolbox, asked)
+        refused = calls.refused_together(toolbox, chat, asked)
         found: list[Ready | Part] = [*refused]
         if not refused:
             found = [calls.prepared(toolbox, chat, call) for call in history.local(asked)]
@@ -170,6 +176,7 @@ class ToolsStep:
             workshop=self._resources.workshop,
             show=lambda text: attempt.show("tool", tool_result_delta(ready.call, text)),
             memory=claim.memory or {},
+            consult=self._adviser(attempt, batch, ready, claim),
         )
         with self._traced(attempt, ready) as mark:
             try:
@@ -185,6 +192,14 @@ class ToolsStep:
             self._resources.failpoints.hit("worker.after_result")
         self._count(ready, outcome)
         self._answer(attempt, place, outcome.result)
+
+    def _adviser(self, attempt: Attempt, batch: Batch, ready: Ready, claim: Claim) -> Consult | None:
+        """The way to the advisor, for the tool that asks it."""
+        if not ready.tool.needs_advisor or self._opened is None:
+            return None
+        asked = (batch.message_id, ready.call)
+        consultation = Consultation(self._resources, self._opened, asked, attempt.turn, attempt.show)
+        return partial(consultation.ask, memory=claim.memory or {})
 
     def _answer(self, attempt: Attempt, place: int, result: Part) -> None:
         self._results[place] = result
@@ -208,8 +223,8 @@ class ToolsStep:
 
 
 def _is_kept(ready: Ready) -> bool:
-    """Is the call in the ledger? What changes nothing is not: to run it again costs less than to write it down."""
-    return ready.tool.policy is not Policy.PURE
+    """Is the call in the ledger? What changes nothing and costs nothing is not: it is as well run again."""
+    return ready.tool.policy is not Policy.PURE or ready.tool.is_costly
 
 
 async def _together(pursuits: Any) -> None:

@@ -20,9 +20,13 @@ from models.store.secrets import Cipher
 from models.store.stream import Episode
 from workflows.client import Temporal
 
-NO_WORKSPACE = "The chat has no workspace yet. Use the create_workspace tool first."
-DELETED = "The chat's workspace was deleted. Use the create_workspace tool to make another."
-NO_AGENT = "The workspace has no running agent; it is likely stopped. Use the start_workspace tool to start it."
+WITHOUT_THE_TOOL = "If you do not have that tool, report to the agent that you work for what you need."
+NO_WORKSPACE = f"The chat has no workspace yet. Use the create_workspace tool first. {WITHOUT_THE_TOOL}"
+DELETED = f"The chat's workspace was deleted. Use the create_workspace tool to make another. {WITHOUT_THE_TOOL}"
+NO_AGENT = (
+    "The workspace has no running agent; it is likely stopped. Use the start_workspace tool to start it. "
+    f"{WITHOUT_THE_TOOL}"
+)
 DISCONNECTED = (
     "The workspace agent is disconnected, and the connection timed out. "
     "Use the stop_workspace tool, then the start_workspace tool, to recover the workspace."
@@ -52,6 +56,10 @@ NEVER_CAME = (
     "The workspace was built, but its agent has not connected. Use the stop_workspace tool, then the start_workspace "
     "tool; if it happens again, tell the user."
 )
+ABSENT = (
+    "The workspace agent is not connected. Try again in a moment; if it is still not there, use the stop_workspace "
+    "tool, then the start_workspace tool."
+)
 NO_HOME = "The workspace agent has not connected yet, so that its home directory is not known. Try again in a moment."
 REBUILT = (
     "The workspace was stopped or rebuilt while this was being done. It may have taken effect: find out before you "
@@ -59,6 +67,7 @@ REBUILT = (
 )
 
 NOTED = 60.0  # seconds
+MOST_FILMS = 25  # that are handed over at once
 MOST_NOTED = 10_000  # workspaces, agents
 
 log = logging.getLogger(__name__)
@@ -94,6 +103,7 @@ class Workshop:
     secrets: Cipher | None = None
     temporal: Temporal | None = None
     noted: dict[UUID, float] = field(default_factory=dict)  # when a workspace's use was last written down
+    films: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_FILMS))  # being handed over
     silences: dict[UUID, float] = field(default_factory=dict)  # since when an agent says nothing of its workspace
 
     @property
@@ -128,6 +138,12 @@ class Workshop:
     def existing(self, place: Place | None) -> Place:
         """The place, if the chat has one that is not deleted; raises ToolFailed."""
         return _there(place)
+
+    def require_agent(self, place: Place | None) -> None:
+        """Raise ToolFailed unless the agent of the chat's workspace is there."""
+        agent = _agent(_there(place))
+        if agent["status"] != "connected":
+            raise ToolFailed(EXTERNAL if agent["external"] else ABSENT)
 
     async def ask(
         self,

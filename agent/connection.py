@@ -161,13 +161,13 @@ class Connection:
                 queue.task_done()
 
 
-def address(url: str) -> str:
-    """Where the WebSocket of an API is. Raises ValueError when it is no address."""
+def address(url: str, path: str = PATH) -> str:
+    """Where a WebSocket of an API is. Raises ValueError when it is no address."""
     place = urlsplit(url)
     schemes = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
     if place.scheme not in schemes or not place.netloc:
         raise ValueError(f"{url!r} is no http(s) address")
-    return urlunsplit((schemes[place.scheme], place.netloc, place.path.rstrip("/") + PATH, "", ""))
+    return urlunsplit((schemes[place.scheme], place.netloc, place.path.rstrip("/") + path, "", ""))
 
 
 def _encoded(frame: Frame) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent import instructions, reading, skills
 from agent.connection import Connection
+from agent.desktop import Desktop
 from agent.edits import Edit
 from agent.frames import Frame, Refused, flag, record, records, strings, text, whole
 from agent.git import Git
@@ -19,12 +20,17 @@ from agent.output import Tail
 from agent.paths import located, resolved
 from agent.process import Process
 from agent.processes import Command, Processes
-from agent.upload import upload
+from agent.recordings import Recordings
+from agent.upload import hand_over, upload
+from agent.viewers import Viewers
 from agent.writing import Writer
 
 log = logging.getLogger(__name__)
 
-EFFECTS = {"exec", "signal", "upload", "write_file", "edit_files"}  # what must not happen twice is written down first
+EFFECTS = {
+    *("exec", "signal", "upload", "write_file", "edit_files"),
+    *("desktop", "record_start", "record_stop"),
+}  # what must not happen twice is written down first
 _OUTPUT_BYTES = 32 * 1024
 _LONGEST_WAIT_MS = 24 * 3600 * 1000
 _SIGNALS = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL}
@@ -65,7 +71,16 @@ class Jobs:
     """Takes jobs, does them side by side, and owes their outcomes."""
 
     def __init__(
-        self, place: Place, ledger: Ledger, journal: Journal, processes: Processes, git: Git, connection: Connection
+        self,
+        place: Place,
+        ledger: Ledger,
+        journal: Journal,
+        processes: Processes,
+        git: Git,
+        desktop: Desktop,
+        recordings: Recordings,
+        viewers: Viewers,
+        connection: Connection,
     ) -> None:
         self._place = place
         self._boot_id = ledger.boot_id
@@ -74,6 +89,9 @@ class Jobs:
         self._writer = Writer(journal)
         self._processes = processes
         self._git = git
+        self._desktop = desktop
+        self._recordings = recordings
+        self._viewers = viewers
         self._connection = connection
         self._running: dict[str, tuple[Job, asyncio.Task[None]]] = {}
         self._kinds: dict[str, Callable[[Job], Awaitable[Frame]]] = {
@@ -90,6 +108,10 @@ class Jobs:
             "context": self._context,
             "skill": self._skill,
             "git": self._scan,
+            "desktop": self._use_desktop,
+            "view": self._view,
+            "record_start": self._record,
+            "record_stop": self._keep,
         }
 
     def accept(self, frame: Frame) -> None:
@@ -253,14 +275,7 @@ class Jobs:
         await job.entry()
         path, name = self._place.path(job.request), text(job.request, "name", "")
         most = whole(job.request, "max_bytes", 10 * 2**20, low=1, high=100 * 2**20)
-        end = time.monotonic() + _UPLOAD_PATIENCE
-        while True:
-            try:
-                return await asyncio.to_thread(upload, self._place.url, self._place.token, job.id, path, name, most)
-            except OSError as error:
-                if time.monotonic() > end or job.canceled.is_set():
-                    raise Refused("internal", f"the file could not be handed to the API: {error}") from error
-                await asyncio.sleep(0.5)
+        return await _insist(job, lambda: upload(self._place.url, self._place.token, job.id, path, name, most))
 
     async def _home(self, job: Job) -> Frame:
         return {"home": str(self._place.home)}
@@ -279,3 +294,42 @@ class Jobs:
 
     async def _scan(self, job: Job) -> Frame:
         return await self._git.everything()
+
+    async def _use_desktop(self, job: Job) -> Frame:
+        if not (await job.entry()).fresh:
+            raise Refused("lost", "the agent was restarted: nobody knows what was done; nothing is pressed any more")
+        return await self._desktop.use(job.request, job.canceled)
+
+    async def _view(self, job: Job) -> Frame:
+        return await self._viewers.view(text(job.request, "session"), job.canceled)
+
+    async def _record(self, job: Job) -> Frame:
+        if not (await job.entry()).fresh:
+            raise Refused("lost", "the agent was restarted, and the recording ended with it")
+        return await self._recordings.start(job.id)
+
+    async def _keep(self, job: Job) -> Frame:
+        await job.entry()
+        recording = await self._recordings.stop(text(job.request, "recording"))
+        name = text(job.request, "name", "") or "recording"
+        place = self._place
+        if not flag(job.request, "store"):
+            return recording.told(lambda *_: None, name)
+        return await _insist(
+            job,
+            lambda: recording.told(
+                lambda content, called, part: hand_over(place.url, place.token, job.id, content, called, part), name
+            ),
+        )
+
+
+async def _insist(job: Job, deliver: Callable[[], Frame]) -> Frame:
+    """Try again for a while when the API cannot be reached; the same file brought twice is one."""
+    end = time.monotonic() + _UPLOAD_PATIENCE
+    while True:
+        try:
+            return await asyncio.to_thread(deliver)
+        except OSError as error:
+            if time.monotonic() > end or job.canceled.is_set():
+                raise Refused("internal", f"the file could not be handed to the API: {error}") from error
+            await asyncio.sleep(0.5)

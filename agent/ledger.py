@@ -12,6 +12,8 @@ from agent.begun import BegunLog
 from agent.frames import Frame, Refused
 
 KEPT_SECONDS = 24 * 3600
+KEPT_BYTES = 64 * 1024  # of an outcome that the API has: pictures would fill the disk
+_TOLD: Frame = Refused("lost", "what came of it was told, and is no longer kept here").outcome()
 _ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,79}")
 
 
@@ -100,6 +102,8 @@ class Ledger:
         """The API has it: it need not be sent again, but the job stays known."""
         result = self._folder / f"{job}.result"
         if result.exists():
+            if result.stat().st_size > KEPT_BYTES:
+                write_whole(result, json.dumps(_TOLD).encode())
             result.replace(result.with_suffix(".stored"))
 
     def unsent(self) -> dict[str, Frame]:

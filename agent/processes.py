@@ -50,6 +50,7 @@ class Processes:
         self._boot_id = boot_id
         self.limits = limits
         self.given: Mapping[str, str] = {}
+        self.shown: Mapping[str, str] = {}  # where windows are opened, once there is a desktop
         self.scope = mark_of(folder)
         self._known: dict[str, Process] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,6 +140,10 @@ class Processes:
         (process.folder / "canceled").touch()
         self._keep(asyncio.create_task(self._end(process)))
 
+    def show(self, environment: Mapping[str, str]) -> None:
+        """Commands that begin from now on open their windows there."""
+        self.shown = environment
+
     def prune(self, answered: Callable[[str], bool]) -> None:
         """Forget commands that ended long ago, and the oldest of those whose output takes too much room.
 
@@ -212,7 +217,8 @@ class Processes:
         try:
             process.folder.mkdir(exist_ok=True)
             write_info(process.folder, process.info)
-            environment = for_command(self._own, self.given, command.environment, self._mark(process.job))
+            given = {**self.given, **self.shown}
+            environment = for_command(self._own, given, command.environment, self._mark(process.job))
             return shim.start(process.folder, command.words, command.directory, environment, self.limits.script())
         except FileNotFoundError as error:
             raise Refused("unsupported", "there is no /bin/sh here to run commands with") from error

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from agent import census, shim
 from agent.connection import Connection
+from agent.desktop import Desktop
 from agent.environment import inherited
 from agent.frames import PROTOCOL, VERSION, Frame, strings
 from agent.git import Git
@@ -27,7 +28,10 @@ from agent.ledger import Entry, Ledger
 from agent.limits import Limits, confine, confined, release
 from agent.paths import located
 from agent.processes import Processes, mark_of
+from agent.recordings import Recordings
+from agent.screen import Where
 from agent.startup import Startup
+from agent.viewers import Viewers
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +71,21 @@ class Agent:
         self._processes = Processes(options.state / "processes", own, options.limits, self._boot_id)
         self._git = Git(lambda: self._place.directory, own)
         self._connection = Connection(options.url, options.token, self._hello)
-        self._jobs = Jobs(self._place, self._ledger, self._journal, self._processes, self._git, self._connection)
+        where = Where(options.state / "desktop", own, f"{self._processes.scope}/desktop")
+        self._desktop = Desktop(where, self._processes.show)
+        self._recordings = Recordings(self._desktop)
+        self._viewers = Viewers(self._desktop, where, options.url, options.token)
+        self._jobs = Jobs(
+            self._place,
+            self._ledger,
+            self._journal,
+            self._processes,
+            self._git,
+            self._desktop,
+            self._recordings,
+            self._viewers,
+            self._connection,
+        )
         self._startup = Startup(
             self._processes, self._begin_startup, options.state, self._boot_id, self._connection.hint
         )
@@ -88,11 +106,13 @@ class Agent:
         for job, outcome in self._ledger.unsent().items():
             self._connection.owe(job, outcome)
         self._processes.find()
+        await self._desktop.find()
         tasks: list[asyncio.Task[None]] = [
             asyncio.create_task(self._connection.run(self), name="connection"),
             asyncio.create_task(_always(self._processes.guard), name="guard"),
             asyncio.create_task(_always(self._watch_git), name="git"),
             asyncio.create_task(_always(self._prune), name="prune"),
+            asyncio.create_task(_always(self._desktop.watch), name="desktop"),
         ]
         stopped = asyncio.create_task(stop.wait())
         try:
@@ -100,6 +120,9 @@ class Agent:
             for task in tasks:
                 if task.done():
                     task.result()  # only ever an error
+            self._recordings.close()
+            await self._viewers.close()
+            await self._desktop.close()
             self._startup.move("shutting_down")
             self._startup.move("off")
             await self._connection.drain(1.0)

@@ -25,7 +25,13 @@ def upload(url: str, token: str, job: str, path: Path, name: str, max_bytes: int
         raise Refused("invalid", f"{path} is empty")
     if len(content) > max_bytes:
         raise Refused("too_large", f"{path} is larger than {max_bytes} bytes")
-    return _post(url, token, f"?name={quote(name or path.name, safe='')}&job={quote(job, safe='')}", content)
+    return hand_over(url, token, job, content, name or path.name)
+
+
+def hand_over(url: str, token: str, job: str, content: bytes, name: str, part: str = "") -> Frame:
+    """Post bytes as a file, or as one `part` of several that a job brings. Raises OSError as `upload` does."""
+    query = f"?name={quote(name, safe='')}&job={quote(job, safe='')}"
+    return _post(url, token, query + (f"&part={quote(part, safe='')}" if part else ""), content)
 
 
 def _post(url: str, token: str, query: str, content: bytes) -> Frame:

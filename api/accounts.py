@@ -1,6 +1,6 @@
 """Who may see and change whose account, and which roles they may hand out."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 from fastapi import Request
@@ -10,8 +10,11 @@ from api.resources import Opened
 from models.errors import Forbidden, Invalid, NotFound, Validation
 from models.principal import OrgRole, Principal, Scope, SiteRole
 from models.rules import passwords
-from models.store import organizations
+from models.store import organizations, people
 from models.store.database import Row
+from models.store.session import Session
+
+ABOVE = "You cannot act on the account of somebody who may do more than you."
 
 # Which site roles the holder of a role may give and take. Nobody hands out what is more than their own.
 GRANTS: dict[SiteRole, frozenset[SiteRole]] = {
@@ -71,17 +74,26 @@ def require_readable(caller: Principal, row: Row) -> Row:
     return row
 
 
-def require_power_over(caller: Principal, row: Row) -> None:
-    """Raises NotFound for a user one may not see, Forbidden for one who is above the caller.
+async def require_power_over(session: Session, caller: Principal, row: Row) -> None:
+    """Raises NotFound for a user one may not see, Forbidden for one who may do to others what the caller may not.
 
-    Power over somebody with a role that one could not grant would be that role by a detour.
+    Power over somebody with a role that one has not, or could not grant, would be that role by a detour.
     """
     require_readable(caller, row)
-    if not caller.may_administer_users() or not set(row["roles"]) <= grantable(caller):
+    if not caller.may_administer_users():
         raise Forbidden
+    theirs = await people.principal(session, row["id"], or_suspended=True)
+    beyond = set(row["roles"]) - grantable(caller)
+    require_no_more(sorted(beyond | set(caller.lacks(theirs) if theirs else ())))
 
 
-def require_identity_of(caller: Principal, row: Row) -> None:
+def require_no_more(roles: Sequence[str]) -> None:
+    """Raises Forbidden where somebody has these roles, which the caller has not."""
+    if roles:
+        raise Forbidden(ABOVE, f"Their rights include what yours do not: {', '.join(roles)}.")
+
+
+async def require_identity_of(session: Session, caller: Principal, row: Row) -> None:
     """Raises NotFound or Forbidden unless the caller may act as this user: themselves, or anybody for owners.
 
     A service account cannot come in to make its tokens itself: whoever administers it acts for it, or all of its
@@ -93,7 +105,7 @@ def require_identity_of(caller: Principal, row: Row) -> None:
     if not row["is_service_account"]:
         raise Forbidden
     if not _governs_all_of(caller, row):
-        require_power_over(caller, row)
+        await require_power_over(session, caller, row)
 
 
 def _governs_all_of(caller: Principal, row: Row) -> bool:
@@ -101,10 +113,10 @@ def _governs_all_of(caller: Principal, row: Row) -> bool:
     return bool(where) and not row["roles"] and all(map(caller.may_administer_organization, where))
 
 
-def require_account_of(caller: Principal, row: Row) -> None:
+async def require_account_of(session: Session, caller: Principal, row: Row) -> None:
     """Raises NotFound or Forbidden unless it is the caller's own account, or that of somebody whom they administer."""
     if row["id"] != caller.user_id:
-        require_power_over(caller, row)
+        await require_power_over(session, caller, row)
 
 
 def check_password(password: str, *about: str, field: str = "password") -> None:

@@ -62,6 +62,8 @@ AUDITED: dict[str, Kind] = {
     "delete_webhook": Kind("delete", "webhook", "webhook"),
     "rotate_secret": Kind("rotate", "webhook", "webhook"),
     "replay_delivery": Kind("replay", "webhook", "webhook"),
+    "create_webpush_subscription": Kind("create", "webpush_subscription"),
+    "delete_webpush_subscription": Kind("delete", "webpush_subscription"),
     "create_template": Kind("create", "template"),
     "update_template": Kind("write", "template", "template"),
     "delete_template": Kind("delete", "template", "template"),

@@ -77,6 +77,12 @@ def refuse_foreign_forms(connection: HTTPConnection) -> None:
         raise Forbidden(_CROSS_SITE, "Signing in must come from the same origin.")
 
 
+def refuse_other_pages(connection: HTTPConnection) -> None:
+    """For what no browser is meant to ask: a page of another site is refused, whatever it carries."""
+    if not _comes_from_us(connection, otherwise=True):
+        raise Forbidden(_CROSS_SITE, "Pages of other sites may not ask this.")
+
+
 def _comes_from_us(connection: HTTPConnection, *, otherwise: bool) -> bool:
     """Does the browser say that a page of ours asks? `otherwise` where nothing is said, as by what is no browser."""
     site, origin = connection.headers.get("sec-fetch-site"), connection.headers.get("origin")

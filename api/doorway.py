@@ -23,6 +23,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 # Asked by load balancers and Prometheus, which carry no token and must always get an answer.
 _UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
+_ENVELOPES = frozenset({"/mcp"})  # a POST that writes nothing itself: what is asked in it passes here too
 
 
 class Doorway:
@@ -89,7 +90,8 @@ def _over_limit(scope: Scope) -> Response | None:
     if key is None:
         key = network(scope["client"][0]) if scope.get("client") else ""
     wait = resources.rate_limit.take(key)
-    if not wait and scope["type"] == "http" and scope["method"] not in SAFE_METHODS:
+    writes = scope["type"] == "http" and scope["method"] not in SAFE_METHODS and scope["path"] not in _ENVELOPES
+    if not wait and writes:
         wait = resources.writes.take(key)
     return respond(Exhausted(retry_after=timedelta(seconds=wait))) if wait else None
 

@@ -106,6 +106,8 @@ def respond(error: TurnstoneError) -> Response:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after.total_seconds())))
     if isinstance(error, Stale):
         headers["ETag"] = error.tag
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     facts: dict[str, object] = {}
     if isinstance(error, UsageLimited):
         facts = {

@@ -65,6 +65,16 @@ class Expectation:
         if not _names(self._tags, tag):
             raise Stale(tag)
 
+    def require(self, now: str | None) -> None:
+        """Raises Stale unless what is there has one of the tags expected; None: there is nothing."""
+        if self._tags is not None and (now is None or not _names(self._tags, now)):
+            raise Stale(now or "none")
+
+
+def tag_of(content: Mapping[str, Any]) -> str:
+    """The tag of what is shown."""
+    return _tag(answer(content))
+
 
 def _tag(response: Response) -> str:
     return f'"{hashlib.sha256(bytes(response.body)).hexdigest()[:32]}"'

@@ -1,10 +1,16 @@
 """Commit, then nudge: Temporal hears of a move after its transaction, and the client does not wait for that."""
 
+from contextlib import suppress
+from uuid import UUID
+
 from api.resources import Resources
+from models.errors import NotFound
 from models.rules.states import Status
+from models.store import moves, standing
 from models.store.database import Row
 from models.store.moves import Moved
 
+MOST_STOPPED = 100  # turns of one person, before the answer
 NEWS = frozenset({"woken", "message_queued"})
 """Signals that say no more than that there is something to answer: a worker that has begun tells the run itself."""
 
@@ -18,6 +24,17 @@ def nudge(resources: Resources, moved: Moved, signal: str) -> None:
     if chat["status"] == Status.INTERRUPTING:
         signal = "interrupt_requested"
     resources.errands.start(_nudge(resources, chat, signal))
+
+
+async def stop_turns_of(resources: Resources, user_id: UUID) -> None:
+    """Stop what runs for somebody who was suspended or deleted; nothing of others. The sweep stops what is left."""
+    async with resources.database.read() as session:
+        chats = await standing.barred(session, owner=user_id, limit=MOST_STOPPED)
+    for chat_id in chats:
+        with suppress(NotFound):
+            async with resources.database.begin() as session:
+                moved = await moves.stop_barred(session, chat_id)
+            nudge(resources, moved, "queue_changed")
 
 
 async def _nudge(resources: Resources, chat: Row, signal: str) -> None:

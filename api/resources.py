@@ -12,10 +12,12 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from api.gossip import Gossip
+from api.live.desktops import Desktops
 from api.live.guests import Guests
 from api.live.hub import Hub
 from api.live.mailroom import Mailroom
 from api.live.scans import Scans
+from api.mcp_server.speaker import Speaker
 from api.meters import Meters
 from api.price_list import PriceList
 from api.principals import Principals
@@ -26,6 +28,7 @@ from models.settings import Settings
 from models.store import audit
 from models.store.courier import Courier
 from models.store.database import Database
+from models.store.push import ServerKey
 from models.store.secrets import Cipher
 from workflows.client import Temporal
 
@@ -76,9 +79,11 @@ class Resources:
     guests: Guests
     mailroom: Mailroom
     scans: Scans
+    desktops: Desktops
     failpoints: Failpoints
     rate_limit: RateLimit
     provider: Provider
+    push_key: ServerKey
     logins: RateLimit = field(default_factory=lambda: RateLimit(LOGINS_PER_MINUTE, 20))
     arrivals: RateLimit = field(default_factory=lambda: RateLimit(ARRIVALS_PER_MINUTE))
     meters: Meters = field(default_factory=Meters)
@@ -86,6 +91,7 @@ class Resources:
     uploads: RateLimit = field(default_factory=lambda: RateLimit(0))
     writes: RateLimit = field(default_factory=lambda: RateLimit(0))
     errands: Errands = field(default_factory=Errands)
+    speaker: Speaker = field(default_factory=Speaker)
 
 
 async def _opened(connection: HTTPConnection) -> Resources:  # not async, it would be run in a thread
@@ -140,6 +146,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         provider = Provider(settings)
         stack.push_async_callback(provider.close)
         scans = Scans(database, mailroom, settings.watcher_buffer_bytes)
+        desktops = Desktops(database, settings.stream_ping_interval.total_seconds())
         resources = Resources(
             settings=settings,
             database=database,
@@ -150,9 +157,11 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             guests=guests,
             mailroom=mailroom,
             scans=scans,
+            desktops=desktops,
             failpoints=Failpoints(settings.failpoints),
             rate_limit=RateLimit(settings.rate_limit_per_minute),
             provider=provider,
+            push_key=ServerKey(database, cipher),
             uploads=RateLimit(settings.upload_limit_per_minute, UPLOADS_AT_ONCE),
             writes=RateLimit(settings.write_limit_per_minute if settings.rate_limit_per_minute else 0),
         )
@@ -170,6 +179,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(resources.errands.drain)
         stack.callback(live.stop)
         stack.callback(scans.stop)
+        stack.push_async_callback(resources.speaker.close)
+        stack.callback(desktops.stop)
         yield resources
 
 

@@ -20,7 +20,7 @@ from benchmarks.figures import Report
 from benchmarks.floors import Raw
 from benchmarks.lines import Process, clean_environment
 from benchmarks.ratios import Value, ratios, table
-from benchmarks.stack import Stack, StackFailed
+from benchmarks.stack import UNLIMITED, Stack, StackFailed
 
 ROOT = Path(__file__).resolve().parent.parent
 # Pages that both stacks have in memory would be halved.
@@ -45,6 +45,7 @@ class Side:
     place: Path
     rounds: list[dict[str, Value]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    limits: dict[str, str] = field(default_factory=dict)  # those of UNLIMITED that its code knows
 
     @property
     def environment(self) -> dict[str, str]:
@@ -61,6 +62,10 @@ class Side:
         told = subprocess.run([self.python, "-c", tell], env=environment, capture_output=True, text=True, check=False)
         if not told.stdout.startswith(f"{self.root}{os.sep}"):
             raise Refused(f"{self.name}: the code of {self.root} is not what runs:\n{told.stdout}{told.stderr}")
+        tell = "from models.settings import Settings; print(*Settings.model_fields)"
+        told = subprocess.run([self.python, "-c", tell], env=environment, capture_output=True, text=True, check=True)
+        known = {f"TURNSTONE_{name.upper()}" for name in told.stdout.split()}
+        self.limits = {name: value for name, value in UNLIMITED.items() if name in known}
 
 
 @contextlib.contextmanager
@@ -100,7 +105,9 @@ async def compare(sides: tuple[Side, Side], names: list[str], rounds: int, worke
 
 
 async def _started(side: Side, workers: int) -> Stack:
-    return await Stack.start(side.place, workers=workers, settings=side.environment, python=side.python)
+    return await Stack.start(
+        side.place, workers=workers, settings=side.environment, python=side.python, limits=side.limits
+    )
 
 
 async def _round(order: tuple[Side, ...], wanted: dict[str, Measure], workers: int, provider: Process) -> None:

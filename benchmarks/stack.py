@@ -40,6 +40,7 @@ class Stack:
         workers: int = 1,
         settings: Mapping[str, str] | None = None,
         python: str = sys.executable,
+        limits: Mapping[str, str] = UNLIMITED,
     ) -> Self:
         """Start on the data directory below `place`; returns when it says that it is ready."""
         ready, log = place / "ready.json", place / "dev.log"
@@ -48,7 +49,7 @@ class Stack:
         for name in ("--port", "--temporal-port", "--temporal-ui-port"):
             argv += [name, "0"]
         argv += ["--workers", str(workers), "--ready-file", str(ready)]
-        environment = clean_environment() | UNLIMITED | dict(settings or {})
+        environment = clean_environment() | dict(limits) | dict(settings or {})
         began = time.monotonic()
         process = spawn(argv, env=environment, log=log, death_signal=signal.SIGTERM)
         while not ready.exists():

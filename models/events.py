@@ -11,11 +11,15 @@ from models.parts import AnyPart, Part
 
 
 class Event(NamedTuple):
-    """An event that is ready to be sent: encoded once, for however many watchers."""
+    """An event that is ready to be sent: encoded once, for however many watchers.
+
+    `outside` is what those are told of it who may read the chat and not what it falls under; "" is the same.
+    """
 
     type: str
     data: bytes
     cursor: str = ""
+    outside: bytes = b""
 
 
 def event(kind: str, chat_id: UUID, payload: Mapping[str, Any] | None = None, *, cursor: str = "") -> Event:
@@ -28,7 +32,8 @@ def event(kind: str, chat_id: UUID, payload: Mapping[str, Any] | None = None, *,
 
 def with_cursor(sent: Event, cursor: str) -> Event:
     """The same event, with the cursor that a client may resume from after it."""
-    return Event(sent.type, b'%s,"cursor":"%s"}' % (sent.data[:-1], cursor.encode()), cursor)
+    data, outside = (each and b'%s,"cursor":"%s"}' % (each[:-1], cursor.encode()) for each in (sent.data, sent.outside))
+    return Event(sent.type, data, cursor, outside)
 
 
 def assemble(deltas: Iterable[tuple[str, Part]]) -> list[tuple[str, Part]]:
@@ -212,7 +217,10 @@ class StepUsage(BaseModel):
     context_limit: int | None = None
     cost_micros: int
     chat_cost_micros: int = Field(description="of this chat so far, titles and what was edited away included")
-    budget: NearestBudget | None = Field(default=None, description="that of the chat's budgets with the least left")
+    budget: NearestBudget | None = Field(
+        default=None,
+        description="that of the chat's budgets with the least left; for its owner and for who may see its budgets",
+    )
 
 
 class UsageEvent(_StreamEvent):

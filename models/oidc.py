@@ -12,21 +12,17 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import httpx
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
-from authlib.oidc.core import CodeIDToken
-from authlib.oidc.discovery import get_well_known_url
-from joserfc import jwt
-from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
 
 from models.errors import Unauthenticated, Unavailable
 from models.rules.sign_in import claim
 from models.settings import Settings
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +72,10 @@ class Secrets:
 
 
 class Provider:
-    """The provider of the settings. Its document and keys are kept; new keys are fetched when a token needs them."""
+    """The provider of the settings. Its document and keys are kept; new keys are fetched when a token needs them.
+
+    Its libraries are large: they are loaded here, before anybody waits for them, where there is a provider at all.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -86,6 +85,8 @@ class Provider:
         self._document_until = 0.0
         self._keys: KeySet | None = None
         self._asking = asyncio.Lock()
+        if self.configured:
+            import joserfc.jwt  # noqa: F401
 
     @property
     def configured(self) -> bool:
@@ -97,6 +98,9 @@ class Provider:
 
     async def address(self, secrets: Secrets, redirect_uri: str) -> str:
         """Where to send the browser; raises Away."""
+        from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+        from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
         document = await _in_time(self._described)
         sent: str = prepare_grant_uri(
             document["authorization_endpoint"],
@@ -138,6 +142,10 @@ class Provider:
         return str((await _in_time(self._described))["issuer"])
 
     async def _verified(self, token: object, nonce: str, access_token: str) -> dict[str, Any]:
+        from authlib.oidc.core import CodeIDToken
+        from joserfc import jwt
+        from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
+
         document = await self._described()
         if not isinstance(token, str):
             raise NotAccepted(detail="There was no ID token.")
@@ -214,6 +222,8 @@ class Provider:
             return self._document
 
     async def _described_anew(self) -> dict[str, Any]:
+        from authlib.oidc.discovery import get_well_known_url
+
         answer = await self._ask("GET", str(get_well_known_url(self._issuer, external=True)))
         found = _document(answer)
         endpoints = ("authorization_endpoint", "token_endpoint", "jwks_uri")
@@ -228,7 +238,9 @@ class Provider:
         """Is this address as safe to ask as the issuer's?"""
         return isinstance(address, str) and urlsplit(address).scheme in ("https", urlsplit(self._issuer).scheme)
 
-    async def _keys_of(self, document: Mapping[str, Any], *, anew: bool = False) -> KeySet:
+    async def _keys_of(self, document: Mapping[str, Any], *, anew: bool = False) -> "KeySet":
+        from joserfc.jwk import KeySet
+
         if self._keys is None or anew:
             answer = await self._ask("GET", document["jwks_uri"])
             found = _document(answer)

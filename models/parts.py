@@ -178,6 +178,11 @@ def tool_result_delta(call: Mapping[str, Any], text: str) -> Part:
     } | _origin(call)
 
 
+def tool_result_reset(call: Mapping[str, Any]) -> Part:
+    """Says to watchers that what the call has said so far was in vain: it begins anew."""
+    return tool_result_delta(call, "") | {"result_reset": True}
+
+
 def _origin(call: Mapping[str, Any]) -> Part:
     """Which MCP server a call went to, if it went to one."""
     server = call.get("mcp_server_config_id")

@@ -37,6 +37,14 @@ class Scope(StrEnum):
     CHAT_SHARE = "chat:share"
 
 
+_POWERS: Mapping[str, str] = {
+    OrgRole.ADMIN: SiteRole.OWNER,
+    OrgRole.AUDITOR: SiteRole.AUDITOR,
+    OrgRole.USER_ADMIN: SiteRole.USER_ADMIN,
+    OrgRole.TEMPLATE_ADMIN: SiteRole.TEMPLATE_ADMIN,
+}
+"""Roles with power over others in an organization, and those that have it everywhere."""
+
 CHAT_RIGHTS = (Scope.CHAT_CREATE, Scope.CHAT_READ, Scope.CHAT_UPDATE, Scope.CHAT_DELETE, Scope.CHAT_SHARE)
 """What can be allowed with chats: to tokens, and by an organization's own roles."""
 
@@ -134,6 +142,11 @@ class Principal:
     def may_administer_organization(self, organization_id: UUID) -> bool:
         return Scope.ALL in self.scopes and (self.is_owner or self.has_org_role(organization_id, OrgRole.ADMIN))
 
+    def may_read_budgets(self, owner_id: UUID, organization_id: UUID) -> bool:
+        """See what limits a chat's spending: its owner, and who may see all budgets of its organization."""
+        everything = self.may_read_deployment() or self.may_administer_organization(organization_id)
+        return everything or self.user_id == owner_id
+
     def may_administer_people(self, organization_id: UUID) -> bool:
         """Say who belongs to an organization and to its groups; roles there are for its admins alone."""
         if self.may_administer_users() or self.may_administer_organization(organization_id):
@@ -184,6 +197,23 @@ class Principal:
             return None
         overseers = {OrgRole.ADMIN, OrgRole.AUDITOR, OrgRole.TEMPLATE_ADMIN}
         return frozenset(each for each, roles in self.organizations.items() if roles & overseers)
+
+    def lacks(self, other: "Principal", *, within: UUID | None = None) -> list[str]:
+        """The roles that give `other` power over others, everywhere or `within` an organization, which one has not.
+
+        Who may act in somebody's name has their power. What one may do with one's own chats is power over nobody.
+        """
+        if self.is_owner:
+            return []
+        beyond = other.site_roles - self.site_roles if within is None else frozenset()
+        for organization, roles in other.organizations.items():
+            if self.has_org_role(organization, OrgRole.ADMIN) or within not in (None, organization):
+                continue
+            beyond |= (roles & _POWERS.keys()) - self.organizations.get(organization, frozenset())
+            beyond -= {role for role, everywhere in _POWERS.items() if everywhere in self.site_roles}
+            if other.grants.get(organization, _NOTHING).everywhere - self._granted(organization).everywhere:
+                beyond |= roles - frozenset(OrgRole)
+        return sorted(beyond)
 
     def _may(self, right: Scope, owner_id: UUID, organization_id: UUID) -> bool:
         if self.is_owner or self._governs(right, organization_id):

@@ -114,7 +114,11 @@ class Settings(BaseSettings):
         default=False, description="Whether `fetch_url` may read internal addresses too; for tests only."
     )
     webhooks_allow_private: bool = Field(
-        default=False, description="Whether webhooks may be sent to internal addresses too."
+        default=False, description="Whether webhooks, and web push, may be sent to internal addresses too."
+    )
+    push_contact: str = Field(
+        default="",
+        description="`mailto:` or `https:` address that push services may turn to; empty is an https `public_url`.",
     )
     mcp_allowed_networks: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
@@ -149,6 +153,10 @@ class Settings(BaseSettings):
     turns_per_organization: int = Field(
         default=0, ge=0, description="Turns of one organization that run at once; more wait. 0 is unlimited."
     )
+    children_at_once: int = Field(
+        default=10, ge=0, le=100, description="Sub-agents of one chat that may be at work at once; 0 allows none."
+    )
+    children_per_chat: int = Field(default=200, ge=0, description="Sub-agents that one chat may have in all.")
     max_steps: int = Field(default=1200, ge=1, description="Model steps in one turn, at most.")
     max_attempts: int = Field(default=25, ge=1, le=1000, description="Attempts of one model step, at most.")
     retry_base: timedelta = Field(
@@ -303,6 +311,11 @@ class Settings(BaseSettings):
             return (self.access_url or self.public_url).rstrip("/")
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - to reach what listens
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def push_subject(self) -> str:
+        """Who answers for what is pushed; empty where nobody is named."""
+        return self.push_contact or (self.public_url if self.public_url.startswith("https://") else "")
 
     @field_validator("mcp_allowed_networks")
     @classmethod

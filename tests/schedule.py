@@ -16,6 +16,7 @@ FIRST = (
     "tests/chaos/",
     "tests/turnstone/test_dev.py",
     "tests/turnstone/test_c",
+    "tests/contracts/test_planted_in_processes.py",
     "tests/contracts/test_schemathesis",
     "tests/activities/test_",
     "tests/workflows/",

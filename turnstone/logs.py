@@ -9,19 +9,25 @@ from models.log_context import subjects
 
 # What every record has; the rest was given as `extra` and belongs into the line.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-# These tell a line for each request or retry: their own business unless somebody debugs.
-_CHATTY = ("httpx", "httpcore", "asyncio", "alembic.runtime.plugins", "LiteLLM", "openai", "botocore", "urllib3")
+_OURS = ("activities", "agent", "api", "models", "turnstone", "workflows")
+# These tell a line for each request or retry, some with its address.
+_CHATTY = ("httpx", "httpcore", "asyncio", "alembic.runtime.plugins", "LiteLLM", "mcp", "openai", "botocore", "urllib3")
 
 
 def configure(level: str, shape: str) -> None:
-    """Send this process's log to stderr, at `level`, as `text` or `json`; replaces what was configured before."""
+    """Send this process's log to stderr, at `level`, as `text` or `json`; replaces what was configured before.
+
+    `debug` is ours alone: what libraries say then holds requests whole, with their keys and what people said.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if shape == "json" else TextLines())
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    root.setLevel("INFO" if level == "debug" else level.upper())
+    for name in _OURS:
+        logging.getLogger(name).setLevel(level.upper())
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(level.upper() if level == "debug" else "WARNING")
+        logging.getLogger(name).setLevel("ERROR" if level == "error" else "WARNING")
     logging.captureWarnings(True)
 
 

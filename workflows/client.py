@@ -41,7 +41,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from models.errors import Unavailable
 from models.settings import Settings
-from models.steps import BuildRequest, DeliveryRequest, Naming, TitleOutcome, TitleReply, TitleRequest, TurnInput
+from models.steps import BuildRequest, DeliveryRequest, Naming, Note, TitleOutcome, TitleReply, TitleRequest, TurnInput
 from workflows.build import WorkspaceBuild
 from workflows.delivery import WebhookDelivery
 from workflows.housekeeping import Housekeeping
@@ -82,7 +82,7 @@ def title_workflow_id(chat_id: UUID, naming: Naming) -> str:
 
 def delivery_workflow_id(request: DeliveryRequest) -> str:
     """Under which id an event goes to an endpoint: it is on its way once at a time."""
-    return f"webhook-{request.endpoint_id}-{request.delivery_id}"
+    return f"{request.kind}-{request.endpoint_id}-{request.delivery_id}"
 
 
 def build_workflow_id(build_id: UUID) -> str:
@@ -193,7 +193,7 @@ class Temporal:
                 return await handle.result()
         except (WorkflowFailureError, RPCError, RuntimeError, TimeoutError) as failed:
             log.warning("chat %s: its title was not found: %s", request.chat_id, failed)
-            return TitleReply(TitleOutcome.FAILED, note="No worker answered in time.")
+            return TitleReply(TitleOutcome.FAILED, note=Note.NO_WORKER)
 
     async def _start_title(
         self, request: TitleRequest, owner_id: UUID, conflict: WorkflowIDConflictPolicy, life: timedelta
@@ -226,7 +226,7 @@ class Temporal:
                     id=delivery_workflow_id(request),
                     task_queue=self._settings.task_queue,
                     id_conflict_policy=conflict,
-                    static_summary=f"delivery {request.delivery_id} to webhook {request.endpoint_id}",
+                    static_summary=f"delivery {request.delivery_id} to {request.kind} {request.endpoint_id}",
                     priority=Priority(priority_key=LAST, fairness_key=str(request.endpoint_id)),
                     rpc_timeout=RPC_TIMEOUT,
                 )

@@ -1,4 +1,4 @@
-"""An event on its way to a webhook: one attempt after the other, hours apart, until it is taken or given up."""
+"""An event on its way to a webhook or a browser: one attempt after the other, until it is taken or given up."""
 
 from temporalio import workflow
 
@@ -16,5 +16,5 @@ class WebhookDelivery:
             reply = await effects.deliver.start(request, summary=f"delivery {request.delivery_id}")
             if reply.wait_seconds is None:
                 return reply.note
-            workflow.set_current_details(reply.note)
+            workflow.set_current_details(f"{reply.note} {reply.status_code or ''}".strip())
             await workflow.sleep(reply.wait_seconds)

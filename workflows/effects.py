@@ -67,7 +67,7 @@ async def housekeep(request: HousekeepingRequest) -> HousekeepingReply:
 # What a receiver refuses is tried again by the workflow, hours apart; this bounds workers that die meanwhile.
 @effect(timeout=timedelta(minutes=1), heartbeat=HEARTBEAT, attempts=10, queue=Queue.ASIDE)
 async def deliver(request: DeliveryRequest) -> DeliveryReply:
-    """Send an event to a webhook once, write down what came of it, and say when to try again."""
+    """Send an event to a webhook or a browser once, write down what came of it, and say when to try again."""
 
 
 # On a queue of its own: tools that wait for builds must not keep builds from being done. Its own limit is in the row.

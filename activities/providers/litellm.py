@@ -23,7 +23,7 @@ from activities.providers.answer import Answer
 from activities.providers.asked import ROUTES, SENT_BY_LITELLM, Route
 from activities.providers.fast import FastPath
 from activities.providers.http import Connections, Exchange
-from activities.providers.options import Options, options_for, searches
+from activities.providers.options import Options, at_desktop, options_for, searches
 from activities.providers.parsed import Parse, ParsedAnswer
 from activities.providers.provider import Chunk, ModelRequest
 from activities.providers.shapes import Unplaced
@@ -128,6 +128,8 @@ class LitellmProvider:
         )
         if request.provider_tools:
             searches(options, request)
+        if request.at_desktop:
+            request = at_desktop(options, request)
         messages = asked.messages_of(request, options.replay_reasoning and route.replays_reasoning)
         if "thinking" in options.params and not thinks_from_the_start(messages):
             del options.params["thinking"]
@@ -182,6 +184,8 @@ async def _translated(
     params = config.map_openai_params(wanted, native, request.model, drop_params=True)
     url, headers = _address(request, base_url, config, params, messages)
     body = await config.async_transform_request(request.model, cast("Any", messages), params, {}, headers)
+    if options.betas:
+        headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), *options.betas)))
     body |= body.pop("extra_body", None) or {}
     if options.tools:
         body["tools"] = [*(body.get("tools") or ()), *options.tools]

@@ -1,14 +1,19 @@
 """Call options in the words of each provider: parameters that litellm translates, keys that go as they are."""
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from activities.providers.provider import ModelRequest
+from models.rules import computer
 
 DEFAULT_MAX_OUTPUT_TOKENS = 32_000
 WEB_SEARCH = {"type": "web_search_20250305", "name": "web_search"}
 SEARCH_MODEL = "-search"
+NEWEST_COMPUTER = "2025-11-24"
+COMPUTERS = ((re.compile(r"-3-|(sonnet|haiku)-4-5|(opus|sonnet)-4(-1|-2025|-0|$|@)"), "2025-01-24"),)
+"""Models that know an older form of Anthropic's tool `computer`, and its date."""
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 GOOGLE_CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROUS_CONTENT")
 
@@ -17,12 +22,13 @@ GOOGLE_CATEGORIES = ("HARASSMENT", "HATE_SPEECH", "SEXUALLY_EXPLICIT", "DANGEROU
 class Options:
     """`params` are OpenAI's words, for litellm to translate; `body` is merged into the request unseen.
 
-    `tools` are the provider's own, in its own words, to stand beside ours.
+    `tools` are the provider's own, in its own words, to stand beside ours; `betas` are what must be named to use them.
     """
 
     params: dict[str, Any] = field(default_factory=dict)
     body: dict[str, Any] = field(default_factory=dict)
     tools: list[dict[str, Any]] = field(default_factory=list)
+    betas: list[str] = field(default_factory=list)
     replay_reasoning: bool = True
 
 
@@ -67,6 +73,22 @@ def searches(options: Options, request: ModelRequest) -> None:
     elif section == "openai" and SEARCH_MODEL in request.model:
         size = given.get("search_context_size")
         options.body["web_search_options"] = {"search_context_size": size} if size else {}
+
+
+def at_desktop(options: Options, request: ModelRequest) -> ModelRequest:
+    """The request without our tool `computer` where the provider's own takes its place, and that among its tools.
+
+    Anthropic has one at this address. OpenAI has its own at another, and takes ours here as it is.
+    """
+    rest = [tool for tool in request.tools if tool["function"]["name"] != computer.TOOL]
+    if request.provider != "anthropic" or len(rest) == len(request.tools):
+        return request
+    version = next((version for names, version in COMPUTERS if names.search(request.model)), NEWEST_COMPUTER)
+    width, height = computer.GEOMETRY["anthropic"]
+    kind, beta = f"computer_{version.replace('-', '')}", f"computer-use-{version}"
+    options.tools.append({"type": kind, "name": computer.TOOL, "display_width_px": width, "display_height_px": height})
+    options.betas.append(beta)
+    return replace(request, tools=rest)
 
 
 def _copy(options: Options, given: Mapping[str, Any], names: Mapping[str, str]) -> None:

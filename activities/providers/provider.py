@@ -87,6 +87,7 @@ class ModelRequest:
     `tool_choice` "none": the tools are only named for what was said before; it is a wish that not every provider knows.
     `max_tokens`: what this call may write at most, below what the call config allows; 0 is as much.
     `provider_tools`: the provider may run tools of its own, such as a web search, if the call config has them.
+    `at_desktop`: its tool `computer` is ours, and stands for the provider's own, where it has one.
     `cautious`: an earlier attempt came to nothing, perhaps because of how it was read: let litellm read this one.
     """
 
@@ -100,6 +101,7 @@ class ModelRequest:
     tool_choice: str = ""
     max_tokens: int = 0
     provider_tools: bool = False
+    at_desktop: bool = False
     cautious: bool = False
     call_config: Mapping[str, Any] = field(default_factory=dict)
     first_byte_timeout: float = 300.0

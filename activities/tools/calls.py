@@ -16,6 +16,7 @@ from activities.tools import results
 from activities.tools.endings import Paused, ToolFailed, ToolUnknown
 from activities.tools.registry import Toolbox, active
 from activities.tools.tool import Done, NotDone, Tool, ToolContext, Unsure
+from models.errors import FenceLost
 from models.parts import Part
 from models.rules import tool_results
 from models.rules.executions import Course, Policy, Standing
@@ -43,9 +44,17 @@ class Outcome:
     result: Part
 
 
-def refused_together(toolbox: Toolbox, asked: Sequence[Part]) -> list[Part]:
-    """The answers to a step's calls if an exclusive tool is among several of them: none is run. Else nothing."""
-    alone = [call for call in asked if (tool := toolbox.find(call.get("tool_name", ""))) and tool.exclusive]
+def refused_together(toolbox: Toolbox, chat: Mapping[str, Any], asked: Sequence[Part]) -> list[Part]:
+    """The answers to a step's calls if an exclusive tool is among several of them: none is run. Else nothing.
+
+    Those of the chat's client count as well; what the provider ran itself is not among the calls to be answered.
+    """
+
+    def is_exclusive(call: Part) -> bool:
+        tool = toolbox.find(call.get("tool_name", ""))
+        return tool is not None and tool.exclusive and active(tool, chat)
+
+    alone = [call for call in asked if is_exclusive(call)]
     if len(asked) < 2 or not alone:
         return []
     name, now = alone[0]["tool_name"], rfc3339(clock())
@@ -125,6 +134,8 @@ async def _run(ready: Ready, context: ToolContext, most: int) -> Outcome:
     except Paused:
         if tool.policy is not Policy.IDEMPOTENT:
             raise TypeError(f"{tool.name}: only what can be run again with the same key may pause") from None
+        raise
+    except FenceLost:  # the attempt is over, and so is what it says of the call
         raise
     except asyncio.CancelledError:
         current = asyncio.current_task()

@@ -32,7 +32,8 @@ NAMES = 4  # that are tried
 class Arguments(BaseModel):
     """Make a workspace for the chat to work in, and wait until it can be used. A chat has one; it is kept if there is.
 
-    Read the template first, to know its parameters and presets.
+    Only if the work needs files or commands. Read the template first, to know its parameters and presets. One whose
+    agent is external cannot be made here: the user makes it, starts its agent on a host of theirs, and attaches it.
     """
 
     template_id: str = Field(description="The id that list_templates gave.")

@@ -21,12 +21,13 @@ class ToolUnknown(Exception):
 
 
 class Event(StrEnum):
-    """What a paused call waits for; the id names the build, the agent or the job."""
+    """What a paused call waits for; the id names the build, the agent, the job or the sub-agent's chat."""
 
     BUILD_OVER = "build_over"
     AGENT_CONNECTED = "agent_connected"
     AGENT_READY = "agent_ready"
     JOB_OVER = "job_over"
+    CHILD_OVER = "child_over"
 
 
 @dataclass(frozen=True, slots=True)

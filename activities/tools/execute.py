@@ -18,6 +18,8 @@ OVERDUE = timedelta(seconds=30)
 class Arguments(BaseModel):
     """Run a shell command in the workspace with `sh -c`, without a terminal and without standard input.
 
+    Look for a repository or a program before you clone or install it: it may be there.
+
     It is waited for until it ends or the timeout is over. Then it goes on in the background: read on with
     process_output. What it started, it started once: do not repeat a command whose outcome is unknown without looking.
     """

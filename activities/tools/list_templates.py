@@ -19,7 +19,7 @@ NONE = "There is no template to make a workspace of: tell the user that an admin
 
 
 class Arguments(BaseModel):
-    """List the templates that workspaces can be made of, ten a page, the likeliest first."""
+    """List the templates that workspaces can be made of, ten a page, the likeliest first. Do what `next_step` says."""
 
     query: str = Field(default="", description="What to look for in names and descriptions.")
     page: int = Field(default=1, ge=1, description="Which page, from 1.")

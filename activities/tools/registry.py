@@ -3,14 +3,19 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from activities.tools.advisor import advisor
 from activities.tools.ask_user_question import ask_user_question
 from activities.tools.attach_file import attach_file
+from activities.tools.computer import computer
 from activities.tools.create_workspace import create_workspace
 from activities.tools.current_time import current_time
 from activities.tools.edit_files import edit_files
 from activities.tools.execute import execute
 from activities.tools.fetch_url import fetch_url
+from activities.tools.interrupt_agent import interrupt_agent
+from activities.tools.list_agents import list_agents
 from activities.tools.list_templates import list_templates
+from activities.tools.message_agent import message_agent
 from activities.tools.process_list import process_list
 from activities.tools.process_output import process_output
 from activities.tools.process_signal import process_signal
@@ -19,11 +24,15 @@ from activities.tools.read_file import read_file
 from activities.tools.read_skill import read_skill
 from activities.tools.read_skill_file import read_skill_file
 from activities.tools.read_template import read_template
+from activities.tools.spawn_agent import spawn_agent
 from activities.tools.start_workspace import start_workspace
 from activities.tools.stop_workspace import stop_workspace
 from activities.tools.tool import Tool, where
+from activities.tools.wait_agent import wait_agent
 from activities.tools.write_file import write_file
+from models.rules import advisor as rules
 from models.rules import workspace_context
+from models.rules.computer import MODE as COMPUTER_USE
 from models.settings import Settings
 
 TOOLS: tuple[Tool, ...] = (
@@ -42,8 +51,15 @@ TOOLS: tuple[Tool, ...] = (
     stop_workspace,
     ask_user_question,
     propose_plan,
+    spawn_agent,
+    wait_agent,
+    message_agent,
+    interrupt_agent,
+    list_agents,
     read_skill,
     read_skill_file,
+    advisor,
+    computer,
     current_time,
     fetch_url,
 )
@@ -83,6 +99,10 @@ class Toolbox:
 def active(tool: Tool, chat: Mapping[str, Any]) -> bool:
     """May the chat's model call the tool in this turn?"""
     if tool.needs_skills and not workspace_context.skills(chat):
+        return False
+    if tool.needs_advisor and rules.offered(chat) is None:
+        return False
+    if tool.at_desktop and chat.get("mode") != COMPUTER_USE:
         return False
     return where(chat) in tool.offered
 

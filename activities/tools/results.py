@@ -11,15 +11,20 @@ from models.rules import tool_results
 
 
 def succeeded(call: Mapping[str, Any], outcome: Any, at: str, most: int) -> Part:
-    """The result part of a call that went well, in at most `most` bytes unless it is media."""
+    """The result part of a call that went well, in at most `most` bytes beside the data of media."""
     if isinstance(outcome, Media):
-        data = base64.b64encode(outcome.data).decode()
-        shown = {"data": data, "mime_type": outcome.mime_type, "text": tool_results.legible(outcome.text)}
+        shown = _shown(outcome) | {"text": tool_results.cut(tool_results.legible(outcome.text), most)}
+        if outcome.more:
+            shown["more"] = [_shown(each) for each in outcome.more]
         return tool_result(call, shown, created_at=at) | {"is_media": True}
     if isinstance(outcome, Attached):
         made = succeeded(call, outcome.outcome, at, most)
         return made | {"provider_metadata": {tool_results.ATTACHED: list(outcome.files)}}
     return tool_result(call, tool_results.fitted(tool_results.normalised(outcome), most), created_at=at)
+
+
+def _shown(media: Media) -> dict[str, Any]:
+    return {"data": base64.b64encode(media.data).decode(), "mime_type": media.mime_type}
 
 
 def failed(

@@ -14,7 +14,10 @@ from models.store import builds as store
 
 
 class Arguments(BaseModel):
-    """Start the chat's workspace, and wait until it can be used. One that runs is only waited for."""
+    """Start the chat's workspace, and wait until it can be used. One that runs is only waited for.
+
+    Only if the work needs it. An external agent is started by the user, on their host.
+    """
 
     parameters: dict[str, str] = Field(
         default_factory=dict, description="Values of the template's parameters that are to change."

@@ -50,11 +50,12 @@ def where(chat: Mapping[str, Any]) -> Where:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An outcome that is a picture, a sound or a file, with what can be said of it in words."""
+    """An outcome that is a picture, a sound or a file, with what can be said of it in words; `more` come with it."""
 
     data: bytes
     mime_type: str
     text: str = ""
+    more: Sequence["Media"] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class ToolContext:
     workshop: Workshop | None = None
     show: Callable[[str], None] = lambda _: None
     memory: Mapping[str, Any] = field(default_factory=dict)
+    consult: Callable[[str], Awaitable[dict[str, Any]]] | None = None
 
     @property
     def idempotency_key(self) -> str:
@@ -115,6 +117,11 @@ class ToolContext:
         assert self.workshop is not None
         return self.workshop
 
+    async def advise(self, question: str) -> dict[str, Any]:
+        """What the advisor says to the question; see activities.advising."""
+        assert self.consult is not None
+        return await self.consult(question)
+
     @property
     def plans(self) -> bool:
         """Is the turn one that plans?"""
@@ -128,10 +135,14 @@ class ToolContext:
         patience: timedelta = ANSWER,
         harmless: bool = False,
         aloud: bool = False,
+        part: str = "",
     ) -> dict[str, Any]:
-        """What the agent of the chat's workspace answers; see Workshop.ask. `aloud`: watchers see what it says."""
+        """What the agent of the chat's workspace answers; see Workshop.ask. `aloud`: watchers see what it says.
+
+        `part` tells several things apart that one call asks for.
+        """
         said = self.show if aloud else None
-        job_id, seconds = self.job_id(), patience.total_seconds()
+        job_id, seconds = self.job_id(part), patience.total_seconds()
         return await self.place.ask(
             self.chat_id, job_id, kind, request, patience=seconds, said=said, harmless=harmless, episode=self._episode
         )
@@ -169,7 +180,8 @@ class Tool:
     `probe` finds out what became of a call whose worker died. An `exclusive` tool must be the only call of its step. A
     `quick` one changes nothing and waits for nobody: it is run where its model was asked. Calls of one `series` are run
     one after another. Success of a tool that `ends_turn` does so. One that `needs_skills` is offered where the chat's
-    workspace has some.
+    workspace has some, one that `needs_advisor` where the turn may ask one, one `at_desktop` in chats that work at one.
+    One that `is_costly` is written down although it changes nothing: who takes it over need not pay again.
     """
 
     name: str
@@ -184,6 +196,9 @@ class Tool:
     series: str = ""
     ends_turn: bool = False
     needs_skills: bool = False
+    needs_advisor: bool = False
+    is_costly: bool = False
+    at_desktop: bool = False
 
     def __post_init__(self) -> None:
         if (self.policy is Policy.PROBE) != (self.probe is not None):
@@ -210,6 +225,9 @@ def tool(
     series: str = "",
     ends_turn: bool = False,
     needs_skills: bool = False,
+    needs_advisor: bool = False,
+    is_costly: bool = False,
+    at_desktop: bool = False,
 ) -> Callable[[Run], Tool]:
     """Make a tool of the one public function of its module: `async def run(arguments: Arguments, context)`."""
 
@@ -217,7 +235,8 @@ def tool(
         arguments = next(iter(get_type_hints(run).values()))
         name = run.__module__.rpartition(".")[2]
         return Tool(
-            name, arguments, run, policy, probe, exclusive, offered, timeout, quick, series, ends_turn, needs_skills
-        )
+            name, arguments, run, policy, probe, exclusive, offered, timeout, quick, series, ends_turn, needs_skills,
+            needs_advisor, is_costly, at_desktop,
+        )  # fmt: skip
 
     return made

@@ -247,10 +247,18 @@ async def wake_chats(resources: Resources, workspace_id: UUID) -> None:
 
 async def require_agent(resources: Resources, digest: bytes | None) -> bytes:
     """The digest of an agent's good token; raises Unauthenticated."""
+    await agent_of(resources, digest)
+    assert digest is not None
+    return digest
+
+
+async def agent_of(resources: Resources, digest: bytes | None) -> UUID:
+    """The agent whose good token it is; raises Unauthenticated."""
     if digest is not None:
         async with resources.database.read() as session:
-            if await presence.known(session, digest):
-                return digest
+            agent_id = await presence.whose(session, digest)
+        if agent_id is not None:
+            return agent_id
     raise Unauthenticated(detail="The agent's token is unknown, or its workspace has been built anew.")
 
 

@@ -114,10 +114,13 @@ class Told:
     def _usage(self, row: Row) -> Event:
         """What a step has cost whose message has just been told, and how far the chat and its nearest budget are."""
         chat = self.reading.chat
-        budget = {"budget": chat["budget"]} if chat["budget"] else {}
         spent = {"cost_micros": row["total_cost_micros"], "chat_cost_micros": chat["spent_micros"] or 0}
         tokens = {name: row[name] for name in messages.USAGE if row.get(name)}
-        return event("usage", chat["id"], {"usage": {"message_id": row["id"], **tokens, **spent, **budget}})
+        known = {"message_id": row["id"], **tokens, **spent}
+        told = event("usage", chat["id"], {"usage": known})
+        if not chat["budget"]:
+            return told
+        return event("usage", chat["id"], {"usage": {**known, "budget": chat["budget"]}})._replace(outside=told.data)
 
     def _queue(self) -> Event:
         waiting = [queue.view(row) for row in self.reading.queue]

@@ -115,13 +115,20 @@ class Guests:
             async with self._database.read() as session:
                 doors |= await live.doors(session, followed[place : place + DOORS_TOGETHER])
         for guest in doubted:
-            if guest.watcher is not None and not _may_stay(guest, known[guest.digest], doors):
-                guest.watcher.end()
+            if guest.watcher is not None:
+                _judge(guest, guest.watcher, known[guest.digest], doors)
 
 
-def _may_stay(guest: Guest, now: Principal | None, doors: dict[UUID, Row]) -> bool:
-    if now is None:
-        return False
+def _judge(guest: Guest, watcher: Watcher, now: Principal | None, doors: dict[UUID, Row]) -> None:
+    """Show them out, or tell them from now on what they still may know."""
+    if now is None or not _may_stay(guest, now, doors):
+        watcher.end()
+    elif guest.chat_id is not None:
+        door = doors[guest.chat_id]
+        watcher.inside = now.may_read_budgets(door["owner_id"], door["organization_id"])
+
+
+def _may_stay(guest: Guest, now: Principal, doors: dict[UUID, Row]) -> bool:
     if guest.chat_id is None:
         # What the list tells is judged by what they were when they came: a change of that begins a new list.
         return now.has_scope(Scope.CHAT_READ) and _standing(now) == _standing(guest.principal)

@@ -92,12 +92,17 @@ class Hub:
         return sum(feed.watchers for feed in self._feeds.values())
 
     @contextmanager
-    def watch(self, chat_id: UUID, cursor: Cursor | None = None, after_id: int = 0) -> Iterator[Watcher]:
-        """A watcher of the chat: a snapshot (what is new since `cursor`, messages after `after_id`), then the rest."""
+    def watch(
+        self, chat_id: UUID, cursor: Cursor | None = None, after_id: int = 0, *, inside: bool = False
+    ) -> Iterator[Watcher]:
+        """A watcher of the chat: a snapshot (what is new since `cursor`, messages after `after_id`), then the rest.
+
+        Who is `inside` is also told of its budgets.
+        """
         feed = self._feeds.get(chat_id)
         if feed is None:
             feed = self._feeds[chat_id] = Feed(chat_id, self._read)
-        watcher = Watcher(self._buffer, feed.rejoin)
+        watcher = Watcher(self._buffer, feed.rejoin, inside=inside)
         feed.join(Joiner(watcher, Seen(cursor) if cursor else NOTHING, after_id))
         if self._stopped:
             watcher.end()

@@ -12,12 +12,15 @@ class Ended(Exception):
 class Watcher:
     """The events that one client has yet to take. One that falls too far behind loses them, and starts anew.
 
+    Who is `inside` is told all of an event, others what is for those outside.
+
     Whoever takes them sets `on_ready`, which is called whenever there is something to take: nothing waits in between.
     """
 
-    __slots__ = ("_bytes", "_ended", "_lagging", "_limit", "_on_lag", "_waiting", "on_ready")
+    __slots__ = ("_bytes", "_ended", "_lagging", "_limit", "_on_lag", "_waiting", "inside", "on_ready")
 
-    def __init__(self, limit: int, on_lag: Callable[["Watcher"], None]) -> None:
+    def __init__(self, limit: int, on_lag: Callable[["Watcher"], None], *, inside: bool = False) -> None:
+        self.inside = inside
         self.on_ready: Callable[[], None] | None = None
         self._limit = limit
         self._on_lag = on_lag
@@ -61,7 +64,9 @@ class Watcher:
             self._lagging = False
             self._on_lag(self)
         events, self._waiting, self._bytes = self._waiting or [], None, 0
-        return events
+        if self.inside:
+            return events
+        return [each._replace(data=each.outside) if each.outside else each for each in events]
 
     def _ready(self) -> None:
         if self.on_ready is not None:

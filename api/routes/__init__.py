@@ -20,6 +20,7 @@ from api.routes import (
     insights,
     lists,
     login,
+    mcp,
     mcp_oauth,
     mcp_servers,
     messages,
@@ -53,6 +54,7 @@ from api.routes import (
     user_keys,
     users,
     webhooks,
+    webpush,
     workspaces,
 )
 
@@ -95,6 +97,7 @@ _CHAT_ROUTERS: tuple[Router, ...] = (
 ROUTES: tuple[tuple[str, Router], ...] = (
     ("", health.router),
     ("", metrics.router),
+    ("", mcp.router),
     ("/api/v2/users", login.router),
     ("/api/v2/users", oidc.router),
     ("/api/v2/users", roles.of_users),
@@ -128,6 +131,8 @@ ROUTES: tuple[tuple[str, Router], ...] = (
         for router in (mcp_servers.router, mcp_oauth.router)
     ),
     ("/api/v2/notifications", notifications.router),
+    ("/api/v2/notifications", webpush.key),
+    ("/api/v2/users", webpush.router),
     ("/api/v2/audit", audit.router),
     *((prefix, router) for prefix in CHATS for router in _CHAT_ROUTERS),
 )

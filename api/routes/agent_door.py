@@ -1,6 +1,6 @@
 """Where workspace agents knock: their connection, and files that they bring for a chat."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID, uuid5
 
 from fastapi import Query, Request, WebSocket
@@ -46,6 +46,17 @@ async def connect_agent(socket: WebSocket, resources: Opened) -> None:
     await agents.serve(socket, resources, await agents.require_agent(resources, credentials(socket.scope).digest))
 
 
+@router.websocket("/me/desktop/{session}")
+async def bring_desktop(socket: WebSocket, session: str, resources: Opened) -> None:
+    """An agent brings its desktop to somebody who waits for it in this process; elsewhere nobody does: NotFound."""
+    agent_id = await agents.agent_of(resources, credentials(socket.scope).digest)
+    visit = resources.desktops.expected(session, agent_id)
+    await socket.accept()
+    if not visit.link.done():
+        visit.link.set_result(socket)
+        await visit.over.wait()
+
+
 @router.post(
     "/me/files",
     status_code=201,
@@ -59,6 +70,9 @@ async def bring_file(
     resources: Opened,
     job: Annotated[str, Query(description="The job that asked for the file; required."), _UUID] = "",
     name: Annotated[str, Query(description="What the file is called.")] = "",
+    which: Annotated[
+        Literal["", "thumbnail"], Query(alias="part", description="Which of two files, where a job brings two.")
+    ] = "",
 ) -> Response:
     """For workspace agents, with their own token. A file belongs to the owner of the chat that asked for it.
 
@@ -79,7 +93,7 @@ async def bring_file(
         raise Invalid("File is empty.")
     shown = file_types.named(name)
     media_type = file_types.stored(data, shown, file_types.UNKNOWN)
-    file_id = uuid5(job_id, "file")
+    file_id = uuid5(job_id, which or "file")
     brought = {"file_id": file_id, "name": shown, "media_type": media_type, "size": len(data)}
     async with resources.database.begin() as session:
         await moves.lock(session, asked["id"])

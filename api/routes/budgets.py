@@ -1,26 +1,33 @@
 """Budgets of an organization, its groups, members and chats; and where one stands in those that count oneself."""
 
-from typing import Annotated, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, get_args
 from uuid import UUID
 
-from fastapi import Depends, Response
+from fastapi import Depends, Query, Response
 
 from api import accounts
 from api.answers import answer, nothing
-from api.caller import Caller
+from api.caller import Caller, DeploymentReader
 from api.errors import raises
+from api.etags import Expected, tag_of
 from api.requests import Router
 from api.resources import Opened
 from api.schemas.budgets import Budget, BudgetPeriod, Scope, SetBudget
-from models.errors import Forbidden, Invalid, NotFound, Validation
+from models.errors import Forbidden, Invalid, NotFound, Stale, Validation
 from models.principal import Principal
 from models.store import budgets, deeds
 from models.store.budgets import Terms
+from models.store.database import Row
+from models.store.session import Session
 
 in_organization = Router(tags=["budgets"])
 router = Router(tags=["budgets"])
 
 MOST_WARNINGS = 10
+TAGGED: dict[int | str, dict[str, Any]] = {
+    200: {"headers": {"ETag": {"description": "Names what the budget allows.", "schema": {"type": "string"}}}}
+}
 
 
 Administered = Annotated[UUID, Depends(accounts.administered_organization)]
@@ -30,7 +37,21 @@ Administered = Annotated[UUID, Depends(accounts.administered_organization)]
 async def get_budget_status(caller: Caller, resources: Opened) -> Response:
     """Those that count what the caller spends: of their organizations, of their groups there, and their own."""
     async with resources.database.read() as session:
-        return answer(await budgets.of_person(session, caller))
+        return _all(await budgets.of_person(session, caller))
+
+
+@router.get(
+    "", response_model=list[Budget], responses=raises(Forbidden), summary="List the budgets of all organizations"
+)
+async def list_all_budgets(
+    caller: DeploymentReader,
+    resources: Opened,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+    offset: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> Response:
+    """For the deployment's owners and auditors: one organization after another, each one's widest first."""
+    async with resources.database.read() as session:
+        return _all(await budgets.everywhere(session, limit=limit, offset=offset))
 
 
 @in_organization.get(
@@ -42,17 +63,35 @@ async def get_budget_status(caller: Caller, resources: Opened) -> Response:
 async def list_budgets(organization: Administered, resources: Opened) -> Response:
     """With where they stand in the period that runs, the widest first."""
     async with resources.database.read() as session:
-        return answer(await budgets.listed(session, organization))
+        return _all(await budgets.listed(session, organization))
+
+
+@in_organization.get(
+    "/{organization}/budgets/{scope}/{subject}",
+    response_model=Budget,
+    responses=raises(Forbidden, NotFound) | TAGGED,
+    summary="Get a budget",
+)
+async def get_budget(scope: Scope, subject: UUID, organization: Administered, resources: Opened) -> Response:
+    """With where it stands. Its ETag names what it allows, not what is spent: it is for `If-Match`."""
+    async with resources.database.read() as session:
+        return _one(await budgets.get(session, organization, scope, subject))
 
 
 @in_organization.put(
     "/{organization}/budgets/{scope}/{subject}",
     response_model=Budget,
-    responses=raises(Invalid, Forbidden, NotFound),
+    responses=raises(Invalid, Forbidden, NotFound, Stale),
     summary="Set a budget",
 )
 async def put_budget(
-    scope: Scope, subject: UUID, body: SetBudget, organization: Administered, caller: Caller, resources: Opened
+    scope: Scope,
+    subject: UUID,
+    body: SetBudget,
+    organization: Administered,
+    caller: Caller,
+    expected: Expected,
+    resources: Opened,
 ) -> Response:
     """Before each model call its worst case must fit in every budget that counts it; calls from now on are counted.
 
@@ -61,29 +100,55 @@ async def put_budget(
     _require_outer(caller, scope)
     terms = _terms(body)
     async with resources.database.begin() as session:
-        deeds.was({"id": subject, "organization_id": organization})
+        await _before(session, expected, organization, scope, subject)
+        deeds.asks(body.model_dump())
         row = await budgets.put(session, organization, scope, subject, terms, by=caller.user_id)
     resources.principals.forget()
-    return answer(row)
+    return _one(row)
 
 
 @in_organization.delete(
     "/{organization}/budgets/{scope}/{subject}",
     status_code=204,
     response_class=Response,
-    responses=raises(Forbidden, NotFound),
+    responses=raises(Forbidden, NotFound, Stale),
     summary="Delete a budget",
 )
 async def delete_budget(
-    scope: Scope, subject: UUID, organization: Administered, caller: Caller, resources: Opened
+    scope: Scope, subject: UUID, organization: Administered, caller: Caller, expected: Expected, resources: Opened
 ) -> Response:
     """What it has counted is forgotten with it; the other budgets still hold."""
     _require_outer(caller, scope)
     async with resources.database.begin() as session:
-        deeds.was({"id": subject, "organization_id": organization})
+        await _before(session, expected, organization, scope, subject)
         await budgets.delete(session, organization, scope, subject)
     resources.principals.forget()
     return nothing()
+
+
+async def _before(session: Session, expected: Expected, organization: UUID, scope: str, subject: UUID) -> None:
+    """Hold the budget as it is, for the audit log; raises Stale if it is not as the caller has seen it."""
+    had = await budgets.terms(session, organization, scope, subject)
+    deeds.was({**(had or {}), "id": subject, "organization_id": organization})
+    expected.require(_tag(had) if had else None)
+
+
+def _tag(row: Row) -> str:
+    return tag_of({name: row[name] for name in ("id", "limit_micros", "period", "warn_percents")})
+
+
+def _shown(row: Row) -> dict[str, Any]:
+    return {**row, "etag": _tag(row)}
+
+
+def _all(rows: Sequence[Row]) -> Response:
+    return answer([_shown(row) for row in rows])
+
+
+def _one(row: Row) -> Response:
+    response = answer(_shown(row))
+    response.headers["ETag"] = _tag(row)
+    return response
 
 
 def _require_outer(caller: Principal, scope: str) -> None:

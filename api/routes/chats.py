@@ -90,7 +90,7 @@ async def create_chat(
             content=content,
             model_config_id=model,
             created_by=caller.user_id,
-            system=instructions.stored(site, asked.system_prompt),
+            system=instructions.stored(site, asked.system_prompt, attached=workspace_id is not None),
             labels=to_rest(asked.labels),
             plan_mode=asked.plan_mode or None,
             mcp_server_ids=servers,

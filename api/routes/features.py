@@ -26,7 +26,7 @@ from api.schemas.features import (
 from api.schemas.parts import NO_ID
 from models.errors import Forbidden, Invalid, NotFound, Stale
 from models.rules import features
-from models.store import catalog, preferences, templates
+from models.store import advice, catalog, preferences, templates
 from models.store.session import Session
 
 router = Router(tags=["config"])
@@ -39,7 +39,7 @@ router = Router(tags=["config"])
     summary="Get whether agents may use a desktop",
 )
 async def get_desktop_enabled(caller: Caller, kept: Kept, resources: Opened) -> Response:
-    """For everybody. Kept for the desktops to come."""
+    """For everybody."""
     async with resources.database.read() as session:
         return kept.answer(await _desktop(session))
 
@@ -54,7 +54,7 @@ async def get_desktop_enabled(caller: Caller, kept: Kept, resources: Opened) -> 
 async def set_desktop_enabled(
     body: SetDesktopEnabled, caller: DeploymentWriter, expected: Expected, resources: Opened
 ) -> Response:
-    """Kept for the desktops to come: no agent has one yet."""
+    """Off, nobody sees a workspace's desktop, and who does no longer does."""
     return await _set(resources, expected, features.DESKTOP, _desktop, "true" if body.enable_desktop else "false")
 
 
@@ -89,7 +89,7 @@ async def set_computer_use_provider(
 
 @router.get("/config/advisor", response_model=Advisor, responses=TAGGED, summary="Get the advisor's setting")
 async def get_advisor(caller: Caller, kept: Kept, resources: Opened) -> Response:
-    """For everybody. Kept for the advisor to come."""
+    """For everybody. Whom the model of a root chat may ask for advice, and how often in a turn."""
     async with resources.database.read() as session:
         return kept.answer(await _advisor(session))
 
@@ -102,7 +102,7 @@ async def get_advisor(caller: Caller, kept: Kept, resources: Opened) -> Response
     summary="Set the advisor's setting",
 )
 async def set_advisor(body: SetAdvisor, caller: DeploymentWriter, expected: Expected, resources: Opened) -> Response:
-    """The whole setting is replaced. Kept for the advisor to come: no agent asks one yet."""
+    """The whole setting is replaced. Turns that begin from now on keep to it; those under way keep theirs."""
     if body.max_uses_per_run < 0:
         raise Invalid(f"max_uses_per_run {body.max_uses_per_run} must be non-negative.")
     if body.max_output_tokens < 0:
@@ -113,7 +113,7 @@ async def set_advisor(body: SetAdvisor, caller: DeploymentWriter, expected: Expe
         if model != NO_ID and not await catalog.exists(session, model):
             raise Invalid(f'model_config_id "{model}" does not match any existing model config.')
         await expected.hold(session, features.ADVISOR, _advisor)
-        await preferences.put_site(session, {features.ADVISOR: features.advisor_text(setting)})
+        await advice.configure(session, setting)
     return nothing()
 
 

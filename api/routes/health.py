@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import suppress
 from functools import cache
 
 from fastapi import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.answers import answer
 from api.requests import Router
@@ -39,6 +40,7 @@ class BuildInfo(BaseModel):
     version: str
     external_url: str
     dashboard_url: str
+    webpush_public_key: str | None = Field(default=None, description="Absent where there is none, or nobody can tell.")
 
 
 @router.get("/healthz", response_model=Alive, summary="Is the process alive?")
@@ -63,10 +65,14 @@ async def readyz(resources: Opened) -> Response:
 
 @router.get("/api/v2/buildinfo", response_model=BuildInfo, summary="Which version is this?")
 async def buildinfo(resources: Opened) -> Response:
-    """The version of the service and the address clients should use."""
+    """The version of the service, the address clients should use, and the key that browsers subscribe with."""
     settings = resources.settings
     url = settings.public_url or f"http://{settings.host}:{settings.port}"
-    return answer({"version": VERSION, "external_url": url, "dashboard_url": url})
+    told = {"version": VERSION, "external_url": url, "dashboard_url": url}
+    with suppress(TimeoutError):
+        if key := await asyncio.wait_for(resources.push_key.told(), PATIENCE):
+            told["webpush_public_key"] = key
+    return answer(told)
 
 
 async def _check(work: Awaitable[str]) -> Component:

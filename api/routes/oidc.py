@@ -118,7 +118,7 @@ async def set_login_type(user: str, body: SetLoginType, caller: UserAdmin, by: B
         raise Invalid("OpenID Connect sign-in is not configured.")
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
-        accounts.require_power_over(caller, row)
+        await accounts.require_power_over(session, caller, row)
         if row["is_service_account"]:
             raise Invalid("A service account comes in by tokens alone.")
         await identities.let_sign_in(session, row["id"])

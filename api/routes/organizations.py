@@ -130,10 +130,13 @@ async def add_member(organization: str, user: str, caller: Caller, once: OnlyOnc
     summary="Remove a member",
 )
 async def remove_member(organization: str, user: str, caller: Caller, resources: Opened) -> Response:
-    """Their chats there stay, out of their reach."""
+    """Their chats there stay, out of their reach. Nobody removes who may do there what they may not."""
     async with resources.database.begin() as session:
         row = _administered(caller, await organizations.get(session, organization))
         account = await people.get(session, accounts.named(caller, user))
+        theirs = await people.principal(session, account["id"], or_suspended=True)
+        if theirs is not None and account["id"] != caller.user_id:
+            accounts.require_no_more(caller.lacks(theirs, within=row["id"]))
         await organizations.remove(session, row["id"], account["id"])
         deeds.was({"id": account["id"], "username": account["username"], "organization_id": row["id"]})
     resources.principals.forget(str(account["id"]))

@@ -30,7 +30,7 @@ async def list_sessions(user: str, caller: AccountHolder, resources: Opened) -> 
     """Living ones, the one used last first, and where each was begun."""
     async with resources.database.read() as session:
         row = await people.get(session, accounts.named(caller, user))
-        accounts.require_account_of(caller, row)
+        await accounts.require_account_of(session, caller, row)
         found = await sessions.of_user(session, row["id"])
     return answer([views.session(each, caller.token_id) for each in found])
 
@@ -46,7 +46,7 @@ async def end_all_sessions(user: str, caller: AccountHolder, by: By, resources: 
     """All of a user's sessions but the one that asks. API tokens stay."""
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
-        accounts.require_account_of(caller, row)
+        await accounts.require_account_of(session, caller, row)
         await people.end_sessions(session, row["id"], keep=caller.token_id)
         _tell(session, row, by)
     resources.principals.forget(str(row["id"]))
@@ -64,7 +64,7 @@ async def end_session(user: str, session: str, caller: AccountHolder, by: By, re
     """It is over at once, in every process."""
     async with resources.database.begin() as transaction:
         row = await people.get(transaction, accounts.named(caller, user))
-        accounts.require_account_of(caller, row)
+        await accounts.require_account_of(transaction, caller, row)
         await sessions.end(transaction, row["id"], session)
         _tell(transaction, row, by, session_id=session)
     resources.principals.forget(session)

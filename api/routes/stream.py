@@ -123,11 +123,12 @@ def _watch_list(resources: Resources, guest: Guest) -> Iterator[Watcher]:
 def _watch(resources: Resources, guest: Guest, row: Row, after_id: int, cursor: Cursor | None) -> Iterator[Watcher]:
     """A watcher of the chat; its owner has read the chat when they come and when they go."""
     owner = row["owner_id"] == guest.principal.user_id
+    inside = guest.principal.may_read_budgets(row["owner_id"], row["organization_id"])
     if owner:
         resources.errands.start(resources.live.mark_read(row["id"]))
     try:
         with (
-            resources.live.watch(row["id"], cursor, after_id) as watcher,
+            resources.live.watch(row["id"], cursor, after_id, inside=inside) as watcher,
             resources.guests.admitted(guest, watcher, row),
         ):
             yield watcher

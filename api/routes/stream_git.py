@@ -11,6 +11,7 @@ from starlette.responses import Response
 from api.caller import Caller
 from api.errors import raises
 from api.live import sse, websocket
+from api.live.entry import Words, agent_of
 from api.live.guests import Guest
 from api.live.scans import Followed
 from api.live.watcher import Watcher
@@ -19,11 +20,11 @@ from api.resources import Opened, Resources
 from api.routes.stream import UPGRADE_REQUIRED, accepts_events, arrives, upgrade_required
 from models.errors import Forbidden, Invalid, NotFound
 from models.principal import Principal
-from models.rules.agents import Ambiguous, chosen
-from models.store import bindings
 from models.store.database import Row
 
 router = Router(tags=["live"])
+
+_WORDS = Words("Chat has no workspace to watch.", 'Agent state is "{}", it must be in the "connected" state.')
 
 
 @router.websocket("/{chat}/stream/git")
@@ -77,25 +78,8 @@ def _watch(resources: Resources, guest: Guest, row: Row, agent_id: UUID) -> Iter
 
 
 async def _agent(resources: Resources, caller: Principal, chat_id: UUID) -> UUID:
-    """The connected agent of the chat's workspace, for somebody who may work there; raises Invalid, Forbidden."""
     async with resources.database.read() as session:
-        place = await bindings.of(session, chat_id)
-    if place is None:
-        raise Invalid("Chat has no workspace to watch.")
-    if place.deleted or not caller.may_read_workspace(place.owner_id, place.organization_id):
-        raise Invalid("Chat workspace not found.")
-    if not caller.may_enter_workspace(place.owner_id, place.organization_id):
-        raise Forbidden
-    try:
-        agent = chosen(place.agents)
-    except Ambiguous:
-        agent = None
-    if agent is None:
-        raise Invalid("Chat workspace has no agents.")
-    if agent["status"] != "connected":
-        raise Invalid(f'Agent state is "{agent["status"]}", it must be in the "connected" state.')
-    found: UUID = agent["id"]
-    return found
+        return await agent_of(session, caller, chat_id, _WORDS)
 
 
 def _is_refresh(message: str | bytes) -> bool:

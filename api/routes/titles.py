@@ -16,7 +16,7 @@ from api.schemas.titles import ProposedTitle
 from models.errors import Conflict, Forbidden, NotFound, TurnstoneError, Unavailable, Unprocessable
 from models.principal import Principal
 from models.rules.states import Status
-from models.steps import Naming, TitleOutcome, TitleReply, TitleRequest
+from models.steps import Naming, Note, TitleOutcome, TitleReply, TitleRequest
 from models.store import chats, limits, titles
 
 router = Router(tags=["titles"])
@@ -34,7 +34,7 @@ async def regenerate_title(chat: UUID, caller: Caller, once: OnlyOnce, resources
     reply = await _seek(resources, TitleRequest(chat, Naming.REGENERATE, held.isoformat()), caller, held)
     match reply.outcome:
         case TitleOutcome.FAILED:
-            return envelope(500, "Failed to regenerate chat title.", reply.note)
+            return envelope(500, "Failed to regenerate chat title.", _why(reply.note))
         case TitleOutcome.LOST:
             raise Conflict(IN_PROGRESS)
     async with resources.database.begin() as session:
@@ -52,7 +52,7 @@ async def propose_title(chat: UUID, caller: Caller, once: OnlyOnce, resources: O
         return held
     reply = await _seek(resources, TitleRequest(chat, Naming.PROPOSE, held.isoformat()), caller, held)
     if reply.outcome is TitleOutcome.FAILED:
-        return envelope(500, "Failed to generate chat title.", reply.note)
+        return envelope(500, "Failed to generate chat title.", _why(reply.note))
     async with resources.database.begin() as session:
         found = await titles.words(session, chat, reply.charged) if reply.charged is not None else ""
         return await once.keep(session, answer({"title": found}))
@@ -76,6 +76,11 @@ async def _hold(
             raise Conflict(IN_PROGRESS)
         await limits.require(session, caller, row["organization_id"], chat)
     return held
+
+
+def _why(note: Note) -> str:
+    kind = note.removeprefix("failed: ")
+    return note.value if kind == note else f"The model failed: {kind.replace('_', ' ')}."
 
 
 async def _seek(resources: Resources, request: TitleRequest, caller: Principal, held: datetime) -> TitleReply:

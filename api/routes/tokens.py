@@ -52,7 +52,7 @@ async def create_token(
     async with resources.database.begin() as session:
         await once.refuse_again(session, *MADE)
         row = await people.get(session, accounts.named(caller, user))
-        accounts.require_identity_of(caller, row)
+        await accounts.require_identity_of(session, caller, row)
         token_id, token = await people.create_token(
             session,
             row["id"],
@@ -76,7 +76,7 @@ async def list_tokens(user: str, caller: AccountHolder, resources: Opened) -> Re
     """Living ones, newest first, without their secrets."""
     async with resources.database.read() as session:
         row = await people.get(session, accounts.named(caller, user))
-        accounts.require_identity_of(caller, row)
+        await accounts.require_identity_of(session, caller, row)
         found = await people.tokens(session, row["id"])
     return answer([views.token(each) for each in found])
 
@@ -93,9 +93,9 @@ async def delete_token(user: str, keyid: str, caller: AccountHolder, resources: 
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
         if row["is_service_account"]:
-            accounts.require_identity_of(caller, row)
+            await accounts.require_identity_of(session, caller, row)
         else:
-            accounts.require_account_of(caller, row)
+            await accounts.require_account_of(session, caller, row)
         await people.delete_token(session, row["id"], keyid)
         deeds.was({"id": row["id"], "username": keyid})
     resources.principals.forget(keyid)

@@ -112,6 +112,8 @@ def _tool_call(row: Row) -> dict[str, Any]:
     }
     if row["finished_at"]:
         told["finished_at"] = rfc3339(row["finished_at"])
+    if row["waits_for"]:
+        told["waits_for"] = row["waits_for"]
     return told
 
 

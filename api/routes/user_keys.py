@@ -92,7 +92,7 @@ async def _whose(session: Session, caller: Principal, user: str) -> UUID:
     if user == "me":
         return caller.user_id
     row = await people.get(session, accounts.named(caller, user))
-    accounts.require_identity_of(caller, row)
+    await accounts.require_identity_of(session, caller, row)
     user_id: UUID = row["id"]
     return user_id
 

@@ -11,6 +11,7 @@ from api.author import By
 from api.caller import AccountHolder, Caller, UserAdmin
 from api.errors import raises
 from api.idempotency import OnlyOnce
+from api.nudges import stop_turns_of
 from api.requests import Router
 from api.resources import Opened
 from api.schemas import views
@@ -139,15 +140,16 @@ async def get_user(user: str, caller: Caller, resources: Opened) -> Response:
     "/{user}", response_model=Message, responses=raises(Forbidden, NotFound, Conflict), summary="Delete a user"
 )
 async def delete_user(user: str, caller: UserAdmin, resources: Opened) -> Response:
-    """Their tokens end at once; their chats stay, for their organization's admins."""
+    """Their tokens, webhooks and running turns end at once; their chats stay, for their organization's admins."""
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
         deeds.was(row)
-        accounts.require_power_over(caller, row)
+        await accounts.require_power_over(session, caller, row)
         if row["id"] == caller.user_id:
             raise Invalid("You cannot delete yourself!")
         await people.delete(session, row["id"])
     resources.principals.forget(str(row["id"]))
+    await stop_turns_of(resources, row["id"])
     return answer({"message": "User has been deleted!"})
 
 
@@ -178,7 +180,10 @@ async def set_user_roles(user: str, body: SetRoles, caller: UserAdmin, resources
     summary="Suspend a user",
 )
 async def suspend_user(user: str, caller: UserAdmin, resources: Opened) -> Response:
-    """Their sessions end, and none of their tokens works until they are activated again."""
+    """Their sessions end, their turns are stopped, and until they are activated again no token or webhook works.
+
+    What was queued stays queued, and is theirs to send on when they are back.
+    """
     return await _set_status(user, "suspended", caller, resources)
 
 
@@ -197,12 +202,13 @@ async def _set_status(user: str, status: str, caller: Principal, resources: Open
     async with resources.database.begin() as session:
         row = await people.get(session, accounts.named(caller, user))
         deeds.was(row)
-        accounts.require_power_over(caller, row)
+        await accounts.require_power_over(session, caller, row)
         if row["id"] == caller.user_id and status != "active":
             raise Invalid("You cannot suspend yourself.")
         await people.set_status(session, row["id"], status)
         row = await people.get(session, row["id"])
     resources.principals.forget(str(row["id"]))
+    await stop_turns_of(resources, row["id"])
     return answer(views.user(row))
 
 
@@ -218,8 +224,8 @@ async def set_user_password(user: str, body: SetPassword, caller: AccountHolder,
     async with resources.database.read() as session:
         row = await people.get(session, accounts.named(caller, user))
         stored = await people.password_hash(session, row["id"])
-    deeds.was(row)
-    accounts.require_account_of(caller, row)
+        deeds.was(row)
+        await accounts.require_account_of(session, caller, row)
     if row["is_service_account"]:
         raise Invalid(SERVICE)
     own, account = row["id"] == caller.user_id, lockouts.account(row["email"])
@@ -256,7 +262,7 @@ async def unlock_user(user: str, caller: UserAdmin, by: By, once: OnlyOnce, reso
         if earlier is not None:
             return earlier
         row = await people.get(session, accounts.named(caller, user))
-        accounts.require_power_over(caller, row)
+        await accounts.require_power_over(session, caller, row)
         await lockouts.forgive(session, lockouts.account(row["email"]))
         audit.record(
             session,

@@ -33,6 +33,7 @@ class Budget(BaseModel):
     period_end: datetime | None = None
     created_at: datetime
     updated_at: datetime
+    etag: str = Field(description="names limit, period and warnings, for If-Match; what is spent does not change it")
 
 
 class SetBudget(Body):

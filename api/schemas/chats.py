@@ -124,6 +124,9 @@ class Chat(BaseModel):
         default=None, description="It is pending because as many turns run as may: its owner's, or the organization's."
     )
     plan_mode: Literal["plan"] | None = None
+    mode: Literal["explore", "computer_use"] | None = Field(
+        default=None, description="Set on sub-agent chats that only look around, or drive a desktop."
+    )
     last_error: ChatError | None = None
     last_turn_summary: str | None
     diff_status: ChatDiffStatus | None = None
@@ -246,6 +249,7 @@ class UnsettledToolCall(BaseModel):
     attempt: int = Field(description="How often a worker has taken it up.")
     claimed_at: AwareDatetime
     finished_at: AwareDatetime | None = None
+    waits_for: str | None = Field(default=None, description="What a paused call waits for, with no worker at it.")
 
 
 class ChatExplanation(BaseModel):

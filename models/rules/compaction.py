@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from models.parts import Part
-from models.rules import history
+from models.rules import advisor, history
 from models.rules.history import Row
 
 TOOL = "chat_summarized"
@@ -135,6 +135,8 @@ def extent(rows: Sequence[Row]) -> int:
 def summary(text: str, rows: Sequence[Row], asked: tuple[int, datetime] | None = None) -> list[Part]:
     """The content of the summary's row; `rows` is what it stands for, `asked` the message that is being answered."""
     marks: dict[str, Any] = {history.STEPS: history.steps_since_user(rows)}
+    if advised := history.advice_since_user(rows, advisor.TOOL):
+        marks[history.ADVICE] = advised
     if asked is not None:
         marks[history.ASKED] = [asked[0], asked[1].isoformat()]
     return [{"type": "text", "text": PREFIX + text, "provider_metadata": marks}]

@@ -56,6 +56,10 @@ def _again(policy: Policy) -> Course:
             assert_never(never)
 
 
+WAITS = frozenset({"wait_agent"})
+"""Tools that only wait: they are in the ledger for what they remember, and change nothing."""
+
+
 def key(chat_id: UUID, message_id: int, tool_call_id: str, part: str = "") -> UUID:
     """Under which name the world may remember a call, or a `part` of it: the same for each run, and of no other."""
     return uuid5(chat_id, f"{message_id}:{tool_call_id}{part}")

@@ -1,11 +1,13 @@
 """What agents may use beside models: how each setting is written down, and what holds while nobody has set it.
 
-Workspaces and templates are bound by theirs; desktop, computer use and advisor are kept for features to come.
+Workspaces, templates, the advisor, the desktop and who works at it are bound by theirs.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -17,6 +19,7 @@ WORKSPACE_TTL = "agents_workspace_ttl"
 TEMPLATES = "agents_template_allowlist"
 
 COMPUTER_USERS = ("anthropic", "openai")
+MOST_CHANGES = 20
 SHORTEST_TTL_MS, LONGEST_TTL_MS = 60_000, 30 * 86_400_000
 
 
@@ -34,6 +37,13 @@ class Advisor:
         return asdict(self)
 
 
+class Held(NamedTuple):
+    """A setting, and since when it holds."""
+
+    since: datetime
+    setting: Advisor
+
+
 def desktop(site: Mapping[str, str]) -> bool:
     """May agents use a virtual desktop?"""
     return site.get(DESKTOP) == "true"
@@ -47,19 +57,54 @@ def computer_use(site: Mapping[str, str]) -> str:
 
 def advisor(site: Mapping[str, str]) -> Advisor:
     """The advisor's setting; what cannot be read is an advisor that is off."""
+    return advisor_over_time(site)[0].setting
+
+
+def advisor_over_time(site: Mapping[str, str]) -> Sequence[Held]:
+    """The setting that holds and those before it, the newest first: a turn keeps to the one that it began under."""
+    return _read(site.get(ADVISOR, ""))
+
+
+@lru_cache(maxsize=4)
+def _read(text: str) -> Sequence[Held]:
+    """Every step asks, and the text seldom changes."""
     try:
-        stored = orjson.loads(site[ADVISOR])
-        setting = Advisor(**{**stored, "model_config_id": UUID(stored["model_config_id"])})
+        stored = orjson.loads(text)
+        before = stored.pop("before", [])
+        now = _held(stored)
     except (ValueError, TypeError, KeyError, AttributeError):
-        return Advisor()
+        return (Held(datetime.min.replace(tzinfo=UTC), Advisor()),)
+    try:
+        return (now, *map(_held, before))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return (now,)
+
+
+def advisor_at(held: Iterable[Held], moment: datetime) -> Advisor:
+    """The setting that held at that moment; the oldest that is known, if it is older still."""
+    oldest = Advisor()
+    for since, setting in held:
+        oldest = setting
+        if since <= moment:
+            break
+    return oldest
+
+
+def _held(stored: Any) -> Held:
+    since = datetime.fromisoformat(stored.pop("since")) if "since" in stored else datetime.min.replace(tzinfo=UTC)
+    setting = Advisor(**{**stored, "model_config_id": UUID(stored["model_config_id"])})
     numbers = (setting.max_uses_per_run, setting.max_output_tokens)
-    sound = isinstance(setting.enabled, bool) and all(type(each) is int and each >= 0 for each in numbers)
-    return setting if sound else Advisor()
+    if since.tzinfo is None or not isinstance(setting.enabled, bool):
+        raise ValueError("not a setting of the advisor")
+    if not all(type(each) is int and each >= 0 for each in numbers):
+        raise ValueError("not a number of uses or tokens")
+    return Held(since, setting)
 
 
-def advisor_text(setting: Advisor) -> str:
-    """The setting as it is stored."""
-    return orjson.dumps(setting.shown()).decode()
+def advisor_text(held: Iterable[Held]) -> str:
+    """The setting with those before it, the newest first, as they are stored."""
+    now, *before = [{**each.setting.shown(), "since": each.since.isoformat()} for each in held][:MOST_CHANGES]
+    return orjson.dumps({**now, "before": before}).decode()
 
 
 def workspace_ttl_ms(site: Mapping[str, str]) -> int:

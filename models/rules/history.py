@@ -26,6 +26,9 @@ STEPS = "steps"
 ASKED = "asked"
 """Internal mark of a summary: the id and the moment of the user message that was being answered."""
 
+ADVICE = "advice"
+"""Internal mark of a summary: how often the turn that goes on after it has been advised."""
+
 
 CONTEXT_PARTS = frozenset({"context-file", "skill"})
 
@@ -116,6 +119,24 @@ def succeeded_since_user(rows: Sequence[Row], tools: Collection[str]) -> bool:
             if part.get("type") == "tool-result" and part.get("tool_name") in tools and not part.get("is_error"):
                 return True
     return False
+
+
+def advice_since_user(rows: Sequence[Row], tool: str) -> int:
+    """How often this tool has given advice in the current turn, what was summarised included."""
+    count = 0
+    for row in reversed(rows):
+        if is_summary(row):
+            return count + int(_marked(row, ADVICE) or 0)
+        if row["role"] == "user" and not is_context(row):
+            break
+        count += sum(_is_advice(part, tool) for part in row["content"])
+    return count
+
+
+def _is_advice(part: Part, tool: str) -> bool:
+    result = part.get("result")
+    given = part.get("type") == "tool-result" and part.get("tool_name") == tool and not part.get("is_error")
+    return given and isinstance(result, dict) and result.get("type") == "advice"
 
 
 def is_complete(rows: Sequence[Row]) -> bool:

@@ -32,8 +32,8 @@ _BRANCHES = ("anyOf", "oneOf", "allOf")
 _SCHEMAS = frozenset({*_BRANCHES, "items", "additionalProperties", "not", "prefixItems"})
 
 
-class Configured(Protocol):
-    """What decides about a server's tools."""
+class Offered(Protocol):
+    """What decides in which chats a server is."""
 
     @property
     def id(self) -> UUID: ...
@@ -41,13 +41,18 @@ class Configured(Protocol):
     def availability(self) -> str: ...
     @property
     def allow_in_plan_mode(self) -> bool: ...
+
+
+class Configured(Offered, Protocol):
+    """What decides about a server's tools."""
+
     @property
     def tool_allow_list(self) -> Sequence[str]: ...
     @property
     def tool_deny_list(self) -> Sequence[str]: ...
 
 
-def is_offered(server: Configured, chat: Mapping[str, Any]) -> bool:
+def is_offered(server: Offered, chat: Mapping[str, Any]) -> bool:
     """Has the chat this server in its present turn?
 
     A chat that explores has what it was given and nothing more; a sub-agent that plans has none.

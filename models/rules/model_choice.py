@@ -47,6 +47,16 @@ def personal_key(context: str) -> str:
     return f"chat_personal_model_override:{context}"
 
 
+def for_sub_agent(own: Choice, deployment: Override, *, allowed: bool) -> str:
+    """The id of the model that was chosen for a kind of sub-agents; empty is their parent's.
+
+    A person's own choice, if it is `allowed` to count, comes before the administrator's.
+    """
+    if allowed and own.mode != DEPLOYMENT_DEFAULT:
+        return own.model_config_id
+    return deployment.model_config_id
+
+
 def model_id(text: str) -> UUID | None:
     """The id that the text is, if it is one."""
     try:

@@ -45,6 +45,7 @@ R0, R1, I0, I1, A0, A1 = State.R0, State.R1, State.I0, State.I1, State.A0, State
 XW, XW1, XE0, XE1, XI0, XI1 = State.XW, State.XW1, State.XE0, State.XE1, State.XI0, State.XI1
 
 _R = _to(R0, R1)
+_R_OR_HELD = _R | _to(W1)  # nothing is promoted for an owner who is suspended or gone
 
 TABLE: Mapping[State, Mapping[Move, frozenset[State]]] = {
     N: {Move.CREATE: _to(R0, W)},  # a copy of a history may rest at once
@@ -114,7 +115,7 @@ TABLE: Mapping[State, Mapping[Move, frozenset[State]]] = {
         Move.COMMIT_STEP: _to(R1),
         Move.RECORD_RETRY: _to(R1),
         Move.ENTER_ACTION: _to(A1),
-        Move.FINISH_TURN: _R,
+        Move.FINISH_TURN: _R_OR_HELD,
         Move.FINISH_ERROR: _to(E1),
     },
     I0: {
@@ -134,7 +135,7 @@ TABLE: Mapping[State, Mapping[Move, frozenset[State]]] = {
         Move.PROMOTE_QUEUED: _to(I1),
         Move.INTERRUPT: _to(I1),
         Move.ARCHIVE: _to(XI1),
-        Move.FINISH_INTERRUPTION: _R,
+        Move.FINISH_INTERRUPTION: _R_OR_HELD,
     },
     A0: {
         Move.SEND: _to(A1),
@@ -152,7 +153,7 @@ TABLE: Mapping[State, Mapping[Move, frozenset[State]]] = {
         Move.EDIT: _to(R0),
         Move.DELETE_QUEUED: _to(A0, A1),
         Move.PROMOTE_QUEUED: _R,
-        Move.INTERRUPT: _R,
+        Move.INTERRUPT: _R_OR_HELD,
         Move.COMPLETE_ACTION: _to(R1),
         Move.CANCEL_ACTION: _to(R1),
         Move.ARCHIVE: _to(XI1),

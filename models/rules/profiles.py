@@ -28,6 +28,8 @@ class Profile:
     """One system message, at the start: chat templates of open models raise at a second."""
     caches: bool = False
     keeps_thinking: bool = False
+    pictures_in_results: bool = False
+    """A tool's result may hold a picture; else it follows in a message of the user's."""
     runs_tools: bool = False
     """It ran tools itself, and wants those calls and results back where they were."""
 
@@ -40,7 +42,13 @@ class Profile:
 
 # Limits: providers' documents, rounded down; a whole request must fit as well.
 _ANTHROPIC = Profile(
-    "anthropic", image_bytes=5_000_000, pdf_bytes=20 * MEGABYTE, caches=True, keeps_thinking=True, runs_tools=True
+    "anthropic",
+    image_bytes=5_000_000,
+    pdf_bytes=20 * MEGABYTE,
+    caches=True,
+    keeps_thinking=True,
+    pictures_in_results=True,
+    runs_tools=True,
 )
 _BEDROCK = replace(_ANTHROPIC, image_bytes=3_750_000, pdf_bytes=4_500_000, runs_tools=False)
 _OPENAI = Profile("openai", image_bytes=20 * MEGABYTE, pdf_bytes=20 * MEGABYTE, alternates=False)

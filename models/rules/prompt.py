@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from models.parts import NUL, NUL_AT_REST, Part
-from models.rules import attachments
+from models.rules import attachments, screenshots
 from models.rules.history import is_context, visible_to_model
 from models.rules.profiles import Profile, profile_for
 from models.rules.repair import SIGNATURE, repaired, safe_name
@@ -18,6 +18,8 @@ NOTHING = "(no text)"  # a message of white space alone would be refused
 BEGINNING = "(the conversation goes on)"
 CACHED = {"type": "ephemeral"}
 NOT_AGAIN = "its content is not shown again"
+DONE = "Done. This is the screen now."
+SCREEN = "[The screen after these actions:]"
 THOUGHTS = ("thinking", "redacted_thinking")
 _NUL_IN_JSON = "\\u0000"
 
@@ -46,9 +48,9 @@ def build(
     rest = repaired(
         [row for row in visible if row["role"] != "system" and not is_context(row)], tools=tools, family=family
     )
-    talk = [message for row in rest if (message := writer.message(row)) is not None]
+    talk = [*_told(rest, writer, screenshots.shown(rest, profile), inline=profile.pictures_in_results)]
     if profile.alternates:
-        talk = list(_alternating(talk))
+        talk = list(alternating(talk))
     if not talk:
         talk = [{"role": "user", "content": BEGINNING}]
     if profile.joins_system and system:
@@ -76,6 +78,27 @@ def thinks_from_the_start(messages: Sequence[Mapping[str, Any]]) -> bool:
     content = first.get("content")
     begins = content[0].get("type") if isinstance(content, list) and content else ""
     return bool(first.get("thinking_blocks")) or begins == "thinking"
+
+
+def _told(
+    rows: Sequence[Mapping[str, Any]], writer: "_Writer", pictures: Collection[int], *, inline: bool
+) -> Iterator[Message]:
+    """The rows as messages; pictures that a result cannot hold follow their step's results, in a user's message."""
+    waiting: list[Message] = []
+    for place, row in enumerate(rows):
+        if waiting and row["role"] != "tool":
+            yield {"role": "user", "content": [_text_block([SCREEN]), *waiting]}
+            waiting = []
+        message = writer.message(row)
+        if place in pictures:
+            picture = screenshots.content(row["content"][0])
+            text = _seen(row["content"][0])
+            message = {**(message or {}), "content": [_text_block([text]), picture] if inline else text}
+            waiting += [] if inline else [picture]
+        if message is not None:
+            yield message
+    if waiting:
+        yield {"role": "user", "content": [_text_block([SCREEN]), *waiting]}
 
 
 class _Writer:
@@ -224,11 +247,18 @@ def _run_by_provider(part: Part) -> Message:
 def _result(part: Part) -> str:
     result = part.get("result")
     if part.get("is_media") and isinstance(result, dict):
-        result = {**{key: value for key, value in result.items() if key != "data"}, "note": f"[media: {NOT_AGAIN}]"}
+        note = screenshots.LEFT_OUT if screenshots.is_picture(part) else NOT_AGAIN
+        shown = {key: value for key, value in result.items() if key not in ("data", "more")}
+        result = {**shown, "note": f"[media: {note}]"}
     return _json(result)
 
 
-def _alternating(messages: Sequence[Message]) -> Iterator[Message]:
+def _seen(part: Part) -> str:
+    """What is said of a picture that is shown."""
+    return _decoded(part["result"].get("text") or "") or DONE
+
+
+def alternating(messages: Sequence[Message]) -> Iterator[Message]:
     """The messages, a user's first, neighbours of one role joined where they are plain."""
     last: Message | None = None
     if messages and messages[0]["role"] != "user":
@@ -267,7 +297,7 @@ def _mark(message: Message, *, on_calls: bool) -> None:
     if message.get("tool_calls"):
         if on_calls:  # OpenAI's form has no place for it
             message["tool_calls"][-1]["cache_control"] = CACHED
-    elif isinstance(message["content"], list):
+    elif isinstance(message["content"], list) and message["role"] != "tool":
         marked = [block for block in message["content"] if block["type"] not in THOUGHTS]
         marked[-1]["cache_control"] = CACHED
     else:

@@ -61,6 +61,11 @@ def fallback(content: Iterable[Part]) -> str:
     return title
 
 
+def given(title: str) -> str:
+    """A title that somebody gave, as it can be shown: on one line, cut at 80 characters. Empty if it has no words."""
+    return " ".join(_printable(title).split())[:MAX_LENGTH].rstrip()
+
+
 def awaits_title(title: str, rows: Sequence[Row]) -> bool:
     """May this chat be given a title by itself? Only for its first message, while nobody has named the chat.
 

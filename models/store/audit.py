@@ -231,7 +231,9 @@ async def key_used(session: Session, provider_id: UUID, name: str, owner_id: UUI
     )
 
 
-def chat_created(session: Session, chat: Mapping[str, Any], by: Author) -> None:
+def chat_created(
+    session: Session, chat: Mapping[str, Any], by: Author, details: Mapping[str, Any] | None = None
+) -> None:
     """Tell of a new chat, as it is in its row."""
     shown = _shown(chat)
     record(
@@ -244,6 +246,7 @@ def chat_created(session: Session, chat: Mapping[str, Any], by: Author) -> None:
         user_id=by.user_id,
         diff=changed(**{name: (nothing, shown[name]) for name, nothing in _TRACKED.items() if shown[name] != nothing})
         | dict.fromkeys(_SECRET, MASKED),
+        details=details,
         status_code=201,
         request_id=by.request_id,
     )

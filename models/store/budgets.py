@@ -34,6 +34,12 @@ SELECT b.id, b.organization_id, b.scope, b.scope_id, b.limit_micros, b.period, b
         WHEN 'group' THEN (SELECT g.name FROM groups g WHERE g.id = b.scope_id)
         WHEN 'user' THEN (SELECT u.username FROM users u WHERE u.id = b.scope_id) END AS scope_name
 FROM budgets b LEFT JOIN budget_periods s ON s.budget_id = b.id AND s.starts_on = {STARTS}"""  # noqa: S608 - fixed text
+_ONE: LiteralString = "b.organization_id = %(organization)s AND b.scope = %(scope)s AND b.scope_id = %(subject)s"
+# In the order of those who settle.
+_WARN_ANEW: LiteralString = """
+UPDATE budget_periods s SET warned_percent = 0 FROM (
+    SELECT budget_id, starts_on FROM budget_periods WHERE budget_id = %(id)s ORDER BY starts_on FOR NO KEY UPDATE) held
+WHERE s.budget_id = held.budget_id AND s.starts_on = held.starts_on"""
 _ORDER: LiteralString = (
     "ORDER BY b.organization_id, array_position(ARRAY['organization', 'group', 'user', 'chat'], b.scope), b.id"
 )
@@ -55,6 +61,33 @@ async def listed(session: Session, organization_id: UUID) -> list[Row]:
         _stands(row)
         for row in await fetch(session, f"{_STANDING} WHERE b.organization_id = %(organization)s {_ORDER}", params)
     ]
+
+
+async def everywhere(session: Session, *, limit: int, offset: int) -> list[Row]:
+    """The budgets of all organizations, one after another, so many of them."""
+    rows = await fetch(
+        session, f"{_STANDING} {_ORDER} LIMIT %(limit)s OFFSET %(offset)s", {"limit": limit, "offset": offset}
+    )
+    return [_stands(row) for row in rows]
+
+
+async def get(session: Session, organization_id: UUID, scope: str, subject: UUID) -> Row:
+    """One budget with where it stands; raises NotFound."""
+    params = {"organization": organization_id, "scope": scope, "subject": subject}
+    rows = await fetch(session, f"{_STANDING} WHERE {_ONE}", params)
+    if not rows:
+        raise NotFound
+    return _stands(rows[0])
+
+
+async def terms(session: Session, organization_id: UUID, scope: str, subject: UUID) -> Row | None:
+    """What a budget allows, if there is one; so it stays until the transaction ends."""
+    rows = await fetch(
+        session,
+        f"""SELECT b.id, b.limit_micros, b.period, b.warn_percents FROM budgets b WHERE {_ONE} FOR NO KEY UPDATE""",  # noqa: S608
+        {"organization": organization_id, "scope": scope, "subject": subject},
+    )
+    return rows[0] if rows else None
 
 
 async def of_person(session: Session, person: Principal) -> list[Row]:
@@ -108,7 +141,7 @@ async def put(session: Session, organization_id: UUID, scope: str, subject: UUID
         """,
         params,
     )
-    await fetch(session, "UPDATE budget_periods SET warned_percent = 0 WHERE budget_id = %(id)s", {"id": row["id"]})
+    await fetch(session, _WARN_ANEW, {"id": row["id"]})
     await changed(session, "*")  # principals know whether there are budgets
     [found] = await fetch(session, f"{_STANDING} WHERE b.id = %(id)s", {"id": row["id"]})
     return _stands(found)

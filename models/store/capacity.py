@@ -15,17 +15,28 @@ _HOLD: LiteralString = "SELECT pg_advisory_xact_lock(hashtextextended('turnstone
 _RUNNING: LiteralString = """
 SELECT owner_id, count(*) AS running FROM chats
 WHERE organization_id = %(organization)s AND status = 'running' AND parent_chat_id IS NULL GROUP BY owner_id"""
+# Those that may begin, as far as slots are free; without a free one nobody is looked for. Whoever is left out stands
+# behind all who are found, and so does a chat of the same owner that has only come.
 _WAITING: LiteralString = """
-SELECT w.*, greatest(s.served_at, min(w.since) OVER (PARTITION BY w.owner_id)) AS turn
+WITH running AS MATERIALIZED (
+    SELECT owner_id, count(*) AS running FROM chats
+    WHERE organization_id = %(organization)s AND status = 'running' AND parent_chat_id IS NULL GROUP BY owner_id),
+slots AS MATERIALIZED (
+    SELECT CASE WHEN %(per_organization)s = 0 THEN NULL
+        ELSE greatest(0, %(per_organization)s - coalesce(sum(running), 0))::bigint END AS free FROM running)
+SELECT w.*, greatest(s.served_at, w.begun) AS turn
 FROM (SELECT id, owner_id, snapshot_version, capacity_queued_at AS since,
-          row_number() OVER (PARTITION BY owner_id ORDER BY capacity_queued_at, id) AS place
+          row_number() OVER queue AS place, first_value(capacity_queued_at) OVER queue AS begun
       FROM chats WHERE organization_id = %(organization)s AND capacity_queued_at IS NOT NULL
-          AND (%(only)s::uuid IS NULL OR owner_id = %(only)s)) AS w
+          AND (%(only)s::uuid IS NULL OR owner_id = %(only)s) AND coalesce((SELECT free FROM slots), 1) > 0
+      WINDOW queue AS (PARTITION BY owner_id ORDER BY capacity_queued_at, id)) AS w
 LEFT JOIN capacity_shares s ON s.organization_id = %(organization)s AND s.owner_id = w.owner_id
-WHERE (%(per_user)s = 0 OR w.place <= %(per_user)s) AND (%(per_organization)s = 0
-    OR w.place <= greatest(1, %(per_organization)s - (
-        SELECT count(*) FROM chats
-        WHERE organization_id = %(organization)s AND status = 'running' AND parent_chat_id IS NULL)))"""
+LEFT JOIN running r ON r.owner_id = w.owner_id
+WHERE %(per_user)s = 0 OR w.place + coalesce(r.running, 0) <= %(per_user)s
+ORDER BY place, turn, since, w.id LIMIT (SELECT free FROM slots)"""
+_OTHERS: LiteralString = """
+SELECT FROM chats WHERE organization_id = %(organization)s AND capacity_queued_at IS NOT NULL
+    AND (%(only)s::uuid IS NULL OR owner_id = %(only)s) AND id <> %(chat)s LIMIT 1"""
 _SERVED = """
 INSERT INTO capacity_shares (organization_id, owner_id, served_at)
 VALUES (%(organization)s, %(owner)s, clock_timestamp())
@@ -43,8 +54,9 @@ async def admits(session: Session, chat: Row, limits: Limits) -> bool:
     # With an organization's limit its turns begin one after another; else an owner's do.
     alone = None if limits.per_organization else owner
     held = f"{organization} {alone or ''}"
-    asked = [(_HOLD, {"held": held}), *_standing(organization, limits, alone)]
-    _, counted, rows = await fetch_together(session, asked)
+    others = {"organization": organization, "only": alone, "chat": chat["id"]}
+    asked = [(_HOLD, {"held": held}), *_standing(organization, limits, alone), (_OTHERS, others)]
+    _, counted, rows, somebody = await fetch_together(session, asked)
     waiting = [_waiter(row) for row in rows]
     if all(each.chat_id != chat["id"] for each in waiting):
         before = sum(each.owner_id == owner for each in waiting)
@@ -53,7 +65,7 @@ async def admits(session: Session, chat: Row, limits: Limits) -> bool:
     if chat["id"] not in capacity.first(waiting, _running(counted), limits):
         return False
     # Where nobody else waits nobody is overtaken: whoever comes later waits since later.
-    if len(waiting) > 1:
+    if somebody:
         await fetch(session, _SERVED, {"organization": organization, "owner": owner})
     return True
 

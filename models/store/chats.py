@@ -27,7 +27,7 @@ _ACL_AND_OWNER = """
 # What a Chat shows, and no more: lists are hot, and their rows are many.
 SHOWN: LiteralString = """
     c.id, c.organization_id, c.owner_id, c.parent_chat_id, c.root_chat_id, c.last_model_config_id, c.title, c.status,
-    c.plan_mode, c.last_error, c.last_turn_summary, c.created_at, c.updated_at, c.archived, c.pin_order,
+    c.plan_mode, c.mode, c.last_error, c.last_turn_summary, c.created_at, c.updated_at, c.archived, c.pin_order,
     c.mcp_server_ids, c.labels, c.client_type, c.workspace_id, c.build_id, c.agent_id,
     c.capacity_queued_at
 """
@@ -212,6 +212,8 @@ def view(row: Row, **more: Any) -> dict[str, Any]:
         shown["queued_for_capacity"] = True
     if row["plan_mode"]:
         shown["plan_mode"] = row["plan_mode"]
+    if row["mode"]:
+        shown["mode"] = row["mode"]
     if row["last_error"]:
         shown["last_error"] = error(row["last_error"])
     shown["last_turn_summary"] = row["last_turn_summary"]

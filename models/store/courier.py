@@ -1,4 +1,4 @@
-"""Sends events for webhooks on their way the moment they are committed; the sweep does it for what is lost."""
+"""Sends events for webhooks and browsers on their way once they are committed; the sweep does it for what is lost."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from models.steps import DeliveryRequest
-from models.store import webhooks
+from models.store import push, webhooks
 from models.store.database import Database
 
 log = logging.getLogger(__name__)
@@ -47,14 +47,15 @@ class Courier:
         begun = 0
         while begun < MOST:
             async with self._database.begin() as session:
-                due = await webhooks.claim_due(session, TOGETHER)
+                due = [*await webhooks.claim_due(session, TOGETHER), *await push.claim_due(session, TOGETHER)]
             taken = await asyncio.gather(*map(self._begin, due))
             begun += sum(taken)
             left = [request for request, is_taken in zip(due, taken, strict=True) if not is_taken]
             if left:
                 self._rests_until = asyncio.get_running_loop().time() + self._pause
                 async with self._database.begin() as session:
-                    await webhooks.unclaim(session, left)
+                    await webhooks.unclaim(session, [each for each in left if each.kind != push.PUSH])
+                    await push.unclaim(session, [each for each in left if each.kind == push.PUSH])
             if left or len(due) < TOGETHER:
                 break
         return begun

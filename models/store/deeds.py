@@ -106,6 +106,12 @@ def was(row: Mapping[str, Any]) -> None:
         deed.before = dict(row)
 
 
+def asks(body: Mapping[str, Any]) -> None:
+    """Note all that is asked for, also what the request leaves to be understood."""
+    if (deed := _DEED.get()) is not _NOBODYS:
+        deed.body = dict(body)
+
+
 def made(row: Mapping[str, Any]) -> None:
     """Note what has been made."""
     if (deed := _DEED.get()) is not _NOBODYS:

@@ -255,13 +255,13 @@ async def _held(session: Session, owner: UUID) -> Row | None:
     """The owner's link; with `lease` it is ours to refresh, which only one may have."""
     rows = await fetch(
         session,
-        """
+        f"""
         SELECT l.issuer, l.subject, l.access_token, l.refresh_token,
             coalesce(l.expires_at <= now(), false) AS over,
             coalesce(l.expires_at <= now() + make_interval(secs => %(near)s), false) AS near
         FROM user_links l JOIN users u ON u.id = l.user_id
-        WHERE l.user_id = %(owner)s AND NOT u.deleted AND u.status <> 'suspended' AND u.login_type = 'oidc'
-        """,
+        WHERE l.user_id = %(owner)s AND NOT {people.BARRED} AND u.login_type = 'oidc'
+        """,  # noqa: S608 - fixed text
         {"owner": owner, "near": NEAR},
     )
     if not rows:

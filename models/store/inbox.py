@@ -10,6 +10,7 @@ import orjson
 from models.errors import NotFound
 from models.parts import from_rest, to_rest
 from models.rules.moments import rfc3339
+from models.store import push
 from models.store.database import Row, fetch
 from models.store.session import Session
 
@@ -30,8 +31,8 @@ class Notice:
     details: dict[str, Any]
 
 
-async def post(session: Session, notices: Sequence[Notice]) -> int:
-    """Put notices into their people's inboxes; how many were new."""
+async def post(session: Session, notices: Sequence[Notice], *, pushed: bool = False) -> int:
+    """Put notices into their people's inboxes, and `pushed` to their browsers as well; how many were new."""
     if not notices:
         return 0
     records = [
@@ -47,18 +48,22 @@ async def post(session: Session, notices: Sequence[Notice]) -> int:
     ]
     rows = await fetch(
         session,
-        """
-        INSERT INTO inbox_notifications (id, user_id, template, title, content, details)
+        f"""
+        WITH posted AS (INSERT INTO inbox_notifications (id, user_id, template, title, content, details)
         SELECT md5(r.user_id::text || r.template || r.occasion)::uuid, r.user_id, r.template, r.title, r.content,
             r.details
         FROM jsonb_to_recordset(%(records)s::jsonb)
             AS r(user_id uuid, template text, occasion text, title text, content text, details jsonb)
         JOIN users u ON u.id = r.user_id AND NOT u.deleted
         ON CONFLICT (id) DO NOTHING
-        RETURNING id
-        """,
+        RETURNING id, user_id)
+        {f", {push.NOTICED}" if pushed else ""}
+        SELECT id{f", {push.PUSHED}" if pushed else ""} FROM posted
+        """,  # noqa: S608 - fixed text
         {"records": orjson.dumps(records).decode()},
     )
+    if pushed and rows and rows[0]["pushed"]:
+        session.ring()
     return len(rows)
 
 

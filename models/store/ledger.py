@@ -175,8 +175,22 @@ async def remember(
     )
 
 
+async def hold(session: Session, chat_id: UUID, message_id: int, tool_call_id: str) -> dict[str, Any] | None:
+    """What a claimed call remembers; None when it is not claimed any more.
+
+    Whoever else runs the call waits here until the transaction is over.
+    """
+    rows = await fetch(
+        session,
+        "SELECT progress->'memory' AS memory FROM tool_executions WHERE chat_id = %(chat)s"
+        " AND message_id = %(message)s AND tool_call_id = %(call)s AND state = 'claimed' FOR UPDATE",
+        {"chat": chat_id, "message": message_id, "call": to_rest(tool_call_id)},
+    )
+    return (from_rest(rows[0]["memory"]) or {}) if rows else None
+
+
 _WAITING = """
-SELECT t.progress->>'why' AS why,
+SELECT t.progress->>'event' AS event,
     greatest(extract(epoch FROM (t.progress->>'until')::timestamptz - clock_timestamp()), 0)::float AS seconds,
     CASE t.progress->>'event'
         WHEN 'build_over' THEN NOT EXISTS (SELECT FROM workspace_builds b WHERE b.id = (t.progress->>'id')::uuid
@@ -188,17 +202,20 @@ SELECT t.progress->>'why' AS why,
         WHEN 'job_over' THEN NOT EXISTS (SELECT FROM agent_jobs j WHERE j.id = (t.progress->>'id')::uuid
             AND j.state IN ('queued', 'delivered') AND EXISTS (SELECT FROM workspace_agents a WHERE a.id = j.agent_id
                 AND a.last_seen_at > now() - interval '60 seconds'))
+        WHEN 'child_over' THEN NOT EXISTS (SELECT FROM chats k WHERE k.id = (t.progress->>'id')::uuid
+            AND k.status IN ('pending', 'running', 'interrupting') AND NOT k.archived)
         ELSE true END AS over
 FROM tool_executions t JOIN chat_messages m ON m.id = t.message_id AND NOT m.deleted
 WHERE t.chat_id = %(chat)s AND t.state = 'claimed' AND t.progress IS NOT NULL"""
 
 
 async def waiting(session: Session, chat_id: UUID) -> tuple[float, str] | None:
-    """How many seconds the chat's paused calls may still wait, and for what; None once one of them can go on."""
+    """How long the chat's paused calls may wait at least, and for which event; None once one of them can go on."""
     rows = await fetch(session, _WAITING, {"chat": chat_id})
     if not rows or any(row["over"] or not row["seconds"] for row in rows):
         return None
-    return min(row["seconds"] for row in rows), "; ".join(sorted({row["why"] for row in rows}))
+    soonest = min(rows, key=lambda row: row["seconds"])
+    return soonest["seconds"], soonest["event"]
 
 
 async def has_paused(session: Session, chat_id: UUID) -> bool:
@@ -214,16 +231,18 @@ async def stop(
 ) -> dict[str, Part]:
     """The results of those of a stopped message's `calls` that the ledger knows of, by id.
 
-    What is claimed may have happened, and is from now on unknown, unless its key is among those `taken_back` from
-    whoever was to do it. Needs the chat's row lock.
+    What is claimed may have happened, and is from now on unknown, unless it changes nothing, or its key is among those
+    `taken_back` from whoever was to do it. Needs the chat's row lock.
     """
     records = {to_rest(call.get("tool_call_id", "")): _stopped(chat_id, message_id, call, taken_back) for call in calls}
     rows = await fetch(
         session,
         """
         UPDATE tool_executions t SET
-            state = CASE WHEN t.state = 'claimed' THEN r.record->>'state' ELSE t.state END,
-            result = CASE WHEN t.state = 'claimed' THEN r.record->'result' ELSE t.result END,
+            state = CASE WHEN t.state <> 'claimed' THEN t.state WHEN t.policy = 'pure' THEN 'failed'
+                ELSE r.record->>'state' END,
+            result = CASE WHEN t.state <> 'claimed' THEN t.result WHEN t.policy = 'pure' THEN r.record->'unrun'
+                ELSE r.record->'result' END,
             finished_at = coalesce(t.finished_at, clock_timestamp())
         FROM jsonb_each(%(records)s::jsonb) AS r(id, record)
         WHERE t.chat_id = %(chat)s AND t.message_id = %(message)s AND t.tool_call_id = r.id AND t.state <> 'planned'
@@ -234,11 +253,12 @@ async def stop(
 
 
 def _stopped(chat_id: UUID, message_id: int, call: Part, taken_back: Collection[UUID]) -> dict[str, Any]:
-    """What the ledger says of a call that was stopped while it was claimed."""
+    """What the ledger says of a call that was stopped while it was claimed; `unrun` if it changes nothing."""
+    unrun = to_rest(tool_result(call, {"error": history.CANCELLED_BEFORE_RESULT}, is_error=True))
     if executions.key(chat_id, message_id, call.get("tool_call_id", "")) in taken_back:
-        result = tool_result(call, {"error": history.CANCELLED_BEFORE_RESULT}, is_error=True)
-        return {"state": Standing.FAILED, "result": to_rest(result)}
-    return {"state": Standing.UNKNOWN, "result": to_rest(tool_results.unknown(call, tool_results.UNKNOWN_AFTER_STOP))}
+        return {"state": Standing.FAILED, "result": unrun, "unrun": unrun}
+    unknown = to_rest(tool_results.unknown(call, tool_results.UNKNOWN_AFTER_STOP))
+    return {"state": Standing.UNKNOWN, "result": unknown, "unrun": unrun}
 
 
 async def unsettled(session: Session, chat_id: UUID) -> list[Row]:
@@ -250,6 +270,7 @@ async def unsettled(session: Session, chat_id: UUID) -> list[Row]:
         session,
         """
         SELECT t.message_id, t.tool_call_id, t.tool_name, t.policy, t.attempt, t.claimed_at, t.finished_at,
+            CASE WHEN t.state = 'claimed' THEN t.progress->>'why' END AS waits_for,
             CASE WHEN t.state = 'claimed' AND m.deleted IS DISTINCT FROM false THEN 'unknown' ELSE t.state END AS state
         FROM tool_executions t LEFT JOIN chat_messages m ON m.id = t.message_id
         WHERE t.chat_id = %(chat)s AND t.state IN ('claimed', 'unknown')

@@ -10,6 +10,7 @@ import orjson
 
 from models.errors import Conflict, Invalid, NotFound, Precondition
 from models.parts import to_rest
+from models.rules import mcp
 from models.store import audit, catalog
 from models.store.audit import Author
 from models.store.database import Row, fetch
@@ -150,6 +151,24 @@ async def require(session: Session, server_ids: Sequence[UUID]) -> list[UUID]:
     if missing := [str(each) for each in wanted if each not in known]:
         raise Invalid("One or more MCP server IDs are invalid.", f"Invalid IDs: {', '.join(missing)}")
     return wanted
+
+
+@dataclass(frozen=True, slots=True)
+class _Enabled:
+    id: UUID
+    availability: str
+    allow_in_plan_mode: bool
+
+
+async def offered(session: Session, chat: Mapping[str, Any]) -> list[UUID]:
+    """The enabled servers that the chat has in its present turn. They stay until the transaction ends."""
+    rows = await fetch(
+        session,
+        "SELECT id, availability, allow_in_plan_mode FROM mcp_server_configs WHERE enabled"
+        " AND (id = ANY(%(chosen)s::uuid[]) OR availability = 'force_on') ORDER BY slug FOR KEY SHARE",
+        {"chosen": list(chat["mcp_server_ids"])},
+    )
+    return [row["id"] for row in rows if mcp.is_offered(_Enabled(**row), chat)]
 
 
 async def usable(session: Session, cipher: Cipher) -> list[Server]:

@@ -18,6 +18,9 @@ from models.store.session import Session
 DEFAULT_LIFETIME = timedelta(days=30)
 FOREVER = timedelta(days=3650)
 
+BARRED: LiteralString = "(u.deleted OR u.status = 'suspended')"
+"""May the user `u` do nothing, and is nothing to be done in their name?"""
+
 _USER: LiteralString = """
     u.id, u.username, u.name, u.email, u.avatar_url, u.created_at, u.updated_at, u.last_seen_at, u.status,
     u.login_type, u.is_service_account, u.roles,
@@ -54,7 +57,7 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
         SELECT k.id AS token_id, k.scopes, k.expires_at - now() AS expires_in, {_WHO},
                k.last_used IS NULL OR k.last_used < now() - interval '1 minute' OR u.status = 'dormant' AS stale
         FROM api_keys k JOIN users u ON u.id = k.user_id
-        WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT u.deleted AND u.status <> 'suspended'
+        WHERE k.hashed_secret = %(digest)s AND k.expires_at > now() AND NOT {BARRED}
         """,  # noqa: S608 - fixed text
         {"digest": digest},
     )
@@ -66,11 +69,15 @@ async def find_by_token(session: Session, digest: bytes) -> Found | None:
     return Found(_principal(row, frozenset(row["scopes"]), row["token_id"]), row["expires_in"])
 
 
-async def principal(session: Session, user_id: UUID) -> Principal | None:
-    """The user with all that they may do, for what is done in their name; None if they are suspended or deleted."""
+async def principal(session: Session, user_id: UUID, *, or_suspended: bool = False) -> Principal | None:
+    """The user with all that they may do, for what is done in their name; None if they are suspended or deleted.
+
+    `or_suspended`: what they may do once they are active again.
+    """
+    status = "true" if or_suspended else "u.status <> 'suspended'"
     rows = await fetch(
         session,
-        f"SELECT {_WHO} FROM users u WHERE u.id = %(id)s AND NOT u.deleted AND u.status <> 'suspended'",  # noqa: S608
+        f"SELECT {_WHO} FROM users u WHERE u.id = %(id)s AND NOT u.deleted AND {status}",  # noqa: S608 - fixed text
         {"id": user_id},
     )
     return _principal(rows[0]) if rows else None
@@ -285,6 +292,7 @@ async def delete(session: Session, user_id: UUID) -> None:
     await fetch(session, "DELETE FROM user_ai_provider_keys WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM user_links WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM webhook_endpoints WHERE user_id = %(id)s", {"id": user_id})
+    await fetch(session, "DELETE FROM webpush_subscriptions WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM organization_members WHERE user_id = %(id)s", {"id": user_id})
     await fetch(session, "DELETE FROM group_members WHERE user_id = %(id)s", {"id": user_id})
     await changed(session, user_id)

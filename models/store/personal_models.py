@@ -1,5 +1,6 @@
 """People's own choices of models: what they chose, whether they may, and whether a model would work for them."""
 
+import logging
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,6 +10,8 @@ from models.store import preferences
 from models.store.database import fetch, fetch_together
 from models.store.session import Session
 from models.store.user_keys import HAS_KEY, keys_of
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class Fitness:
     is_enabled: bool
     provider_is_enabled: bool
     has_key: bool
+
+    @property
+    def is_usable(self) -> bool:
+        return self.is_enabled and self.provider_is_enabled and self.has_key
 
 
 async def allowed(session: Session) -> bool:
@@ -77,3 +84,19 @@ async def fitness(session: Session, model_config_id: UUID, user_id: UUID, *, own
         {"id": model_config_id, **keys_of(user_id, own_keys)},
     )
     return Fitness(**rows[0]) if rows else None
+
+
+async def for_sub_agent(session: Session, user_id: UUID, context: str, *, own_keys: bool) -> UUID | None:
+    """The model that was chosen for this kind of the person's sub-agents; None is their parent's.
+
+    A choice that would not work is told in the log, and does not count.
+    """
+    found = await choices(session, user_id)
+    wanted = model_choice.for_sub_agent(found.own[context], found.deployment[context], allowed=found.enabled)
+    if not wanted:
+        return None
+    fit = await fitness(session, UUID(wanted), user_id, own_keys=own_keys)
+    if fit is None or not fit.is_usable:
+        log.warning("the model %s chosen for %s sub-agents of %s cannot be used: %s", wanted, context, user_id, fit)
+        return None
+    return UUID(wanted)

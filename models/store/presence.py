@@ -46,7 +46,8 @@ RETURNING a.id, a.build_id, a.workspace_id, a.name, a.directory, a.startup_scrip
     a.startup_timeout_seconds, a.lifecycle, w.name AS workspace_name,
     (SELECT u.username FROM users u WHERE u.id = w.owner_id) AS owner_name
 """  # noqa: S608 - fixed text
-_KNOWN: LiteralString = f"SELECT FROM workspace_agents a, workspace_builds b, workspaces w WHERE {_GOOD}"
+_KNOWN: LiteralString = f"""
+SELECT a.id FROM workspace_agents a, workspace_builds b, workspaces w WHERE {_GOOD}"""  # noqa: S608 - fixed text
 
 
 async def arrive(session: Session, digest: bytes, connection_id: UUID, facts: Mapping[str, Any]) -> Row | None:
@@ -61,7 +62,13 @@ async def arrive(session: Session, digest: bytes, connection_id: UUID, facts: Ma
 
 async def known(session: Session, digest: bytes) -> bool:
     """Is it the token of an agent that is welcome?"""
-    return bool(await fetch(session, _KNOWN, {"digest": digest}))
+    return await whose(session, digest) is not None
+
+
+async def whose(session: Session, digest: bytes) -> UUID | None:
+    """The agent that is welcome with this token."""
+    rows = await fetch(session, _KNOWN, {"digest": digest})
+    return rows[0]["id"] if rows else None
 
 
 async def seen(session: Session, agent_id: UUID, connection_id: UUID) -> bool:

@@ -1,10 +1,12 @@
 """Money for model calls: reserved before each in every budget it falls under, settled with what it came to.
 
-A budget's row of a period is locked before it is changed, several always in the order of their ids, so nobody waits in
-a ring; `settled + reserved` is within the limit at the commit of every reservation. What is settled is what the call
-cost where that is known, else an estimate: the prompt, and what the stream log holds of the answer.
+A budget's row of a period is locked before it is changed, several always in the order of their ids; chats come first,
+then reservations, then budgets, so nobody waits in a ring. `settled + reserved` is within the limit at the commit of
+every reservation. What is settled is what the call cost where that is known, else an estimate: the prompt, and what the
+stream log holds of the answer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -48,7 +50,8 @@ RESERVED: LiteralString = "EXISTS (SELECT FROM budget_reservations r WHERE r.cha
 
 # Tokens are about four bytes of text; a price is micro-dollars a token.
 _STREAMED: LiteralString = """(
-    SELECT coalesce(sum(octet_length(coalesce(l.part ->> 'text', l.part ->> 'args_delta', ''))), 0) FROM stream_log l
+    SELECT coalesce(sum(octet_length(coalesce(l.part ->> 'text', l.part ->> 'args_delta',
+        l.part ->> 'result_delta', ''))), 0) FROM stream_log l
     WHERE l.chat_id = closed.chat_id AND l.history_version = closed.history_version
       AND l.generation_attempt = closed.generation_attempt)"""
 _CLOSE: LiteralString = """closed AS (DELETE FROM budget_reservations r WHERE {which} RETURNING r.*),
@@ -121,9 +124,20 @@ WITH stale AS (
 {_CLOSE.format(which="r.id IN (SELECT id FROM stale)", mine="false", streamed=_STREAMED)}
 SELECT (SELECT count(*) FROM closed) AS closed, {COUNTED}"""  # noqa: S608 - fixed text
 
+_HOLD: LiteralString = """
+WITH mine AS MATERIALIZED (
+    SELECT budget_ids, starts_on FROM budget_reservations WHERE chat_id = ANY(%(chats)s::uuid[])
+    ORDER BY id FOR UPDATE)
+SELECT FROM budget_periods s WHERE (s.budget_id, s.starts_on) IN (
+    SELECT o.* FROM mine, LATERAL unnest(mine.budget_ids, mine.starts_on) AS o(budget_id, starts_on))
+ORDER BY s.budget_id, s.starts_on FOR NO KEY UPDATE OF s"""
+
+# A budget that is being deleted is waited for, and then counts no more.
 _ENSURE: LiteralString = f"""
 INSERT INTO budget_periods (budget_id, starts_on)
-SELECT b.id, {STARTS} FROM chats c JOIN budgets b ON {APPLIES} WHERE c.id = %(id)s ORDER BY b.id
+SELECT b.id, {STARTS} FROM chats c JOIN budgets b ON {APPLIES} WHERE c.id = %(id)s AND NOT EXISTS (
+    SELECT FROM budget_periods s WHERE s.budget_id = b.id AND s.starts_on = {STARTS})
+ORDER BY b.id FOR KEY SHARE OF b
 ON CONFLICT DO NOTHING"""  # noqa: S608 - fixed text
 # The whole amount where there is room for it, else as much as there is if that will do, else nothing.
 _RESERVE: LiteralString = f"""
@@ -233,6 +247,11 @@ async def reserve(session: Session, call: Call) -> Reserved | Refused | None:
         row["reserved_micros"],
         row["limit_micros"] - row["settled_micros"] < params["least"],
     )
+
+
+async def hold(session: Session, chat_ids: Sequence[UUID]) -> None:
+    """Lock all that settling what these chats have reserved may touch: before it is settled piece by piece."""
+    await fetch(session, _HOLD, {"chats": list(chat_ids)})
 
 
 async def settle(session: Session, reservation: UUID, paid: int | None) -> None:

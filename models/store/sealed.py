@@ -39,6 +39,9 @@ PLACES = (
     Place("webhook_endpoints", "secret"),
     Place("webhook_endpoints", "previous_secret"),
     Place("workspace_agents", "sealed_token"),
+    Place("webpush_keys", "private_key"),
+    Place("webpush_subscriptions", "endpoint"),
+    Place("webpush_subscriptions", "auth_key"),
 )
 """All of them: what is missing here is lost with the key that it is under."""
 

@@ -3,9 +3,10 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, LiteralString, NamedTuple
 from uuid import UUID
 
+from models.store import people
 from models.store.database import fetch, fetch_together
 from models.store.session import Session
 
@@ -79,7 +80,7 @@ async def turn(session: Session, chat_id: UUID) -> tuple[int, datetime] | None:
     return (rows[0]["id"], rows[0]["created_at"]) if rows else None
 
 
-_RUNNABLE = "status IN ('pending', 'running', 'interrupting')"
+_RUNNABLE: LiteralString = "status IN ('pending', 'running', 'interrupting')"
 
 
 async def count_runnable(session: Session) -> int:
@@ -115,6 +116,21 @@ async def stalled(session: Session, driven: Collection[UUID], *, age: timedelta,
         {"driven": list(driven), "age": age, "limit": limit},
     )
     return [Standing(**row) for row in rows]
+
+
+# In the words of two partial indexes, which hold only what is under way.
+_BARRED: LiteralString = f"""
+SELECT c.id FROM (
+    SELECT id, owner_id FROM chats WHERE {_RUNNABLE} AND status <> 'interrupting'
+    UNION ALL SELECT id, owner_id FROM chats WHERE status = 'requires_action') AS c
+JOIN users u ON u.id = c.owner_id WHERE {people.BARRED}"""  # noqa: S608 - fixed text
+
+
+async def barred(session: Session, *, limit: int, owner: UUID | None = None) -> list[UUID]:
+    """Chats at work, or waiting for a client, whose owner is suspended or gone: of this one, or of whomever."""
+    whose = "AND c.owner_id = %(owner)s" if owner else ""
+    rows = await fetch(session, f"{_BARRED} {whose} ORDER BY c.id LIMIT %(limit)s", {"owner": owner, "limit": limit})
+    return [row["id"] for row in rows]
 
 
 # Two walks of one index: under an OR it would be read whole, and many chats may wait.

@@ -158,6 +158,8 @@ async def charge(session: Session, chat: Row, *calls: StepRow) -> int | None:
     reserved = [(call.reservation, call.total_cost_micros) for call in calls if call.reservation is not None]
     if reserved:
         await fetch(session, "SELECT FROM chats WHERE id = %(id)s FOR NO KEY UPDATE", {"id": chat["id"]})
+    if len(reserved) > 1:
+        await reserving.hold(session, [chat["id"]])
     for reservation, paid in reserved:
         await reserving.settle(session, reservation, paid)
     charged = None

@@ -12,7 +12,7 @@ from models.errors import Conflict, NotFound
 from models.parts import to_rest
 from models.rules.webhooks import OVERLAP, PATIENCE, TEST
 from models.steps import DeliveryRequest
-from models.store import audit
+from models.store import audit, people
 from models.store.database import Row, fetch
 from models.store.session import Session
 
@@ -189,12 +189,13 @@ async def to_deliver(session: Session, request: DeliveryRequest) -> Row | None:
     """The delivery with its endpoint's url and secrets, if it is still to be made."""
     rows = await fetch(
         session,
-        """
+        f"""
         SELECT d.id, d.event, d.data, d.attempts, d.created_at, e.id AS endpoint_id, e.url, e.enabled, e.secret,
-            CASE WHEN e.previous_until > now() THEN e.previous_secret END AS previous_secret
+            CASE WHEN e.previous_until > now() THEN e.previous_secret END AS previous_secret,
+            EXISTS (SELECT FROM users u WHERE u.id = e.user_id AND {people.BARRED}) AS is_barred
         FROM webhook_deliveries d JOIN webhook_endpoints e ON e.id = d.endpoint_id
         WHERE d.id = %(delivery)s AND d.endpoint_id = %(endpoint)s AND d.status = 'pending'
-        """,
+        """,  # noqa: S608 - fixed text
         {"delivery": request.delivery_id, "endpoint": request.endpoint_id},
     )
     return rows[0] if rows else None

@@ -72,7 +72,7 @@ async def test_a_turn_with_tools_and_its_title_settle_exactly_what_they_cost(sta
 
 async def test_an_answer_is_shortened_to_what_the_budget_has_left(stack: Stack) -> None:
     await priced(stack)
-    await budget(stack, 60_000)  # an answer of LONGEST without a prompt
+    await budget(stack, 90_000)  # an answer of LONGEST, and less than what goes before it
     stack.fake.script(Behaviour(tokens=5))
     async with worker(stack):
         chat_id = await stack.create("hello")
@@ -80,7 +80,7 @@ async def test_an_answer_is_shortened_to_what_the_budget_has_left(stack: Stack) 
     assert chat.status == "waiting"
     [body] = asked(stack)
     assert 1024 <= body["max_tokens"] < LONGEST
-    assert 15 * body["max_tokens"] + 3 * len(orjson.dumps([body["messages"], body["tools"]])) <= 60_000
+    assert 15 * body["max_tokens"] + 3 * len(orjson.dumps([body["messages"], body["tools"]])) <= 90_000
 
 
 async def test_a_call_that_does_not_fit_is_not_made_and_the_turn_ends_visibly(stack: Stack) -> None:

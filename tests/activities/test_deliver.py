@@ -113,14 +113,37 @@ async def test_what_is_refused_is_sent_again_under_the_same_id_until_it_is_taken
     assert [reply.wait_seconds for reply in replies] == [
         rules.SCHEDULE[0].total_seconds(), rules.SCHEDULE[1].total_seconds(), None, None
     ]  # fmt: skip
-    assert [reply.note for reply in replies] == [
-        "It answered 500.", "It answered 302.", "delivered", "nothing to deliver"
+    assert [(reply.note, reply.status_code) for reply in replies] == [
+        ("not delivered", 500), ("not delivered", 302), ("delivered", 200), ("nothing to deliver", None)
     ]  # fmt: skip
     assert {each.path for each in receiver.received} == {"/hook"}
     assert len({(each.headers["webhook-id"], each.body) for each in receiver.received}) == 1
     assert all(each.is_signed_with(secret) for each in receiver.received)
     [row] = await log(stack, endpoint_id)
     assert (row["status"], row["attempts"], row["response"]) == ("delivered", 3, "thanks")
+
+
+async def test_the_webhooks_of_whoever_is_suspended_are_told_nothing_until_they_are_back(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver() as own, Receiver() as ours, worker(stack) as resources:
+        mine, _ = await endpoint(stack, own.url)
+        organizations, _ = await endpoint(stack, ours.url, organization=True)
+        requests = [await pending(stack, each) for each in (mine, organizations)]
+        await suspend(stack, "suspended")
+        assert [(await attempt(resources, each)).note for each in requests] == ["disabled", "delivered"]
+        [row] = await log(stack, mine)
+        assert (row["status"], row["attempts"], row["error"]) == ("failed", 0, "The webhook's owner is suspended.")
+        await suspend(stack, "active")
+        async with stack.database.begin() as session:
+            await webhooks.replay(session, mine, row["id"])
+        assert (await attempt(resources, requests[0])).note == "delivered"
+    assert (len(own.received), len(ours.received)) == (1, 1)
+
+
+async def suspend(stack: Stack, status: str) -> None:
+    async with stack.database.begin() as session:
+        params = {"status": status, "id": stack.world.owner_id}
+        await fetch(session, "UPDATE users SET status = %(status)s WHERE id = %(id)s", params)
 
 
 async def test_with_two_workers_and_two_api_processes_each_event_goes_to_each_endpoint_once(open_stack: Stack) -> None:
@@ -153,9 +176,7 @@ async def test_a_receiver_that_asks_for_time_gets_it(open_stack: Stack) -> None:
         endpoint_id, _ = await endpoint(stack, receiver.url)
         request = await pending(stack, endpoint_id)
         replies = [await attempt(resources, request) for _ in range(3)]
-    assert [(reply.note, reply.wait_seconds) for reply in replies] == [
-        ("It answered 429.", 1200), ("It answered 503.", 1200), ("delivered", None)
-    ]  # fmt: skip
+    assert [(reply.status_code, reply.wait_seconds) for reply in replies] == [(429, 1200), (503, 1200), (200, None)]
 
 
 async def test_between_two_attempts_an_endpoint_may_move_be_disabled_and_come_back(open_stack: Stack) -> None:

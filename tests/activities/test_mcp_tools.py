@@ -61,7 +61,7 @@ async def test_a_turn_uses_the_tools_of_a_server(stack: Stack, tmp_path: Path, t
 
 
 async def test_what_a_model_is_offered_follows_from_chat_and_configuration(stack: Stack, tmp_path: Path) -> None:
-    every = {"fake__act", "fake__draw", "fake__echo", "fake__fail", "fake__learn", "fake__look"}
+    every = {"fake__act", "fake__draw", "fake__echo", "fake__fail", "fake__learn", "fake__look", "fake__ponder"}
     async with running(tmp_path) as server:
         server_id = await serve(stack, server.url)
         cipher, owner = Cipher(stack.settings.secret_keys.get_secret_value()), stack.world.owner_id
@@ -98,10 +98,19 @@ async def test_what_a_model_is_offered_follows_from_chat_and_configuration(stack
                 assert offer.absent == ()
 
 
-async def test_a_call_that_a_worker_died_in_is_not_made_again_and_told_as_unknown(stack: Stack, tmp_path: Path) -> None:
-    stack.fake.script(calling(("fake__act", {})), Behaviour(text="I see."))
+@pytest.mark.parametrize(
+    ("tool", "trusted", "calls", "told"),
+    [
+        ("act", False, 1, {"error": tool_results.UNKNOWN_AFTER_CRASH, "outcome": "unknown"}),
+        ("ponder", True, 2, {"output": "pondered"}),
+    ],
+)
+async def test_a_call_that_a_worker_died_in_is_made_again_only_if_it_is_trusted_to_change_nothing(
+    stack: Stack, tmp_path: Path, tool: str, trusted: bool, calls: int, told: dict[str, str]
+) -> None:
+    stack.fake.script(calling((f"fake__{tool}", {})), Behaviour(text="I see."))
     async with running(tmp_path) as server:
-        server_id = await serve(stack, server.url)
+        server_id = await serve(stack, server.url, trust_annotations=trusted)
         settings = stack.settings
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTONE_")} | {
             "TURNSTONE_DATABASE_URL": settings.database_url,
@@ -115,16 +124,18 @@ async def test_a_call_that_a_worker_died_in_is_not_made_again_and_told_as_unknow
         )
         try:
             chat_id = await stack.create("act", mcp_server_ids=[server_id])
-            await server.until_called("act")
+            await server.until_called(tool)
         finally:
             doomed.kill()
             await doomed.wait()
         async with worker(stack):
             await stack.rest(chat_id)
-        assert len(server.entries("act")) == 1
+        entries = server.entries(tool)
+    assert len(entries) == calls
+    assert len({each["meta"]["turnstone/idempotency-key"] for each in entries}) == 1
     *_, result, answer = await stack.messages(chat_id)
     assert words_of(answer.content) == "I see."
-    assert result.content[0]["result"] == {"error": tool_results.UNKNOWN_AFTER_CRASH, "outcome": "unknown"}
+    assert result.content[0]["result"] == told
     assert result.content[0]["mcp_server_config_id"] == str(server_id)
 
 

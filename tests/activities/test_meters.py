@@ -31,7 +31,7 @@ async def test_a_turn_with_a_retry_and_a_tool_is_counted(stack: Stack) -> None:
     assert value(meters, "turnstone_tool_calls_total", tool="current_time", outcome="succeeded") == 1
     assert value(meters, "turnstone_steps_total", kind="generate", outcome="finished") == 1
     assert value(meters, "turnstone_first_token_seconds_count", provider="openai-compat") == 2
-    assert value(meters, "turnstone_tokens_total", provider="openai-compat", type="output") > 0
+    assert value(meters, "turnstone_tokens_total", provider="openai-compat", type="output", purpose="chat_turn") > 0
     assert value(meters, "turnstone_stream_lag_seconds_count") > 0
     assert value(meters, "turnstone_takeovers_total") == 0
 

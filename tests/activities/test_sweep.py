@@ -12,7 +12,7 @@ from activities.sweep import Sweeping
 from models.store import moves, stream
 from models.store.database import fetch
 from tests.activities.stack import Stack, worker
-from tests.activities.test_deliver import endpoint, settled
+from tests.activities.test_deliver import endpoint, settled, suspend
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.receiver import Receiver
 from workflows.client import SWEEP
@@ -63,6 +63,25 @@ async def test_a_lost_stop_is_found_too_also_of_an_archived_chat(stack: Stack) -
         chat = await stack.rest(chat_id)
     assert reply.nudged == 1
     assert (chat.status, chat.archived) == ("waiting", True)
+
+
+async def test_the_running_turn_of_whoever_is_suspended_is_stopped_and_their_queue_kept(stack: Stack) -> None:
+    stack.fake.script(Behaviour(tokens=6000, interval_ms=10))
+    async with worker(stack) as resources:
+        chat_id = await stack.create("hello")
+        await stack.streaming(chat_id)
+        await stack.send(chat_id, "and then")
+        await suspend(stack, "suspended")
+        await Sweeping(resources).sweep("test")
+        chat = await stack.until(chat_id, lambda chat: chat.status == "waiting")
+        await asyncio.wait_for(stack.fake.received[0].ended.wait(), 60)
+        await suspend(stack, "active")
+        stack.fake.script(Behaviour(text="at last"), Behaviour(text="and so on"))
+        await stack.send(chat_id, "I am back")
+        await stack.until(chat_id, lambda now: now.status == "waiting" and now.history_version > chat.history_version)
+    said = await stack.said(chat_id)
+    assert [words for role, words in said if role == "user"] == ["hello", "and then", "I am back"]
+    assert said[-1] == ("assistant", "and so on")
 
 
 async def test_resting_chats_are_not_looked_at(stack: Stack) -> None:

@@ -84,7 +84,8 @@ async def test_a_call_is_run_and_its_result_goes_back_to_the_model(stack: Stack)
     assert result.content[0]["result"]["timezone"] == "Asia/Tokyo"
     assert words_of(answer.content) == "It is late."
     first, second = stack.fake.received
-    offered = {tool.name for tool in TOOLS if Where.ROOT in tool.offered and not tool.needs_skills}
+    unconditional = [tool for tool in TOOLS if not tool.needs_skills and not tool.needs_advisor]
+    offered = {tool.name for tool in unconditional if Where.ROOT in tool.offered}
     assert {tool["function"]["name"] for tool in first.body["tools"]} == offered
     assert [message["role"] for message in second.body["messages"]] == ["user", "assistant", "tool"]
 

@@ -29,10 +29,11 @@ class Resident:
         self.outside = outside
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
+        self.path = os.environ["PATH"]
 
     def start(self, *, wait: bool = True) -> None:
         environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": self.path,
             "PYTHONPATH": str(ROOT),
             "HOME": str(self.home),
             "TURNSTONE_AGENT_TOKEN": TOKEN,

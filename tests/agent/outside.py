@@ -150,7 +150,7 @@ class Outside:
         if self.uploads_fail:
             self.uploads_fail -= 1
             return web.json_response({"message": "down"}, status=503)
-        job, name = request.query["job"], request.query["name"]
+        job, name = request.query["job"] + request.query.get("part", ""), request.query["name"]
         self.files.setdefault(job, (name, await request.read()))
         content = self.files[job][1]
         return web.json_response({"file_id": job, "name": name, "media_type": "text/plain", "size": len(content)})

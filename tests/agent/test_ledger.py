@@ -8,7 +8,7 @@ import pytest
 
 from agent.begun import BegunLog
 from agent.frames import Refused
-from agent.ledger import Ledger
+from agent.ledger import KEPT_BYTES, Ledger
 
 
 def test_a_job_is_fresh_once(tmp_path: Path) -> None:
@@ -73,3 +73,17 @@ def test_half_a_line_at_the_end_of_the_log_is_written_over(tmp_path: Path) -> No
     again = BegunLog(tmp_path)
     again.add("three", "b")
     assert set(BegunLog(tmp_path).read()) == {"one", "three"}
+
+
+def test_of_a_large_outcome_that_was_told_only_that_is_kept(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "b")
+    large = {"result": {"screenshot": "x" * KEPT_BYTES}}
+    for job, outcome in (("large", large), ("small", {"result": {"done": 1}})):
+        ledger.begin(job, "desktop", {})
+        ledger.finish(job, outcome)
+        assert ledger.outcome(job) == ledger.unsent()[job] == outcome
+        ledger.stored(job)
+    kept = Ledger(tmp_path, "b")
+    assert kept.outcome("small") == {"result": {"done": 1}}
+    assert (kept.outcome("large") or {})["error"]["kind"] == "lost"
+    assert sum(path.stat().st_size for path in tmp_path.glob("large.*")) < 1000

@@ -256,8 +256,8 @@ async def test_a_file_is_brought_once_for_the_chat_that_asked_and_for_no_other_j
         job = await hall.post(chat_id)
         await agent.hear("job")
 
-        async def bring(job_id: object, data: bytes, token: str = hall.place.token) -> httpx.Response:
-            given = {"job": str(job_id), "name": "notes.md"}
+        async def bring(job_id: object, data: bytes, token: str = hall.place.token, **more: str) -> httpx.Response:
+            given = {"job": str(job_id), "name": "notes.md", **more}
             return await client.post(
                 f"{DOOR}/files", params=given, content=data, headers={"Authorization": f"Bearer {token}"}
             )
@@ -270,6 +270,12 @@ async def test_a_file_is_brought_once_for_the_chat_that_asked_and_for_no_other_j
         assert (await bring("x", b"x")).status_code == 400
         assert (await bring(job.id, b"")).status_code == 400
         assert (await bring(job.id, b"x", "ts_token_nobody")).status_code == 401
+        assert (await bring(job.id, b"x", part="third")).status_code == 400
+        small = await bring(job.id, b"# two", part="thumbnail")
+        assert small.json()["file_id"] != first.json()["file_id"]
     async with hall.database.read() as session:
-        rows = await fetch(session, "SELECT owner_id, data FROM chat_files")
-    assert [(row["owner_id"], bytes(row["data"])) for row in rows] == [(seed.owner_id, b"# one")]
+        rows = await fetch(session, "SELECT owner_id, data FROM chat_files ORDER BY data")
+    assert [(row["owner_id"], bytes(row["data"])) for row in rows] == [
+        (seed.owner_id, b"# one"),
+        (seed.owner_id, b"# two"),
+    ]

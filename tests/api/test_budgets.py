@@ -120,6 +120,54 @@ async def test_what_is_no_budget_is_refused_by_field(api: Api, admin: Person, bo
     assert [each["field"] for each in refused.json()["validations"]] == [field]
 
 
+async def test_what_a_budget_was_is_told_and_nobody_overwrites_what_they_have_not_seen(
+    talk: Talk, admin: Person, owner: Person
+) -> None:
+    path = f"/api/v2/organizations/{talk.api.organization_id}/budgets/user/{talk.person.id}"
+    absent = await admin.client.put(path, json={"limit_micros": 5}, headers={"If-Match": "*"})
+    assert absent.status_code == 412
+    made = await put(talk.api, admin, "user", talk.person.id, 1000, period="day", warn_percents=[50])
+    tag = made.headers["etag"]
+    await spend(talk, await talk.start(), 300, 120)
+    shown = await admin.client.get(path)
+    assert (shown.headers["etag"], shown.json()["etag"]) == (tag, tag), "what is spent is no change of terms"
+    changed = await admin.client.put(path, json={"limit_micros": 2000}, headers={"If-Match": tag})
+    assert (changed.status_code, changed.headers["etag"] == tag) == (200, False)
+    for ask in (admin.client.put(path, json={"limit_micros": 1}, headers={"If-Match": tag}),
+                admin.client.delete(path, headers={"If-Match": tag})):  # fmt: skip
+        refused = await ask
+        assert (refused.status_code, refused.headers["etag"]) == (412, changed.headers["etag"])
+    assert (await admin.client.get(path)).json()["limit_micros"] == 2000
+    assert (await admin.client.delete(path, headers={"If-Match": changed.headers["etag"]})).status_code == 204
+    entries = (await owner.client.get("/api/v2/audit", params={"q": "resource_type:budget"})).json()["audit_logs"]
+    terms = ("limit_micros", "period", "warn_percents")
+    told = [{name: (each["old"], each["new"]) for name in terms if (each := entry["diff"][name])} for entry in entries]
+    assert told[::-1] == [
+        {"limit_micros": (None, 1000), "period": (None, "day"), "warn_percents": (None, [50])},
+        {"limit_micros": (1000, 2000), "period": ("day", "month"), "warn_percents": ([50], [80, 95])},
+        {"limit_micros": (2000, 0), "period": ("month", ""), "warn_percents": ([80, 95], [])},
+    ]
+    assert {entry["resource_id"] for entry in entries} == {str(talk.person.id)}
+
+
+async def test_who_reads_the_deployment_sees_the_budgets_of_all_organizations(
+    api: Api, admin: Person, owner: Person
+) -> None:
+    other = (await owner.client.post("/api/v2/organizations", json={"name": "other"})).json()["id"]
+    for organization in (str(api.organization_id), other):
+        path = f"/api/v2/organizations/{organization}/budgets/organization/{organization}"
+        assert (await owner.client.put(path, json={"limit_micros": 7})).status_code == 200
+    assert (await put(api, admin, "user", admin.id, 5)).status_code == 200
+    auditor = await api.person("auditor", site_roles=("auditor",))
+    whole = (await auditor.client.get("/api/v2/budgets")).json()
+    assert [(each["organization_id"], each["scope"]) for each in whole] == [
+        (str(api.organization_id), "organization"), (str(api.organization_id), "user"), (other, "organization")
+    ]  # fmt: skip
+    pages = [await owner.client.get("/api/v2/budgets", params={"limit": 1, "offset": offset}) for offset in range(4)]
+    assert [each for page in pages for each in page.json()] == whole
+    assert (await admin.client.get("/api/v2/budgets")).status_code == 403
+
+
 async def test_nobody_sets_a_budget_for_what_is_not_in_the_organization(api: Api, admin: Person, owner: Person) -> None:
     outsider = await api.person("far", org_roles=None)
     for scope in ("user", "group", "chat"):

@@ -75,7 +75,7 @@ async def test_what_is_asked_for_at_creation_is_kept(talk: Talk) -> None:
         statement = (
             "SELECT content, visibility FROM chat_messages WHERE role = 'system' AND chat_id = %(chat)s ORDER BY id"
         )
-        [_, hidden] = await fetch(session, statement, {"chat": chat})
+        [_, hidden, _] = await fetch(session, statement, {"chat": chat})
     assert (hidden["content"], hidden["visibility"]) == (said("Be brief."), "model")
 
 

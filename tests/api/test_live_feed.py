@@ -314,8 +314,9 @@ async def test_what_a_step_has_cost_follows_its_message_and_is_in_no_snapshot(hu
     async with drive.database.begin() as session:
         await insert(session, budget)
     screen, events = Screen(), list[Any]()
-    with hub.watch(drive.chat_id) as watcher:
+    with hub.watch(drive.chat_id, inside=True) as watcher, hub.watch(drive.chat_id) as outside:
         await catch_up(watcher, screen, drive)
+        await catch_up(outside, beyond := Screen(), drive)
         for cost in (7, None, 5):
             await drive.open()
             usage = {"input_tokens": 3, "output_tokens": 2}
@@ -323,7 +324,12 @@ async def test_what_a_step_has_cost_follows_its_message_and_is_in_no_snapshot(hu
             events += await catch_up(watcher, screen, drive)
             await drive.say("more")
         events += await catch_up(watcher, screen, drive)
+        shown = await catch_up(outside, beyond, drive)
     told = [each for each in events if each["type"] in ("usage", "message")]
+    for each in [each for each in events if each["type"] == "usage"]:
+        without = {name: value for name, value in each["usage"].items() if name != "budget"}
+        assert without != each["usage"]
+        assert {**each, "usage": without} in shown, "who reads a shared chat is not told of its owner's budget"
     spent = [UsageEvent.model_validate(each).usage for each in told if each["type"] == "usage"]
     assert [(each.cost_micros, each.chat_cost_micros, each.input_tokens) for each in spent] == [(7, 7, 3), (5, 12, 3)]
     assert {each.budget.remaining_micros for each in spent if each.budget} == {100}  # nothing was reserved

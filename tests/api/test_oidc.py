@@ -307,8 +307,10 @@ async def test_an_admin_moves_an_account_from_its_password_to_the_provider(api: 
     assert (await api.stranger.post(f"{USERS}/login", json=password)).status_code == 401
     assert (await me(await dance(api)))["id"] == made["id"]
     administrator = await api.person("ua", site_roles=("user-admin",))
-    above = await administrator.client.put(f"{USERS}/admin/login-type", json={"login_type": "oidc"})
-    assert above.status_code == 403
+    await api.person("boss", org_roles=("organization-admin",))
+    for above in ("admin", "boss"):
+        refused = await administrator.client.put(f"{USERS}/{above}/login-type", json={"login_type": "oidc"})
+        assert refused.status_code == 403
 
 
 async def test_the_suspended_stay_out_and_the_deleted_begin_anew(api: Api, owner: Person) -> None:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from models.rules.instructions import DEFAULT_SYSTEM_PROMPT, MAX_BYTES
+from models.rules.instructions import DEFAULT_SYSTEM_PROMPT, DETACHED, MAX_BYTES
 from models.store.database import fetch
 from tests.api.conftest import Api, Person
 from tests.api.talk import Talk
@@ -37,9 +37,9 @@ async def test_a_chat_begins_with_the_deployments_prompt_of_its_day_and_its_own(
     between = await talk.start()
     await put(owner, SYSTEM, {"system_prompt": "Ours.", "include_default_system_prompt": True})
     after = await talk.start()
-    assert await system_of(api, before) == [DEFAULT_SYSTEM_PROMPT, "Mine."]
-    assert await system_of(api, between) == ["Ours."]
-    assert await system_of(api, after) == [f"{DEFAULT_SYSTEM_PROMPT}\n\nOurs."]
+    assert await system_of(api, before) == [DEFAULT_SYSTEM_PROMPT, "Mine.", DETACHED]
+    assert await system_of(api, between) == ["Ours.", DETACHED]
+    assert await system_of(api, after) == [f"{DEFAULT_SYSTEM_PROMPT}\n\nOurs.", DETACHED]
     assert len((await talk.history(after))["messages"]) == 1, "system messages are hidden"
 
 

@@ -3,21 +3,28 @@
 import asyncio
 import socket as socket_module
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import orjson
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from api.live.websocket import arrays
 from models.events import Event
+from models.parts import text
 from models.settings import Settings
-from models.store.database import Database
+from models.store import organizations, people
+from models.store.database import Database, fetch
+from models.store.moves import StepRow
+from models.tables.budgets import Budget
 from tests.api.live_drive import STORY, Screen
 from tests.api.live_stage import PREFIX, Process, Stage, heard, show_until, staged
+from tests.seeds import insert
 
 
 @pytest.fixture
@@ -207,3 +214,59 @@ def test_messages_stay_below_their_bounds() -> None:
     frames = list(arrays(large))
     assert [len(orjson.loads(frame)) for frame in frames] == [2, 2, 1]
     assert all(len(frame) < 4 * 1024 * 1024 for frame in frames)
+
+
+async def reader(stage: Stage, name: str, site: tuple[str, ...] = (), here: tuple[str, ...] = ()) -> str:
+    """Somebody with whom the chat is shared; their token."""
+    drive = stage.drive
+    async with drive.database.begin() as session:
+        user_id = await people.create(session, username=name, email=f"{name}@example.com", roles=site)
+        await organizations.add(session, drive.organization_id, user_id, here)
+        acl = orjson.dumps({str(user_id): {"permissions": ["read"]}}).decode()
+        share = "UPDATE chats SET user_acl = user_acl || %(acl)s::jsonb WHERE id = %(chat)s"
+        await fetch(session, share, {"acl": acl, "chat": drive.chat_id})
+        _, token = await people.create_token(session, user_id, kind="token", lifetime=timedelta(hours=1))
+    return token
+
+
+async def test_what_a_budget_has_left_is_told_to_its_owner_and_who_may_see_it_and_not_to_other_readers(
+    stage: Stage,
+) -> None:
+    drive = stage.drive
+    tokens = {
+        "the owner": stage.token,
+        "who reads": await reader(stage, "friend"),
+        "an admin": await reader(stage, "boss", here=("organization-admin",)),
+        "an auditor": await reader(stage, "auditor", site=("auditor",)),
+    }
+    budget = Budget(organization_id=drive.organization_id, scope="user", scope_id=drive.owner_id, limit_micros=100)
+    async with drive.database.begin() as session:
+        await insert(session, budget)
+    async with AsyncExitStack() as stack:
+        sockets = {who: await stack.enter_async_context(stage.socket(stage.one, token=tokens[who])) for who in tokens}
+        for socket in sockets.values():
+            await heard(socket)
+        await drive.open()
+        await drive.commit(StepRow("assistant", [text("so")], total_cost_micros=7))
+        told = {who: await usage(socket) for who, socket in sockets.items()}
+        async with asyncio.timeout(60), httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}) as client:
+            roles = f"http://{stage.one.address}/api/v2/organizations/default/members/boss/roles"
+            assert (await client.put(roles, json={"roles": []})).status_code == 200
+            demoted = told["an admin"]
+            while demoted.get("budget"):  # until their process has heard of it
+                await drive.say("more")
+                await drive.open()
+                await drive.commit(StepRow("assistant", [text("so")], total_cost_micros=7))
+                demoted = await usage(sockets["an admin"])
+    left = {"scope": "user", "limit_micros": 100, "remaining_micros": 100}
+    assert {who: each.get("budget") for who, each in told.items()} == {**dict.fromkeys(tokens, left), "who reads": None}
+    assert {each["cost_micros"] for each in told.values()} == {7}
+
+
+async def usage(socket: ClientConnection) -> dict[str, Any]:
+    """What the next `usage` event says."""
+    while True:
+        for event in await heard(socket):
+            if event["type"] == "usage":
+                found: dict[str, Any] = event["usage"]
+                return found

@@ -14,6 +14,7 @@ from models.settings import Settings
 from models.store import people
 from models.store.database import fetch
 from tests.api.conftest import Api, Person
+from tests.api.talk import Talk
 
 USERS = "/api/v2/users"
 FIRST = {"email": "ada@example.com", "username": "ada", "name": "Ada", "password": "correct horse"}
@@ -122,6 +123,27 @@ async def test_a_suspended_user_is_out_at_once_and_back_when_activated(owner: Pe
     await eventually(member.client, 401)
     await owner.client.put(f"{USERS}/member/status/activate")
     assert (await member.client.get(f"{USERS}/me")).status_code == 200
+
+
+@pytest.mark.parametrize("away", ["suspended", "deleted"])
+async def test_the_turns_of_whoever_is_suspended_or_deleted_are_stopped_and_nobody_elses(
+    api: Api, owner: Person, member: Person, away: str
+) -> None:
+    talk, others = Talk(api, member), Talk(api, await api.person("friend", org_roles=("agents-access",)))
+    pending, running, resting, other = await talk.start(), await talk.start(), await talk.start(), await others.start()
+    await talk.begin(running)
+    await talk.answer(resting)
+    await talk.say(running, "queued")
+    if away == "deleted":
+        assert (await owner.client.delete(f"{USERS}/member")).status_code == 200
+    else:
+        assert (await owner.client.put(f"{USERS}/member/status/suspend")).status_code == 200
+    stood = "SELECT id, status FROM chats"
+    async with api.resources.database.read() as session:
+        statuses = {row["id"]: row["status"] for row in await fetch(session, stood)}
+    assert [statuses[chat] for chat in (pending, running, resting, other)] == [
+        "interrupting", "interrupting", "waiting", "pending"
+    ]  # fmt: skip
 
 
 async def test_a_deleted_user_is_gone_and_their_name_is_free(api: Api, owner: Person, member: Person) -> None:

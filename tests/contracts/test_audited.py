@@ -61,6 +61,8 @@ UNTOLD = {
     "bring_file": "an agent's answer to a tool call, which the transcript keeps",
     "set_inbox_notification_read_status": "whether somebody has read a notice",
     "send_test": "a test changes nothing; the webhook's own log keeps it",
+    "speak_mcp": "what its tools ask is told as the requests that it is",
+    "test_webpush": "a test changes nothing",
     "_legacy": "the routes are gone: 410",
 }
 

@@ -209,6 +209,7 @@ RULES: dict[str, Rule] = {
     "GET /healthz": anybody(200),
     "GET /readyz": anybody(503),  # Temporal is away
     "GET /metrics": anybody(200),
+    "POST /mcp": signed_in(415),
     "GET /api/v2/buildinfo": anybody(200),
     # accounts
     "GET /api/v2/users/first": anybody(200),
@@ -262,7 +263,9 @@ RULES: dict[str, Rule] = {
     "GET /api/v2/organizations/{organization}/templates/{name}": templates_read(),
     "POST /api/v2/organizations/{organization}/templates": templates_written(400, body={"name": "no good"}),
     "GET /api/v2/budgets/status": signed_in(),
+    "GET /api/v2/budgets": deployment("R", 200),
     "GET /api/v2/organizations/{organization}/budgets": organization("m", 200),
+    "GET /api/v2/organizations/{organization}/budgets/{scope}/{subject}": organization("m", 404, known=NO_BUDGET),
     "PUT /api/v2/organizations/{organization}/budgets/{scope}/{subject}": organization("m", 400, known=NO_BUDGET),
     "DELETE /api/v2/organizations/{organization}/budgets/{scope}/{subject}": organization("m", 404, known=NO_BUDGET),
     "GET /api/v2/templates": deployment("A", 200),
@@ -359,6 +362,7 @@ RULES: dict[str, Rule] = {
     # workspace agents, by tokens of their own
     "WEBSOCKET /api/v2/workspaceagents/me/connect": anybody(401),
     "POST /api/v2/workspaceagents/me/files": anybody(401),
+    "WEBSOCKET /api/v2/workspaceagents/me/desktop/{session}": anybody(401),
     # one's own
     "GET {chats}/config/user-debug-logging": signed_in(),
     "PUT {chats}/config/user-debug-logging": deployment("A", 400),
@@ -376,6 +380,10 @@ RULES: dict[str, Rule] = {
     "GET {chats}/usage-limits/status": signed_in(),
     "GET /api/v2/notifications/inbox": deployment("A", 200),
     "PUT /api/v2/notifications/inbox/{notification}/read-status": deployment("A", 400),
+    "GET /api/v2/notifications/webpush/public-key": deployment("A", 200),
+    "POST /api/v2/users/{user}/webpush/subscription": deployment("A", 400, known=ME, body={}),
+    "DELETE /api/v2/users/{user}/webpush/subscription": deployment("A", 404, known=ME, body={}),
+    "POST /api/v2/users/{user}/webpush/test": deployment("A", 404, known=NOBODY),
     # who is told of events elsewhere
     **{f"{method} /api/v2/webhooks{rest}": deployment("A", **asked) for method, rest, asked in WEBHOOKS},
     **{

@@ -52,7 +52,7 @@ FAILING = (
     """
     CREATE FUNCTION fail_once() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
-        IF NEW.role = 'assistant' AND nextval('fails') = 1 THEN
+        IF NEW.role = 'assistant' AND NOT NEW.deleted AND nextval('fails') = 1 THEN
             RAISE EXCEPTION 'refused' USING DETAIL = 'Failing row contains (' || NEW.content::text || ')',
                 ERRCODE = 'check_violation';
         END IF;

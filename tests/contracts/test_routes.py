@@ -20,6 +20,7 @@ __all__ = ["api", "member", "settings"]
 
 # Both transports of a stream are asked for: one that takes the wrong one would answer before it looks.
 EVENTS = {"Accept": "text/event-stream"}
+AGENTS = {"connect_agent", "bring_desktop"}  # an agent's token is in no browser
 
 
 def routes() -> Iterator[tuple[str, str, str]]:
@@ -113,7 +114,7 @@ async def test_no_websocket_opens_to_another_sites_page_with_a_persons_cookie(ta
     cookie = (b"cookie", f"coder_session_token={talk.person.token}".encode())
     walked = 0
     for method, path, name in routes():
-        if method == "WEBSOCKET" and name != "connect_agent":  # an agent's token is in no browser
+        if method == "WEBSOCKET" and name not in AGENTS:
             walked += 1
             for origin in (b"https://evil.test", b"https://turnstone.test.evil.test", b"null"):
                 status = await _handshake(talk.api, "", filled(path, chat=chat), cookie, (b"origin", origin))

@@ -41,7 +41,8 @@ async def test_an_agents_token_opens_its_own_door_and_no_other(api: Api, owner: 
         where = filled(path, **known)
         if await ask(api, place.token, method, where) != await ask(api, "ts_token_nobody", method, where):
             opened.add(f"{method} {path}")
-    assert opened == {f"WEBSOCKET {AGENTS}/connect", f"POST {AGENTS}/files"}
+    doors = {"WEBSOCKET": ("connect", "desktop/{session}"), "POST": ("files",)}
+    assert opened == {f"{method} {AGENTS}/{door}" for method, those in doors.items() for door in those}
 
 
 DEEP = b"[" * 100_000

@@ -31,7 +31,7 @@ from tests.seeds import insert
 __all__ = ["api", "settings"]
 
 # Words and numbers that name nothing by themselves.
-PLAIN = {"scope": "user", "number": "1"}
+PLAIN = {"scope": "user", "number": "1", "session": "1"}
 # What belongs to the deployment: whoever may have it may have it in every organization.
 DEPLOYMENT = frozenset(
     {"ai_provider", "id_or_name", "model_config", "context", "provider_config", "rest", "mcp_server", *PLAIN}

@@ -1,11 +1,14 @@
 """How the fake provider answers one request: set by a script, or by `@fake {json}` in the last user message."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 DIRECTIVE = "@fake"
+SCREEN = "[The screen after these actions:]"
+RESULT = re.compile(r"<<(\w+)\.(\w+)>>")  # in what is answered: `<<call_1.chat_id>>`, of what came of that call
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,11 @@ def _text_of(content: Any) -> str:
 
 def _is_tool_result(message: Mapping[str, Any]) -> bool:
     content = message.get("content")
-    return message.get("role") == "tool" or (
-        isinstance(content, list)
-        and any(isinstance(part, Mapping) and part.get("type") == "tool_result" for part in content)
-    )
+    if message.get("role") == "tool":
+        return True
+    parts = [part for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+    # What a tool's picture is in chat completions: a user's message after the results.
+    return any(part.get("type") == "tool_result" or part.get("text") == SCREEN for part in parts)
 
 
 def read(values: Mapping[str, Any]) -> Behaviour:
@@ -110,3 +114,40 @@ def _steps_since(messages: Sequence[Mapping[str, Any]], asked: Mapping[str, Any]
     """How many answers there are after this message."""
     place = next(place for place, message in enumerate(messages) if message is asked)
     return sum(message.get("role") == "assistant" for message in messages[place:])
+
+
+def nested(**behaviour: Any) -> str:
+    """A directive inside the arguments of another: who reads the outer one takes it for text."""
+    return f"{DIRECTIVE} {json.dumps(behaviour)}"
+
+
+def hidden(directive: str) -> str:
+    """A message whose one readable directive is its first: those nested in it are spelt as only JSON reads them."""
+    before, found, inner = directive.partition(DIRECTIVE)
+    return before + found + inner.replace(DIRECTIVE, "\\u0040" + DIRECTIVE[1:])
+
+
+def filled(behaviour: Behaviour, messages: Sequence[Mapping[str, Any]]) -> Behaviour:
+    """The same with what came of earlier calls where it asks for that; a result that is not there stays a question."""
+    told: dict[str, Any] = {}
+    for message in messages:
+        if message.get("role") == "tool":
+            try:
+                told[message["tool_call_id"]] = json.loads(_text_of(message["content"]))
+            except ValueError:
+                continue
+
+    def value(found: re.Match[str]) -> str:
+        outcome = told.get(found[1])
+        return str(outcome.get(found[2], found[0])) if isinstance(outcome, dict) else found[0]
+
+    def fill(given: Any) -> Any:
+        if isinstance(given, str):
+            return RESULT.sub(value, given)
+        if isinstance(given, Mapping):
+            return {key: fill(each) for key, each in given.items()}
+        return [fill(each) for each in given] if isinstance(given, list) else given
+
+    if not told:
+        return behaviour
+    return replace(behaviour, text=fill(behaviour.text), tool_calls=[fill(call) for call in behaviour.tool_calls])

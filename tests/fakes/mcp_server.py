@@ -41,6 +41,9 @@ class Journal:
 
     path: Path
 
+    def count(self, tool: str) -> int:
+        return sum(json.loads(line).get("tool") == tool for line in self.path.read_text().splitlines())
+
     def write(self, **entry: Any) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
@@ -74,6 +77,14 @@ def tools(journal: Journal) -> MCPServer:
         """Look, and change nothing."""
         noted("look", context)
         return {"seen": ["a", "b"]}
+
+    @server.tool(annotations=ToolAnnotations(read_only_hint=True))
+    async def ponder(context: Context[Any, Any]) -> str:
+        """Change nothing, and come to an end only when asked again."""
+        noted("ponder", context)
+        if journal.count("ponder") == 1:
+            await asyncio.Event().wait()
+        return "pondered"
 
     @server.tool()
     async def fail(context: Context[Any, Any]) -> str:

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.fakes import foreign, refusals, wire
-from tests.fakes.behaviour import Behaviour, directed
+from tests.fakes.behaviour import Behaviour, directed, filled
 
 STYLES = (
     ("/chat/completions", "openai"),
@@ -98,9 +98,11 @@ class FakeProvider:
         """The behaviour for a sound request."""
         if self._queue:
             return self._queue.popleft()
-        chosen, text = directed(foreign.messages(style, body) if style in ("google", "bedrock") else body["messages"])
+        messages = foreign.messages(style, body) if style in ("google", "bedrock") else body["messages"]
+        chosen, text = directed(messages)
         if chosen is None:
             return Behaviour()
+        chosen = filled(chosen, messages)
         self._seen[text] += 1
         if chosen.times and self._seen[text] > chosen.times:
             return chosen.after_failures()

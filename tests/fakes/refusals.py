@@ -62,6 +62,8 @@ def _openai_messages(messages: Any) -> Refusal | None:
                 return _invalid(
                     "messages with role 'tool' must be a response to a preceding message with 'tool_calls'."
                 )
+            if refusal := _openai_content(message, where):
+                return refusal
             open_calls.discard(message["tool_call_id"])
             continue
         if open_calls:
@@ -129,7 +131,26 @@ def anthropic(headers: Mapping[str, str], body: Any) -> Refusal | None:
     names = [tool.get("name") for tool in body.get("tools") or ()]
     if len(names) != len(set(names)):
         return _invalid("tools: Tool names must be unique.")
+    if refusal := _anthropic_computer(headers, body):
+        return refusal
     return _anthropic_messages(body["messages"])
+
+
+def _anthropic_computer(headers: Mapping[str, str], body: Mapping[str, Any]) -> Refusal | None:
+    """A tool of a date needs the beta of that date, and a screen."""
+    betas = headers.get("anthropic-beta", "").split(",")
+    for tool in body.get("tools") or ():
+        kind = str(tool.get("type") or "")
+        if not kind.startswith("computer_"):
+            continue
+        date = kind.removeprefix("computer_")
+        if f"computer-use-{date[:4]}-{date[4:6]}-{date[6:]}" not in betas:
+            return _invalid(f"tools: Input tag '{kind}' found using 'type' does not match any of the expected tags")
+        if unknown := set(tool) - {"type", "name", "display_width_px", "display_height_px", "cache_control"}:
+            return _invalid(f"tools: {sorted(unknown)}: Extra inputs are not permitted")
+        if tool.get("name") != "computer" or not all(tool.get(f"display_{side}_px") for side in ("width", "height")):
+            return _invalid("tools: a computer needs its name and its display")
+    return None
 
 
 def _anthropic_thoughts(body: Mapping[str, Any]) -> Refusal | None:
@@ -188,6 +209,8 @@ def _anthropic_blocks(blocks: Sequence[Mapping[str, Any]], where: str, role: str
         if kind in ("thinking", "redacted_thinking") and "cache_control" in block:
             return _invalid(f"{where}: {kind}.cache_control: Extra inputs are not permitted")
         refusal = None
+        if kind == "tool_result":
+            refusal = _anthropic_result(block, where)
         if kind in ("tool_use", "server_tool_use"):
             refusal = _anthropic_use(block, where, used, searches)
         elif kind == "web_search_tool_result":
@@ -195,6 +218,19 @@ def _anthropic_blocks(blocks: Sequence[Mapping[str, Any]], where: str, role: str
         if refusal:
             return refusal
     return _invalid(f"{where}: `server_tool_use` without a result: {sorted(searches)}") if searches else None
+
+
+def _anthropic_result(block: Mapping[str, Any], where: str) -> Refusal | None:
+    content = block.get("content")
+    for inner in content if isinstance(content, list) else ():
+        if inner.get("type") not in ("text", "image", "document"):
+            return _invalid(f"{where}: tool_result.content: a block of type {inner.get('type')} is not expected")
+        if "cache_control" in inner:
+            return _invalid(f"{where}: tool_result.content: cache_control belongs on the tool_result")
+        source = inner.get("source", {})
+        if inner["type"] == "image" and not (source.get("type") == "base64" and source.get("data")):
+            return _invalid(f"{where}: tool_result.content: an image needs a source")
+    return None
 
 
 def _anthropic_use(block: Mapping[str, Any], where: str, used: set[str], searches: set[str]) -> Refusal | None:

@@ -15,6 +15,7 @@ import pytest
 from tests.turnstone.service import PATIENCE, Client, PlayedWorker, Service, clean_environment, losing_the_first_answer
 from turnstone.cli.connection import Failed, find
 from turnstone.client import AsyncTurnstone
+from turnstone.client.errors import PreconditionFailed
 from turnstone.data_dir import DataDir, write_facts, write_private
 
 Run = Callable[..., Coroutine[Any, Any, Client]]
@@ -254,8 +255,14 @@ async def test_a_budget_is_set_seen_and_deleted(run: Run, service: Service) -> N
     assert code == 0, err
     row = f"organization\t{organization.name}\ttotal\t$12.50\t$0.00\t$0.00\t$12.50\n"
     assert out == row
-    for words in (("budgets", "list"), ("budgets", "status")):
+    for words in (("budgets", "list"), ("budgets", "status"), ("budgets", "list", "--everywhere")):
         assert (await (await run(*words)).end())[1] == row
+    async with AsyncTurnstone(service.url, service.token) as client:
+        seen = await client.budgets.get(organization.id, *subject)
+        changed = await client.budgets.set(organization.id, *subject, 13_000_000, period="total", seen=seen)
+        with pytest.raises(PreconditionFailed):
+            await client.budgets.delete(organization.id, *subject, seen=seen)
+        assert await client.budgets.everywhere() == [changed] == await client.budgets.status()
     assert (await (await run("budgets", "delete", *subject)).end())[0] == 0
     assert (await (await run("budgets", "delete", *subject)).end())[0] == 1
 

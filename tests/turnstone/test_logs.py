@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 
 from models.log_context import about
 from turnstone.logs import JsonLines, TextLines
@@ -34,3 +36,23 @@ def test_a_line_names_what_the_running_code_is_about() -> None:
         line = json.loads(JsonLines().format(record("about %s")))
     assert (line["chat_id"], line["turn_id"], line["attempt"]) == ("c1", 7, 2)
     assert "chat_id" not in json.loads(JsonLines().format(record("about %s")))
+
+
+def test_debug_is_ours_alone() -> None:
+    loggers = (
+        "api.x",
+        "activities.x",
+        "models.x",
+        "workflows.x",
+        "turnstone.x",
+        "httpx",
+        "mcp.client",
+        "LiteLLM",
+        "x.y",
+    )
+    script = (
+        "import logging; from turnstone.logs import configure; configure('debug', 'text');"
+        f"[logging.getLogger(it).debug('from ' + it) for it in {loggers!r}]; logging.getLogger('x.y').info('info')"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr
+    assert [line.rpartition(" ")[2] for line in said.splitlines()] == [*loggers[:5], "info"]

@@ -13,11 +13,13 @@ from temporalio.worker import Worker
 from models.steps import (
     BuildReply,
     BuildRequest,
+    Built,
     DeliveryReply,
     DeliveryRequest,
     HousekeepingReply,
     HousekeepingRequest,
     Job,
+    Note,
     StepReply,
     StepRequest,
     SweepReply,
@@ -90,12 +92,12 @@ class Script:
     @activity.defn(name="deliver")
     async def on_deliver(self, request: DeliveryRequest) -> DeliveryReply:
         self.calls.append(f"deliver {request.delivery_id}")
-        return self.deliver.pop(0) if self.deliver else DeliveryReply("delivered")
+        return self.deliver.pop(0) if self.deliver else DeliveryReply(Note.DELIVERED)
 
     @activity.defn(name="build")
     async def on_build(self, request: BuildRequest) -> BuildReply:
         self.calls.append("build")
-        return await self.build.pop(0)() if self.build else BuildReply("succeeded")
+        return await self.build.pop(0)() if self.build else BuildReply(Built.SUCCEEDED)
 
     @activity.defn(name="title")
     async def on_title(self, request: TitleRequest) -> TitleReply:
@@ -103,7 +105,7 @@ class Script:
         return TitleReply(TitleOutcome.SAVED, 7)
 
 
-def rest(version: int = 100, note: str = "turn finished") -> StepReply:
+def rest(version: int = 100, note: Note = Note.FINISHED) -> StepReply:
     return StepReply(Then.REST, version, note=note)
 
 

@@ -13,7 +13,17 @@ from uuid import UUID, uuid4
 
 from temporalio.client import Client, WorkflowHandle
 
-from models.steps import BuildRequest, DeliveryReply, DeliveryRequest, Naming, StepReply, Then, TitleRequest, TurnInput
+from models.steps import (
+    BuildRequest,
+    DeliveryReply,
+    DeliveryRequest,
+    Naming,
+    Note,
+    StepReply,
+    Then,
+    TitleRequest,
+    TurnInput,
+)
 from tests.temporal import Server
 from tests.workflows.performers import Script, Step, rest, worker
 from workflows.build import WorkspaceBuild
@@ -64,11 +74,11 @@ async def stop_in_back_off(handle: Handle) -> None:
 
 def turns() -> dict[str, tuple[Script, Act]]:
     """Every shape of turn, by name."""
-    stopped = Step(rest(9), stopped=rest(4, "interrupted"))
+    stopped = Step(rest(9), stopped=rest(4, Note.INTERRUPTED))
     edited = Step(rest(9), stopped=StepReply(Then.GENERATE, 4))
     queued = Step(StepReply(Then.NEXT_TURN, 4))
     heard = Step(rest(3))
-    again = StepReply(Then.BACK_OFF, 3, 0.05, "Fake AI is rate limiting requests.")
+    again = StepReply(Then.BACK_OFF, 3, 0.05, Note.RATE_LIMIT)
     return {
         "plain": (Script(generate=[rest(3)]), nothing),
         "tools": (
@@ -80,12 +90,12 @@ def turns() -> dict[str, tuple[Script, Act]]:
         ),
         "retry": (Script(generate=[again, rest(5)]), nothing),
         "stop_in_back_off": (
-            Script(generate=[StepReply(Then.BACK_OFF, 3, 600, "busy")], interrupt=[rest(5, "interrupted")]),
+            Script(generate=[StepReply(Then.BACK_OFF, 3, 600, Note.OVERLOADED)], interrupt=[rest(5, Note.INTERRUPTED)]),
             stop_in_back_off,
         ),
         "interrupt": (Script(generate=[stopped]), after(stopped, ChatTurn.interrupt_requested, 3)),
         "interrupt_without_producer": (
-            Script(generate=[StepReply(Then.INTERRUPT, 3)], interrupt=[rest(4, "interrupted")]),
+            Script(generate=[StepReply(Then.INTERRUPT, 3)], interrupt=[rest(4, Note.INTERRUPTED)]),
             nothing,
         ),
         "edit": (Script(generate=[edited, rest(7)]), after(edited, ChatTurn.history_edited, 3)),
@@ -132,7 +142,7 @@ async def histories(client: Client) -> AsyncIterator[tuple[str, str]]:
         await round_.result()
     yield "housekeeping", (await round_.fetch_history()).to_json()
     queue = f"record-{uuid4()}"
-    async with worker(client, queue, Script(deliver=[DeliveryReply("It answered 500.", 0.1)])):
+    async with worker(client, queue, Script(deliver=[DeliveryReply(Note.UNDELIVERED, 0.1, 500)])):
         going = DeliveryRequest(CHAT, 7)
         delivery = await client.start_workflow(
             WebhookDelivery.run, going, id=delivery_workflow_id(going), task_queue=queue

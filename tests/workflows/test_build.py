@@ -6,7 +6,7 @@ from uuid import uuid4
 from temporalio import activity
 from temporalio.client import Client
 
-from models.steps import BuildReply, BuildRequest
+from models.steps import BuildReply, BuildRequest, Built
 from tests.workflows.performers import Script, worker
 from workflows.build import WorkspaceBuild
 
@@ -31,7 +31,7 @@ async def test_a_signal_reaches_who_performs_and_what_they_answer_counts(tempora
                 activity.heartbeat()
                 await asyncio.sleep(0.05)
         except asyncio.CancelledError:
-            return BuildReply("canceled")
+            return BuildReply(Built.CANCELED)
 
     async with worker(temporal, task_queue, Script(build=[stopped])):
         handle = await temporal.start_workflow(WorkspaceBuild.run, REQUEST, id=f"b-{uuid4()}", task_queue=task_queue)

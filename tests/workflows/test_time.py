@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
-from models.steps import StepReply, Then, TurnInput
+from models.steps import Note, StepReply, Then, TurnInput
 from tests.temporal import skipping_program
 from tests.workflows.performers import Script, rest, worker
 from workflows.turn import ChatTurn
@@ -23,7 +23,7 @@ async def skipping() -> AsyncIterator[WorkflowEnvironment]:
 async def test_a_back_off_of_an_hour_is_waited_for_and_then_tried_again(
     skipping: WorkflowEnvironment, task_queue: str
 ) -> None:
-    script = Script(generate=[StepReply(Then.BACK_OFF, 3, 3600, "rate limit"), rest(5)])
+    script = Script(generate=[StepReply(Then.BACK_OFF, 3, 3600, Note.RATE_LIMIT), rest(5)])
     async with worker(skipping.client, task_queue, script):
         begun = await skipping.get_current_time()
         handle = await skipping.client.start_workflow(

@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import Priority
 
-from models.steps import StepReply, Then, TurnInput
+from models.steps import Note, StepReply, Then, TurnInput
 from tests.workflows.performers import Script, Step, rest, worker
 from workflows.client import workflow_id
 from workflows.turn import ChatTurn
@@ -48,7 +48,7 @@ async def test_each_reply_names_the_next_effect(temporal: Client, task_queue: st
     script = Script(
         generate=[StepReply(Then.USE_TOOLS, 3), StepReply(Then.INTERRUPT, 6)],
         use_tools=[StepReply(Then.GENERATE, 5)],
-        interrupt=[rest(7, "interrupted")],
+        interrupt=[rest(7, Note.INTERRUPTED)],
     )
     async with worker(temporal, task_queue, script):
         handle = await start(temporal, task_queue)
@@ -101,13 +101,13 @@ async def test_a_signal_that_an_effect_has_already_seen_costs_nothing(temporal: 
 async def test_a_stop_cancels_the_running_effect_and_keeps_its_reply(
     temporal: Client, task_queue: str, signal: object
 ) -> None:
-    streaming = Step(rest(2), stopped=rest(5, "stopped"))
+    streaming = Step(rest(2), stopped=rest(5, Note.INTERRUPTED))
     script = Script(generate=[streaming])
     async with worker(temporal, task_queue, script):
         handle = await start(temporal, task_queue)
         await streaming.begun.wait()
         await handle.signal(signal, 3)  # type: ignore[arg-type]
-        assert await handle.result() == "stopped"
+        assert await handle.result() == "interrupted"
     assert streaming.stops == 1
     assert script.calls == ["generate"]
 
@@ -129,7 +129,7 @@ async def test_a_late_or_doubled_stop_does_not_touch_a_newer_step(temporal: Clie
 async def test_a_stop_before_any_worker_took_the_step_asks_the_interrupt_effect(
     temporal: Client, task_queue: str
 ) -> None:
-    script = Script(generate=[StepReply(Then.USE_TOOLS, 3)], interrupt=[rest(5, "interrupted")])
+    script = Script(generate=[StepReply(Then.USE_TOOLS, 3)], interrupt=[rest(5, Note.INTERRUPTED)])
     async with worker(temporal, task_queue, script, tools=False):
         handle = await start(temporal, task_queue)
         while not (await handle.describe()).raw_description.pending_activities or not script.calls:
@@ -146,14 +146,14 @@ async def test_a_stop_before_any_worker_took_the_step_asks_the_interrupt_effect(
 
 async def test_a_signal_ends_the_back_off_by_looking_not_by_trying_again(temporal: Client, task_queue: str) -> None:
     script = Script(
-        generate=[StepReply(Then.BACK_OFF, 3, delay_seconds=3600, note="rate limit")],
-        interrupt=[StepReply(Then.BACK_OFF, 4, delay_seconds=3599), rest(6, "interrupted")],
+        generate=[StepReply(Then.BACK_OFF, 3, delay_seconds=3600, note=Note.RATE_LIMIT)],
+        interrupt=[StepReply(Then.BACK_OFF, 4, delay_seconds=3599), rest(6, Note.INTERRUPTED)],
     )
     async with worker(temporal, task_queue, script):
         handle = await start(temporal, task_queue)
         while "back-off" not in (await handle.query(ChatTurn.state)).doing:
             await asyncio.sleep(0.02)
-        assert (await handle.query(ChatTurn.state)).doing == "back-off 3600.0 s: rate limit"
+        assert (await handle.query(ChatTurn.state)).doing == "back-off 3600.0 s: failed: rate_limit"
         await handle.signal(ChatTurn.message_queued, 4)
         while (await handle.query(ChatTurn.state)).doing != "back-off 3599.0 s":
             await asyncio.sleep(0.02)
@@ -199,7 +199,7 @@ async def test_a_failing_performer_is_tried_again(temporal: Client, task_queue: 
 async def test_paused_tools_are_looked_after_when_somebody_says_so_and_then_go_on(
     temporal: Client, task_queue: str
 ) -> None:
-    paused = StepReply(Then.AWAIT_TOOLS, 3, delay_seconds=3600, note="the build")
+    paused = StepReply(Then.AWAIT_TOOLS, 3, delay_seconds=3600, note=Note.BUILD_OVER)
     script = Script(
         generate=[StepReply(Then.USE_TOOLS, 3), rest(6)],
         use_tools=[paused, StepReply(Then.GENERATE, 5)],
@@ -208,7 +208,7 @@ async def test_paused_tools_are_looked_after_when_somebody_says_so_and_then_go_o
     async with worker(temporal, task_queue, script):
         handle = await start(temporal, task_queue)
         for looks in (1, 2):
-            while (await handle.query(ChatTurn.state)).doing != "waits: the build":
+            while (await handle.query(ChatTurn.state)).doing != "waits: build_over":
                 await asyncio.sleep(0.02)
             await handle.signal(ChatTurn.woken, 0)
             while script.calls.count("attend") < looks:
@@ -220,13 +220,13 @@ async def test_paused_tools_are_looked_after_when_somebody_says_so_and_then_go_o
 async def test_a_stop_ends_the_wait_for_paused_tools(temporal: Client, task_queue: str) -> None:
     script = Script(
         generate=[StepReply(Then.USE_TOOLS, 3)],
-        use_tools=[StepReply(Then.AWAIT_TOOLS, 3, delay_seconds=3600, note="the build")],
+        use_tools=[StepReply(Then.AWAIT_TOOLS, 3, delay_seconds=3600, note=Note.BUILD_OVER)],
         attend=[StepReply(Then.INTERRUPT, 4)],
-        interrupt=[rest(5, "interrupted")],
+        interrupt=[rest(5, Note.INTERRUPTED)],
     )
     async with worker(temporal, task_queue, script):
         handle = await start(temporal, task_queue)
-        while (await handle.query(ChatTurn.state)).doing != "waits: the build":
+        while (await handle.query(ChatTurn.state)).doing != "waits: build_over":
             await asyncio.sleep(0.02)
         await handle.signal(ChatTurn.interrupt_requested, 4)
         assert await handle.result() == "interrupted"
@@ -248,7 +248,7 @@ async def test_what_nobody_says_of_paused_tools_is_found_in_time(temporal: Clien
 async def test_a_summary_is_an_effect_of_its_own_and_may_back_off(temporal: Client, task_queue: str) -> None:
     script = Script(
         generate=[StepReply(Then.COMPACT, 3), StepReply(Then.COMPACT, 4), rest(8)],
-        compact=[StepReply(Then.BACK_OFF, 4, delay_seconds=0.05, note="busy"), StepReply(Then.GENERATE, 6)],
+        compact=[StepReply(Then.BACK_OFF, 4, delay_seconds=0.05, note=Note.OVERLOADED), StepReply(Then.GENERATE, 6)],
     )
     async with worker(temporal, task_queue, script):
         handle = await start(temporal, task_queue)
@@ -257,7 +257,7 @@ async def test_a_summary_is_an_effect_of_its_own_and_may_back_off(temporal: Clie
 
 
 async def test_a_stop_cancels_a_summary(temporal: Client, task_queue: str) -> None:
-    writing = Step(rest(9), stopped=rest(5, "interrupted"))
+    writing = Step(rest(9), stopped=rest(5, Note.INTERRUPTED))
     script = Script(generate=[StepReply(Then.COMPACT, 3)], compact=[writing])
     async with worker(temporal, task_queue, script):
         handle = await start(temporal, task_queue)
@@ -268,7 +268,9 @@ async def test_a_stop_cancels_a_summary(temporal: Client, task_queue: str) -> No
 
 
 async def test_a_run_can_be_read_in_the_temporal_ui(temporal: Client, task_queue: str) -> None:
-    script = Script(generate=[StepReply(Then.USE_TOOLS, 3), StepReply(Then.BACK_OFF, 4, 0.01, "busy"), rest(6)])
+    script = Script(
+        generate=[StepReply(Then.USE_TOOLS, 3), StepReply(Then.BACK_OFF, 4, 0.01, Note.OVERLOADED), rest(6)]
+    )
     script.use_tools = [StepReply(Then.GENERATE, 3)]
     async with worker(temporal, task_queue, script):
         handle = await start(temporal, task_queue)
@@ -279,7 +281,8 @@ async def test_a_run_can_be_read_in_the_temporal_ui(temporal: Client, task_queue
         for event in history.events
         if event.event_type in (EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED, EventType.EVENT_TYPE_TIMER_STARTED)
     ]
-    assert summaries == ["step 1: model", "step 2: tools", "step 3: model", "back-off 0.0 s: busy", "step 4: model"]
+    backing_off = "back-off 0.0 s: failed: overloaded"
+    assert summaries == ["step 1: model", "step 2: tools", "step 3: model", backing_off, "step 4: model"]
 
 
 async def test_a_turn_of_two_hundred_steps_has_a_short_history(temporal: Client, task_queue: str) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 budgets = typer.Typer(help="What may be spent, and what is left.", no_args_is_help=True)
 
+PAGE = 1000
 Of = Annotated[str, typer.Option("--organization", metavar="NAME|ID", help="Whose chats it counts.")]
 Scope = Annotated[str, typer.Argument(metavar="SCOPE", help="organization, group, user or chat.")]
 Subject = Annotated[str, typer.Argument(metavar="ID", help="Id of that organization, group, user or chat.")]
@@ -34,12 +35,22 @@ def status(url: Url = None, token: Token = None, data_dir: Place = HERE, as_json
 
 @budgets.command("list")
 def listing(
-    organization: Of = "default", url: Url = None, token: Token = None, data_dir: Place = HERE, as_json: AsJson = False
+    organization: Of = "default",
+    everywhere: Annotated[bool, typer.Option("--everywhere", help="Of all organizations.")] = False,
+    url: Url = None,
+    token: Token = None,
+    data_dir: Place = HERE,
+    as_json: AsJson = False,
 ) -> None:
     """List an organization's budgets, the widest first."""
 
     async def work(client: "AsyncTurnstone", _: Target) -> list[Any]:
-        return [each.raw for each in await client.budgets.list(organization)]
+        if not everywhere:
+            return [each.raw for each in await client.budgets.list(organization)]
+        found: list[Any] = []
+        while page := await client.budgets.everywhere(limit=PAGE, offset=len(found)):
+            found += [each.raw for each in page]
+        return found
 
     _show(with_client(lambda: find(url, token, data_dir), work), as_json)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from turnstone.client.asking import fetched, given, word
+from turnstone.client.asking import fetched, given, query, word
 from turnstone.client.methods import D, Resource, method
 from turnstone.client.objects import NEVER, Object, listed
 from turnstone.client.steps import Program, Request
@@ -33,6 +33,7 @@ class Budget(Object):
     period_end: datetime | None = None
     created_at: datetime = NEVER
     updated_at: datetime = NEVER
+    etag: str = ""
 
 
 Found = list[Budget]  # in the class below `list` is its method
@@ -52,6 +53,18 @@ class Budgets(Resource[D]):
         return listed(Budget, (yield from fetched(self._service, Request("GET", _of(organization)))))
 
     @method
+    def everywhere(self, *, limit: int | None = None, offset: int | None = None) -> Program[Found]:
+        """Those of all organizations, for who may read the deployment's settings; 200 at once unless said."""
+        request = Request("GET", "/api/v2/budgets", query=query(limit=limit, offset=offset))
+        return listed(Budget, (yield from fetched(self._service, request)))
+
+    @method
+    def get(self, organization: str, scope: str, scope_id: str) -> Program[Budget]:
+        """One budget."""
+        request = Request("GET", f"{_of(organization)}/{word(scope)}/{word(scope_id)}")
+        return Budget.read((yield from fetched(self._service, request)))
+
+    @method
     def set(
         self,
         organization: str,
@@ -61,17 +74,26 @@ class Budgets(Resource[D]):
         *,
         period: str | None = None,
         warn_percents: Sequence[int] | None = None,
+        seen: Budget | None = None,
     ) -> Program[Budget]:
-        """What may be spent at most on the organization's chats, by whom or in which family of chats."""
+        """What may be spent at most on the organization's chats, by whom or in which family of chats.
+
+        With `seen` only if it still allows the same, else it raises PreconditionFailed.
+        """
         percents = None if warn_percents is None else [*warn_percents]
         body = {"limit_micros": limit_micros, **given(period=period, warn_percents=percents)}
-        request = Request("PUT", f"{_of(organization)}/{word(scope)}/{word(scope_id)}", json=body)
+        request = Request("PUT", f"{_of(organization)}/{word(scope)}/{word(scope_id)}", json=body, headers=_if(seen))
         return Budget.read((yield from fetched(self._service, request)))
 
     @method
-    def delete(self, organization: str, scope: str, scope_id: str) -> Program[None]:
-        """Take a budget away; the others still hold."""
-        yield from fetched(self._service, Request("DELETE", f"{_of(organization)}/{word(scope)}/{word(scope_id)}"))
+    def delete(self, organization: str, scope: str, scope_id: str, *, seen: Budget | None = None) -> Program[None]:
+        """Take a budget away; the others still hold. `seen` as for `set`."""
+        where = f"{_of(organization)}/{word(scope)}/{word(scope_id)}"
+        yield from fetched(self._service, Request("DELETE", where, headers=_if(seen)))
+
+
+def _if(seen: Budget | None) -> dict[str, str]:
+    return {} if seen is None else {"If-Match": seen.etag}
 
 
 def _of(organization: str) -> str:

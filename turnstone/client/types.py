@@ -63,6 +63,7 @@ class Chat(Object):
     owner_username: str = ""
     owner_name: str = ""
     parent_chat_id: str | None = None
+    mode: str | None = None
     root_chat_id: str = ""
     workspace_id: str | None = None
     build_id: str | None = None

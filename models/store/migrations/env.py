@@ -15,6 +15,7 @@ import models.tables.identities
 import models.tables.mcp
 import models.tables.messages
 import models.tables.people
+import models.tables.push
 import models.tables.requests
 import models.tables.templates
 import models.tables.tools

@@ -11,7 +11,7 @@ from models.store.moves.archive import archive, hold_family, unarchive
 from models.store.moves.compaction import request_compaction
 from models.store.moves.copies import Beginning, Cut, carry, cut, fork
 from models.store.moves.record import Locked, Moved, StepRow, lock
-from models.store.moves.user import create, delete_queued, edit, interrupt, promote_queued, send
+from models.store.moves.user import create, delete_queued, edit, interrupt, promote_queued, send, stop_barred
 from models.store.moves.worker import (
     Fence,
     Opened,
@@ -60,5 +60,6 @@ __all__ = [
     "record_retry",
     "request_compaction",
     "send",
+    "stop_barred",
     "unarchive",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from models.parts import Part, tool_result
-from models.rules import history, tool_results
+from models.rules import executions, history, tool_results
 from models.store import ledger, mailbox
 from models.store.moves.record import StepRow
 from models.store.session import Session
@@ -20,7 +20,7 @@ async def answers(session: Session, chat_id: UUID, transcript: Sequence[history.
     local = history.local(opened) if message is not None else []
     known: dict[str, Part] = {}
     if message is not None and local:
-        taken_back = await mailbox.stop(session, chat_id)
+        taken_back = {*await mailbox.stop(session, chat_id), *_waits(chat_id, message, local)}
         known = await ledger.stop(session, chat_id, message, local, taken_back)
     return [
         StepRow("tool", tool_results.with_files(known[call["tool_call_id"]]))
@@ -28,6 +28,12 @@ async def answers(session: Session, chat_id: UUID, transcript: Sequence[history.
         else unrun
         for call, unrun in zip(opened, cancelled(opened, why), strict=True)
     ]
+
+
+def _waits(chat_id: UUID, message_id: int, calls: Sequence[Part]) -> list[UUID]:
+    """The keys of the calls that only waited: of them it is known that nothing has happened."""
+    waits = [call.get("tool_call_id", "") for call in calls if call.get("tool_name") in executions.WAITS]
+    return [executions.key(chat_id, message_id, call_id) for call_id in waits]
 
 
 def cancelled(calls: Sequence[Part], reason: str) -> list[StepRow]:

@@ -5,8 +5,9 @@ from uuid import UUID
 from models.errors import Invalid, NotFound
 from models.rules.moves import Move
 from models.rules.states import Status
+from models.store import reserving
 from models.store.database import Row, fetch
-from models.store.moves.record import Moved, apply, keep, lock_all
+from models.store.moves.record import Locked, Moved, apply, keep, lock_all
 from models.store.session import Session
 
 _BUSY = (Status.PENDING, Status.RUNNING, Status.INTERRUPTING, Status.REQUIRES_ACTION)
@@ -34,7 +35,7 @@ async def archive(session: Session, chat_id: UUID) -> list[Moved]:
     if target["archived"]:
         raise Invalid("Chat is already archived.")
     moved = []
-    for locked in await lock_all(session, family):
+    for locked in await _held(session, family):
         if locked.chat["archived"]:
             continue
         busy = locked.chat["status"] in _BUSY
@@ -64,12 +65,20 @@ async def unarchive(session: Session, chat_id: UUID) -> list[Moved]:
             "Cannot unarchive a child chat while its parent is archived. Unarchive the parent chat to cascade."
         )
     moved = []
-    for locked in await lock_all(session, family):
+    for locked in await _held(session, family):
         if not locked.chat["archived"]:
             continue
         change = keep(locked, archived=False, columns={"archived_at": None}, watch=("created",))
         moved.append(await apply(session, locked, change, Move.UNARCHIVE))
     return moved
+
+
+async def _held(session: Session, family: list[UUID]) -> list[Locked]:
+    """The chats, locked, and the budgets of whatever they have reserved: these at once, so nobody waits in a ring."""
+    chats = await lock_all(session, family)
+    if owing := [locked.id for locked in chats if locked.chat["has_reserved"]]:
+        await reserving.hold(session, owing)
+    return chats
 
 
 async def _family(session: Session, chat_id: UUID) -> tuple[Row, list[UUID], Row | None]:

@@ -1,4 +1,4 @@
-"""The piece of a statement that inserts messages, in the order in which they were said."""
+"""The pieces of a move's statement that change messages and the queue; messages go in as they were said."""
 
 _RECORD = """jsonb_to_recordset(%(rows)s::jsonb) AS r(
     n int, role text, content jsonb, visibility text, created_by uuid, model_config_id uuid, queued_message_id bigint,
@@ -16,3 +16,11 @@ INSERT_ROWS = f"""added AS (
         r.total_cost_micros
     FROM {_RECORD} ORDER BY r.n
     RETURNING id)"""  # noqa: S608 - fixed text
+DELETE_ROWS = """gone AS (
+    UPDATE chat_messages SET deleted = true, revision = %(snapshot_version)s
+    WHERE chat_id = %(id)s AND NOT deleted AND id >= %(cut)s)"""
+DEQUEUE = "dequeued AS (DELETE FROM chat_queued_messages WHERE chat_id = %(id)s AND id = ANY(%(dequeue)s))"
+HEAD = "headed AS (UPDATE chat_queued_messages SET position = %(first)s WHERE chat_id = %(id)s AND id = %(head)s)"
+ENQUEUE = """queued AS (
+    INSERT INTO chat_queued_messages (chat_id, content, model_config_id, position, created_by)
+    VALUES (%(id)s, %(content)s::jsonb, %(queued_model)s, %(last)s, %(sender)s) RETURNING id)"""

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import LiteralString
 from uuid import UUID
 
+from models.store import push
 from models.store.database import fetch
 from models.store.session import Session
 
@@ -19,9 +20,10 @@ _WRITE: LiteralString = """
     WHERE e.events = '{{}}' OR told.event = ANY(e.events)
     RETURNING webhook_deliveries.id"""
 
-HEARD: LiteralString = """EXISTS (
+HEARD: LiteralString = f"""EXISTS (
     SELECT FROM webhook_endpoints e
-    WHERE e.enabled AND (e.user_id = c.owner_id OR e.organization_id = c.organization_id)) AS is_heard"""
+    WHERE e.enabled AND (e.user_id = c.owner_id OR e.organization_id = c.organization_id)) AS is_heard,
+    {push.SUBSCRIBED}"""
 """Asked with the lock of the chat `c`: a move that nobody hears of need not look for listeners as it writes."""
 WRITTEN: LiteralString = "EXISTS (SELECT FROM told) AS told"
 """Selected by such a statement: is there something to deliver now?"""

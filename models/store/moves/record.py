@@ -11,12 +11,15 @@ import orjson
 from models.errors import NotFound
 from models.parts import Part, to_rest
 from models.rules import history, summaries, webhooks
+from models.rules.features import ADVISOR
+from models.rules.instructions import CUSTOM_PROMPT
 from models.rules.moves import Move, check, landings
 from models.rules.states import RUNNABLE, State, Status, classify
-from models.store import reserving
+from models.store import people, push, reserving
 from models.store.database import Row, fetch, fetch_together
 from models.store.moves import outbox
-from models.store.moves.insert import INSERT_ROWS
+from models.store.moves.insert import DELETE_ROWS, DEQUEUE, ENQUEUE, HEAD, INSERT_ROWS
+from models.store.moves.transcript import PROMPT
 from models.store.notices import CHATS, notice
 from models.store.session import Session
 from models.store.spending import COUNTED_UP, SPEND, spent
@@ -59,6 +62,7 @@ class Locked:
     queue: list[Row]
     tail: list[Row]
     own_prompt: str = ""
+    advisor: str = ""
 
     @property
     def id(self) -> UUID:
@@ -67,6 +71,11 @@ class Locked:
     @property
     def state(self) -> State:
         return classify(self.chat["status"], self.chat["archived"], bool(self.queue))
+
+    @property
+    def is_barred(self) -> bool:
+        """Is the owner suspended or gone? Then no turn of theirs begins or goes on, and what is queued stays queued."""
+        return bool(self.chat["is_barred"])
 
     @property
     def open_calls(self) -> list[Part]:
@@ -111,18 +120,19 @@ class Moved:
 
 
 # A turn that has come to its end, or to a halt, is called by a plain label until somebody finds a better one.
-_LABELLED = frozenset({Move.FINISH_TURN, Move.FINISH_ERROR, Move.ENTER_ACTION})
+_LABELLED = frozenset({Move.FINISH_TURN, Move.FINISH_ERROR, Move.RECONCILE, Move.ENTER_ACTION})
 METADATA_COLUMNS = frozenset({"plan_mode", "mcp_server_ids"})
 
 _COLUMNS = f"""
-SELECT c.*, u.username AS owner_username, u.name AS owner_name, clock_timestamp() AS locked_at, {outbox.HEARD},
-    {reserving.RESERVED}"""
+SELECT c.*, u.username AS owner_username, u.name AS owner_name, {people.BARRED} AS is_barred,
+    clock_timestamp() AS locked_at, {outbox.HEARD}, {reserving.RESERVED}"""
 _LOCKED = "FROM chats c JOIN users u ON u.id = c.owner_id WHERE c.id = %(id)s FOR NO KEY UPDATE OF c"
 _LOCK = f"{_COLUMNS} {_LOCKED}"
 _LOCK_FOR_ATTEMPT = f"{_COLUMNS}, {reserving.BUDGETED} {_LOCKED}"
-_OWN_PROMPT = """
-SELECT k.value FROM chats c JOIN user_configs k ON k.user_id = c.owner_id AND k.key = 'chat_custom_prompt'
-WHERE c.id = %(id)s"""
+_WISHES = f"""
+SELECT k.key, k.value FROM chats c JOIN user_configs k ON k.user_id = c.owner_id AND k.key = '{CUSTOM_PROMPT}'
+WHERE c.id = %(id)s
+UNION ALL SELECT key, value FROM site_configs WHERE key = '{ADVISOR}'"""  # noqa: S608 - our own words
 # Separate statements, after the lock: a subquery of the locking statement would see the queue as before the wait.
 _QUEUE = "SELECT * FROM chat_queued_messages WHERE chat_id = %(id)s ORDER BY position, id"
 _TAIL = """
@@ -135,30 +145,23 @@ WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND NOT (compres
      WHERE chat_id = %(id)s AND NOT deleted AND role = 'assistant' AND visibility <> 'user' ORDER BY id DESC LIMIT 1),
     9223372036854775807)
 ORDER BY id"""
-# Neither has the result that shows people a summary: the model was never told of its call.
-_PROMPT = """
-SELECT * FROM chat_messages
-WHERE chat_id = %(id)s AND NOT deleted AND visibility <> 'user' AND NOT (compressed AND role = 'tool')
-    AND (role = 'system' OR id >= coalesce(
-    (SELECT id FROM chat_messages
-     WHERE chat_id = %(id)s AND compressed AND visibility = 'model' AND NOT deleted ORDER BY id DESC LIMIT 1), 0))
-ORDER BY id"""
 
 
 async def lock(session: Session, chat_id: UUID, *, prompt: bool = False) -> Locked:
     """Lock a chat's row and read what decides about it, in one round trip; raises NotFound.
 
-    With `prompt`, `tail` holds the whole rows that the model is to see instead of the last tool parts, and
-    `own_prompt` what the owner wants every model to be told.
+    With `prompt`, `tail` holds the whole rows that the model is to see instead of the last tool parts, `own_prompt`
+    what the owner wants every model to be told, and `advisor` that setting as it is stored.
     """
     if not prompt:
         return (await lock_all(session, [chat_id]))[0]
     params = {"id": chat_id}
-    asked = [(statement, params) for statement in (_LOCK_FOR_ATTEMPT, _QUEUE, _PROMPT, _OWN_PROMPT)]
-    chats, queue, tail, own = await fetch_together(session, asked)
+    asked = [(statement, params) for statement in (_LOCK_FOR_ATTEMPT, _QUEUE, PROMPT, _WISHES)]
+    chats, queue, tail, wishes = await fetch_together(session, asked)
     if not chats:
         raise NotFound
-    return Locked(chats[0], queue, tail, own[0]["value"] if own else "")
+    said = {row["key"]: row["value"] for row in wishes}
+    return Locked(chats[0], queue, tail, said.get(CUSTOM_PROMPT, ""), said.get(ADVISOR, ""))
 
 
 async def lock_all(session: Session, chat_ids: Sequence[UUID]) -> list[Locked]:
@@ -211,7 +214,8 @@ async def apply(session: Session, locked: Locked, change: Change, *moves: Move, 
     after: Row = {**chat, **columns}
     records = [record(row, number) for number, row in enumerate(change.rows)]
     told = webhooks.told(watch, moves[-1]) if chat["is_heard"] else []
-    written = await _write(session, locked, change, columns, records, notice(after, watch), told, touched, last)
+    pushed = push.kind(chat, moves[-1], change.status)
+    written = await _write(session, locked, change, columns, records, notice(after, watch), told, pushed, touched, last)
     if touched:
         after["updated_at"] = written["at"]
     messages = inserted(records, locked.id, version, written)
@@ -304,16 +308,6 @@ def _check(locked: Locked, change: Change, moves: Sequence[Move]) -> State:
     return landed
 
 
-_DELETE_ROWS = """gone AS (
-    UPDATE chat_messages SET deleted = true, revision = %(snapshot_version)s
-    WHERE chat_id = %(id)s AND NOT deleted AND id >= %(cut)s)"""
-_DEQUEUE = "dequeued AS (DELETE FROM chat_queued_messages WHERE chat_id = %(id)s AND id = ANY(%(dequeue)s))"
-_HEAD = "headed AS (UPDATE chat_queued_messages SET position = %(first)s WHERE chat_id = %(id)s AND id = %(head)s)"
-_ENQUEUE = """queued AS (
-    INSERT INTO chat_queued_messages (chat_id, content, model_config_id, position, created_by)
-    VALUES (%(id)s, %(content)s::jsonb, %(queued_model)s, %(last)s, %(sender)s) RETURNING id)"""
-
-
 async def _write(
     session: Session,
     locked: Locked,
@@ -322,6 +316,7 @@ async def _write(
     records: list[dict[str, Any]],
     payload: str,
     told: Sequence[str],
+    pushed: str | None,
     touched: bool,
     last: bool,
 ) -> Row:
@@ -337,7 +332,7 @@ async def _write(
     if cost := sum(known):
         sets.append(COUNTED_UP)
         params |= spent(locked.chat, cost)
-    returned = outbox.RETURNED if told else ""
+    returned = outbox.RETURNED if told or pushed else ""
     pieces = [f"changed AS (UPDATE chats SET {', '.join(sets)} WHERE id = %(id)s {returned})"]  # noqa: S608 - our own
     if told:
         pieces.append(outbox.CHANGED)
@@ -345,14 +340,15 @@ async def _write(
     if cost:
         pieces.append(SPEND)
     select = ["now() AS at", *([outbox.WRITTEN] if told else ())]
+    push.tell_with(pieces, select, params, pushed)
     if change.cut is not None:
-        pieces.append(_DELETE_ROWS)
+        pieces.append(DELETE_ROWS)
         params["cut"] = change.cut
     if change.dequeue:
-        pieces.append(_DEQUEUE)
+        pieces.append(DEQUEUE)
         params["dequeue"] = change.dequeue
     if change.head is not None:
-        pieces.append(_HEAD)
+        pieces.append(HEAD)
         params |= {"head": change.head, "first": min(positions, default=1) - 1}
     if records:
         pieces.append(INSERT_ROWS)
@@ -361,7 +357,7 @@ async def _write(
     paid = cost if known else change.paid
     reserving.settle_with(pieces, select, params, locked.chat, {**locked.chat, **columns}, paid)
     if change.enqueue is not None:
-        pieces.append(_ENQUEUE)
+        pieces.append(ENQUEUE)
         select += ["(SELECT id FROM queued) AS queued", "%(last)s::bigint AS position"]
         params |= {
             "content": encode(to_rest(change.enqueue.content)),
@@ -372,7 +368,7 @@ async def _write(
     statement = f"WITH {', '.join(pieces)} SELECT {', '.join(select)}"
     session.tell(CHATS, payload)
     [written] = await fetch(session, statement, params, last=last)
-    if written.get("told") or written.get("posted"):
+    if written.get("told") or written.get("posted") or written.get("pushed"):
         session.ring()
     return written
 

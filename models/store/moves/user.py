@@ -11,7 +11,7 @@ from models.parts import Part
 from models.rules import history, webhooks
 from models.rules.moves import Move, check, landings
 from models.rules.states import BUSY, State, Status
-from models.store.database import fetch
+from models.store.database import Row, fetch
 from models.store.moves import outbox
 from models.store.moves.answers import answers, cancelled
 from models.store.moves.insert import INSERT_ROWS
@@ -25,6 +25,7 @@ from models.store.moves.record import (
     encode,
     inserted,
     keep,
+    lock,
     promoted,
     record,
     unchanged,
@@ -37,9 +38,11 @@ _BACKLOG = frozenset({State.E1, State.W1})
 _CREATE = f"""
 WITH made AS (
     INSERT INTO chats (id, owner_id, organization_id, title, client_type, plan_mode, last_model_config_id,
-        mcp_server_ids, labels, dynamic_tools, workspace_id, status, snapshot_version, history_version)
+        mcp_server_ids, labels, dynamic_tools, workspace_id, build_id, agent_id, parent_chat_id, root_chat_id, mode,
+        status, snapshot_version, history_version)
     VALUES (%(id)s, %(owner_id)s, %(organization_id)s, %(title)s, %(client_type)s, %(plan_mode)s, %(model)s,
-        %(mcp_server_ids)s::uuid[], %(labels)s::jsonb, %(dynamic_tools)s::jsonb, %(workspace)s, 'pending', 1, 1)
+        %(mcp_server_ids)s::uuid[], %(labels)s::jsonb, %(dynamic_tools)s::jsonb, %(workspace)s, %(build)s, %(agent)s,
+        %(parent)s, %(root)s, %(mode)s, 'pending', 1, 1)
     RETURNING *),
 {outbox.MADE},
 {INSERT_ROWS}
@@ -65,8 +68,13 @@ async def create(
     dynamic_tools: list[dict[str, Any]] | None = None,
     workspace_id: UUID | None = None,
     chat_id: UUID | None = None,
+    parent: Row | None = None,
+    mode: str | None = None,
 ) -> Moved:
-    """Create a chat with its hidden system messages and its first user message; it is pending at once."""
+    """Create a chat with its hidden system messages and its first user message; it is pending at once.
+
+    A sub-agent's chat has a `parent`, which is locked, and works where that does.
+    """
     if not content:
         raise Invalid("Content is required.", "Content cannot be empty.")
     check(State.N, Move.CREATE, State.R0)
@@ -94,7 +102,12 @@ async def create(
         "mcp_server_ids": list(mcp_server_ids),
         "labels": encode(dict(labels or {})),
         "dynamic_tools": None if dynamic_tools is None else encode(dynamic_tools),
-        "workspace": workspace_id,
+        "workspace": parent["workspace_id"] if parent else workspace_id,
+        "build": parent["build_id"] if parent else None,
+        "agent": parent["agent_id"] if parent else None,
+        "parent": parent["id"] if parent else None,
+        "root": (parent["root_chat_id"] or parent["parent_chat_id"] or parent["id"]) if parent else None,
+        "mode": mode,
         "rows": encode(records),
     }
     session.tell(CHATS, notice(fresh, ("created",)))
@@ -228,12 +241,20 @@ async def interrupt(session: Session, locked: Locked) -> Moved:
         )
     if state in (State.A0, State.A1):
         rows = cancelled(locked.open_calls, history.CANCELLED_BY_USER)
-        if not locked.queue:
+        if not locked.queue or locked.is_barred:
             return await apply(session, locked, Change(Status.WAITING, rows=rows), Move.INTERRUPT)
         head = locked.queue[0]
         change = Change(Status.PENDING, rows=[*rows, promoted(head)], dequeue=[head["id"]])
         return await apply(session, locked, change, Move.INTERRUPT)
     return unchanged(locked)
+
+
+async def stop_barred(session: Session, chat_id: UUID) -> Moved:
+    """Stop a chat whose owner is suspended or gone; of anybody else's, nothing changes. Raises NotFound."""
+    locked = await lock(session, chat_id)
+    if not locked.is_barred or locked.state not in (State.R0, State.R1, State.A0, State.A1):
+        return unchanged(locked)
+    return await interrupt(session, locked)
 
 
 def _require_room(locked: Locked, limit: int) -> None:

@@ -12,7 +12,7 @@ from models.rules.capacity import UNLIMITED, Limits
 from models.rules.moments import rfc3339
 from models.rules.moves import Move, landings
 from models.rules.states import RUNNABLE, State, Status
-from models.steps import Outcome, StepReply, Then
+from models.steps import Note, Outcome, StepReply, Then
 from models.store import capacity, ledger
 from models.store.database import Row
 from models.store.moves.answers import answers
@@ -59,7 +59,8 @@ class Opened:
     """What an attempt found. `reply` is set when there is nothing to do but answer the workflow.
 
     `taken_over` says that the attempt before it came to nothing that was recorded. `held_by` is another living worker
-    that is at it already: wait for what comes of it. `queued` says that the chat waits for a slot.
+    that is at it already: wait for what comes of it. `queued` says that the chat waits for a slot. `advisor` is that
+    setting as it is stored.
     """
 
     then: Then
@@ -71,6 +72,7 @@ class Opened:
     held_by: UUID | None = None
     queued: bool = False
     own_prompt: str = ""
+    advisor: str = ""
 
     @property
     def model_config_id(self) -> UUID | None:
@@ -103,10 +105,9 @@ async def open_attempt(
     locked = await lock(session, chat_id, prompt=True)
     chat, state = locked.chat, locked.state
     if unattempted is not None and (chat["history_version"] != unattempted or chat["generation_attempt"] != 0):
-        return _settled(locked, Then.GENERATE, chat["snapshot_version"], "somebody else was there first")
-    if state is State.INVALID:
-        await reconcile(session, locked)
-        return _settled(locked, Then.REST, chat["snapshot_version"] + 1, "the chat was in an invalid state")
+        return _settled(locked, Then.GENERATE, chat["snapshot_version"], Note.NOT_FIRST)
+    if (unfit := await _unfit(session, locked)) is not None:
+        return unfit
     then = plan.next_step(
         state,
         locked.tail,
@@ -115,13 +116,13 @@ async def open_attempt(
         stop_after=stop_after,
     )
     if is_held(chat, living):
-        held = _settled(locked, Then.GENERATE, chat["snapshot_version"], "begun ahead of its run")
+        held = _settled(locked, Then.GENERATE, chat["snapshot_version"], Note.AHEAD)
         held.held_by = chat["begun_by"]
         return held
     if then is Then.INTERRUPT or state not in RUNNABLE:
-        return _settled(locked, then, chat["snapshot_version"], f"the chat is {chat['status']}")
+        return _settled(locked, then, chat["snapshot_version"], Note(f"the chat is {chat['status']}"))
     if ahead is not None and chat["status"] == Status.PENDING and then is not wanted:
-        return _settled(locked, Then.GENERATE, chat["snapshot_version"], f"the chat needs {then.value} of its run")
+        return _settled(locked, Then.GENERATE, chat["snapshot_version"], Note(f"the chat needs {then.value}"))
     if then is Then.AWAIT_CLIENT:
         reply = await _await_client(session, locked, [], patience)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
@@ -129,14 +130,14 @@ async def open_attempt(
         reply = await _finish(session, locked, [])
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     if wanted is not None and then is not wanted:
-        return _settled(locked, then, chat["snapshot_version"], f"the chat needs {then.value}")
+        return _settled(locked, then, chat["snapshot_version"], Note(f"the chat needs {then.value}"))
     if chat["begun_by"] is not None and (pause := _pause_left(locked)) > timedelta():
-        error = str(chat["retry_state"].get("error", ""))
-        reply = StepReply(Then.BACK_OFF, chat["snapshot_version"], pause / timedelta(seconds=1), error)
+        why = Note.failed(chat["retry_state"].get("kind"))
+        reply = StepReply(Then.BACK_OFF, chat["snapshot_version"], pause / timedelta(seconds=1), why)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     if chat["generation_attempt"] >= max_attempts and not await _goes_on(session, locked, then, max_attempts):
         moved = await apply(session, locked, Change(Status.ERROR, last_error=TOO_MANY_ATTEMPTS), Move.FINISH_ERROR)
-        reply = _reply(moved, Then.REST, "too many attempts", Outcome.FAILED)
+        reply = _reply(moved, Then.REST, Note.TOO_MANY_ATTEMPTS, Outcome.FAILED)
         return Opened(reply.then, _fence(chat), chat, locked.tail, reply)
     if limits and _takes_slot(chat) and not await capacity.admits(session, chat, limits):
         return await _queue_for_capacity(session, locked)
@@ -145,8 +146,21 @@ async def open_attempt(
     # Whoever opened the last attempt neither committed it nor recorded why not: it is gone.
     taken_over = chat["generation_attempt"] > 0 and chat["retry_state"] is None
     return Opened(
-        then, _fence(moved.chat), moved.chat, locked.tail, taken_over=taken_over, own_prompt=locked.own_prompt
-    )
+        then, _fence(moved.chat), moved.chat, locked.tail, taken_over=taken_over, own_prompt=locked.own_prompt,
+        advisor=locked.advisor,
+    )  # fmt: skip
+
+
+async def _unfit(session: Session, locked: Locked) -> Opened | None:
+    """What comes of a chat with which nothing may begin: of no valid state, or of an owner who is suspended or gone."""
+    if locked.state is State.INVALID:
+        moved = await reconcile(session, locked)
+        return _settled(locked, Then.REST, moved.chat["snapshot_version"], Note.INVALID)
+    if locked.is_barred and locked.state in (State.R0, State.R1):
+        stop = keep(locked, status=Status.INTERRUPTING.value, retry_state=None)
+        moved = await apply(session, locked, stop, Move.INTERRUPT)
+        return _settled(locked, Then.INTERRUPT, moved.chat["snapshot_version"], Note.BARRED)
+    return None
 
 
 def _takes_slot(chat: Row) -> bool:
@@ -160,7 +174,7 @@ async def _queue_for_capacity(session: Session, locked: Locked) -> Opened:
     if chat["capacity_queued_at"] is None:
         change = keep(locked, columns={"capacity_queued_at": chat["locked_at"]}, watch=("status_change",))
         chat = (await apply(session, locked, change, Move.OPEN_ATTEMPT, last=True)).chat
-    found = _settled(locked, Then.REST, chat["snapshot_version"], "queued for capacity")
+    found = _settled(locked, Then.REST, chat["snapshot_version"], Note.QUEUED_FOR_CAPACITY)
     found.chat, found.queued = chat, True
     return found
 
@@ -199,8 +213,8 @@ async def commit_step(
         change = keep(locked, rows=list(rows), retry_state=None)
         moved = await apply(session, locked, change, Move.COMMIT_STEP, last=True)
         if opened:
-            return _reply(moved, Then.USE_TOOLS, "tool calls committed", Outcome.COMMITTED)
-        return _reply(moved, Then.GENERATE, "tool results committed", Outcome.COMMITTED)
+            return _reply(moved, Then.USE_TOOLS, Note.CALLS_COMMITTED, Outcome.COMMITTED)
+        return _reply(moved, Then.GENERATE, Note.RESULTS_COMMITTED, Outcome.COMMITTED)
     return await _finish(session, locked, list(rows), last=True)
 
 
@@ -213,7 +227,7 @@ async def commit_compaction(session: Session, fence: Fence, rows: Sequence[StepR
     rests = locked.chat["compaction_requested_at"] is not None and locked.chat["compaction_rests"]
     if not rests and not history.is_complete(locked.tail):
         moved = await apply(session, locked, keep(locked, rows=list(rows), retry_state=None), Move.COMMIT_STEP)
-        return _reply(moved, Then.GENERATE, "history compacted", Outcome.COMMITTED)
+        return _reply(moved, Then.GENERATE, Note.COMPACTED, Outcome.COMMITTED)
     return await _finish(session, locked, list(rows))
 
 
@@ -227,7 +241,7 @@ async def record_retry(
     locked = await _fenced(session, fence)
     retry = {**retry, "retrying_at": rfc3339(moment_after(locked, timedelta(seconds=delay_seconds)))}
     moved = await apply(session, locked, keep(locked, retry_state=retry, paid=paid), Move.RECORD_RETRY)
-    reply = _reply(moved, Then.BACK_OFF, str(retry.get("error", "")), Outcome.RETRY)
+    reply = _reply(moved, Then.BACK_OFF, Note.failed(retry.get("kind")), Outcome.RETRY)
     return replace(reply, delay_seconds=delay_seconds)
 
 
@@ -240,13 +254,13 @@ async def finish_error(session: Session, fence: Fence, error: dict[str, Any], *,
     """End the turn with a structured error; the queue is kept and waits. Raises FenceLost."""
     locked = await _fenced(session, fence)
     moved = await apply(session, locked, Change(Status.ERROR, last_error=error, paid=paid), Move.FINISH_ERROR)
-    return _reply(moved, Then.REST, str(error.get("message", "")), Outcome.FAILED)
+    return _reply(moved, Then.REST, Note.failed(error.get("kind")), Outcome.FAILED)
 
 
 async def finish_interruption(
     session: Session, chat_id: UUID, rows: Sequence[StepRow], *, episode: tuple[int, int] | None
 ) -> StepReply:
-    """Commit the partial answer and stop: to rest, or on to the queue's head (never while archived).
+    """Commit the partial answer and stop: to rest, or on to the queue's head (not while archived, or barred).
 
     `episode` is the (history_version, generation_attempt) that the partial belongs to; a partial of another one is
     dropped. A chat that is no longer interrupting is left alone: the reply says to look again.
@@ -254,19 +268,19 @@ async def finish_interruption(
     locked = await lock(session, chat_id)
     chat, state = locked.chat, locked.state
     if state not in (State.I0, State.I1, State.XI0, State.XI1):
-        return StepReply(Then.GENERATE, chat["snapshot_version"], note="the chat was no longer interrupting")
+        return StepReply(Then.GENERATE, chat["snapshot_version"], note=Note.NOT_INTERRUPTING)
     current = (chat["history_version"], chat["generation_attempt"])
     kept = [row for row in rows if row.content] if episode == current else []
     transcript = [*locked.tail, *({"role": row.role, "content": row.content} for row in kept)]
     unanswered = await answers(session, chat["id"], transcript, INTERRUPTED_TOOL)
     committed = _in_call_order(transcript, [*kept, *unanswered])
-    if not locked.queue or chat["archived"]:
+    if not locked.queue or chat["archived"] or locked.is_barred:
         moved = await apply(session, locked, Change(Status.WAITING, rows=committed), Move.FINISH_INTERRUPTION)
-        return _reply(moved, Then.REST, "interrupted", Outcome.INTERRUPTED)
+        return _reply(moved, Then.REST, Note.INTERRUPTED, Outcome.INTERRUPTED)
     head = locked.queue[0]
     change = Change(Status.PENDING, rows=[*committed, promoted(head)], dequeue=[head["id"]])
     moved = await apply(session, locked, change, Move.FINISH_INTERRUPTION)
-    return _reply(moved, Then.NEXT_TURN, "interrupted; the queue's head is next", Outcome.INTERRUPTED)
+    return _reply(moved, Then.NEXT_TURN, Note.INTERRUPTED_NEXT, Outcome.INTERRUPTED)
 
 
 async def reconcile(session: Session, locked: Locked) -> Moved:
@@ -288,14 +302,14 @@ async def _finish(
 ) -> StepReply:
     moves = (Move.COMMIT_STEP, Move.FINISH_TURN) if rows else (Move.FINISH_TURN,)
     landings(locked.state, moves[0])
-    if not locked.queue:
+    if not locked.queue or locked.is_barred:
         moved = await apply(session, locked, Change(Status.WAITING, rows=rows, paid=paid), *moves, last=last)
-        return _reply(moved, Then.REST, "turn finished", Outcome.FINISHED)
+        return _reply(moved, Then.REST, Note.FINISHED, Outcome.FINISHED)
     head = locked.queue[0]
     outstanding = [] if rows else await answers(session, locked.id, locked.tail, history.CANCELLED_BY_PROMOTION)
     change = Change(Status.PENDING, rows=[*rows, *outstanding, promoted(head)], dequeue=[head["id"]], paid=paid)
     moved = await apply(session, locked, change, *moves, last=last)
-    return _reply(moved, Then.NEXT_TURN, "turn finished; the queue's head is next", Outcome.FINISHED)
+    return _reply(moved, Then.NEXT_TURN, Note.FINISHED_NEXT, Outcome.FINISHED)
 
 
 async def _await_client(
@@ -311,7 +325,7 @@ async def _await_client(
         watch=("status_change", "action_required"),
     )
     moved = await apply(session, locked, change, *moves, last=last)
-    return _reply(moved, Then.REST, "waiting for the client's tool results", Outcome.REQUIRES_ACTION)
+    return _reply(moved, Then.REST, Note.AWAITS_CLIENT, Outcome.REQUIRES_ACTION)
 
 
 def _in_call_order(transcript: Sequence[history.Row], rows: list[StepRow]) -> list[StepRow]:
@@ -325,9 +339,9 @@ def _fence(chat: Row) -> Fence:
     return Fence(chat["id"], chat["history_version"], chat["generation_attempt"])
 
 
-def _settled(locked: Locked, then: Then, version: int, note: str) -> Opened:
+def _settled(locked: Locked, then: Then, version: int, note: Note) -> Opened:
     return Opened(then, _fence(locked.chat), locked.chat, locked.tail, StepReply(then, version, note=note))
 
 
-def _reply(moved: Moved, then: Then, note: str, outcome: Outcome) -> StepReply:
-    return StepReply(then, moved.chat["snapshot_version"], note=note[:200], outcome=outcome.value)
+def _reply(moved: Moved, then: Then, note: Note, outcome: Outcome) -> StepReply:
+    return StepReply(then, moved.chat["snapshot_version"], note=note, outcome=outcome)

@@ -104,8 +104,24 @@ async def test_8_6_each_reason_not_to_watch(world: World) -> None:
     refused(await world.ask("GET", path), 400, "Chat workspace not found.")
 
 
-async def test_8_7_there_is_no_desktop(world: World) -> None:
-    place = await furnished(world, "plain")
+async def test_8_7_each_reason_not_to_see_the_desktop(world: World) -> None:
+    place = await furnished(world, "unseen")
     chat = await world.talk.start(workspace_id=str(place.workspace_id))
-    answer = await world.ask("GET", f"/{chat}/stream/desktop")
-    refused(answer, 400, "Failed to connect to agent desktop.", "Workspaces have no desktop here.")
+    path = f"/{chat}/stream/desktop"
+
+    async def write(statement: Any) -> None:
+        async with world.api.resources.database.begin() as session:
+            await fetch(session, statement, {"id": place.workspace_id})
+
+    refused(await world.ask("GET", path), 400, 'Agent state is "connecting", must be connected.')
+    forbidden(await world.ask("GET", path, by=world.boss))
+    await write("UPDATE workspace_agents SET last_seen_at = now() WHERE workspace_id = %(id)s")
+    off = ("Failed to connect to agent desktop.", "The virtual desktop is switched off here.")
+    refused(await world.ask("GET", path), 400, *off)
+    await write("INSERT INTO site_configs (key, value) VALUES ('agents_desktop_enabled', 'true')")
+    assert (await world.ask("GET", path)).status_code == 426
+    await write("DELETE FROM site_configs WHERE key = 'agents_desktop_enabled'")
+    await write("DELETE FROM workspace_agents WHERE workspace_id = %(id)s")
+    refused(await world.ask("GET", path), 400, "Chat workspace has no agents.")
+    await write("UPDATE workspaces SET deleted = true WHERE id = %(id)s")
+    refused(await world.ask("GET", path), 400, "Chat workspace not found.")

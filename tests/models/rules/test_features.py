@@ -1,5 +1,6 @@
 """The laws of what is stored of settings for features to come: it comes back as it was, or counts as unset."""
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
@@ -7,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.rules import features
-from models.rules.features import Advisor
+from models.rules.features import Advisor, Held
 
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 COUNTS = st.integers(0, 2**63 - 1)
 ANYTHING = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5) | st.lists(st.none())
 FIELDS = ("enabled", "max_uses_per_run", "max_output_tokens", "another")
@@ -18,7 +20,8 @@ NEARLY = st.fixed_dictionaries({"model_config_id": st.uuids().map(str)}, optiona
 @given(st.booleans(), COUNTS, COUNTS, st.uuids())
 def test_an_advisor_comes_back_as_it_was(enabled: bool, uses: int, tokens: int, model: UUID) -> None:
     setting = Advisor(enabled, uses, tokens, model)
-    assert features.advisor({features.ADVISOR: features.advisor_text(setting)}) == setting
+    stored = features.advisor_text([Held(NOW, setting)])
+    assert features.advisor({features.ADVISOR: stored}) == setting
 
 
 @given(st.text() | (ANYTHING | NEARLY).map(lambda value: orjson.dumps(value).decode()))

@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from models.errors import Invalid
 from models.rules import instructions
 from models.rules.instructions import (
+    ATTACHED,
     DEFAULT_SYSTEM_PROMPT,
+    DETACHED,
+    DETACHED_CHILD,
     INCLUDE_DEFAULT,
     MAX_BYTES,
     PLAN_CHILD_OVERLAY,
@@ -29,12 +32,16 @@ from models.rules.instructions import (
     ],
 )
 def test_a_deployments_prompt_replaces_the_default_unless_both_are_wanted(site: dict[str, str], begins: str) -> None:
-    assert instructions.stored(site, "Mine.") == [begins, "Mine."]
-    assert instructions.stored(site) == [begins]
+    assert instructions.stored(site, "Mine.") == [begins, "Mine.", DETACHED]
+    assert instructions.stored(site) == [begins, DETACHED]
 
 
-def test_a_deployment_may_have_no_prompt_at_all() -> None:
-    assert instructions.stored({INCLUDE_DEFAULT: "false"}) == []
+def test_a_deployment_may_have_no_prompt_at_all_and_a_chat_still_knows_whether_it_has_a_workspace() -> None:
+    none = {INCLUDE_DEFAULT: "false"}
+    assert instructions.stored(none) == [DETACHED]
+    assert instructions.stored(none, child=True) == [DETACHED_CHILD]
+    for child in (False, True):
+        assert instructions.stored(none, attached=True, child=child) == [ATTACHED]
 
 
 def test_a_step_is_told_the_persons_prompt_and_then_the_plan_mode() -> None:
@@ -43,7 +50,8 @@ def test_a_step_is_told_the_persons_prompt_and_then_the_plan_mode() -> None:
     assert instructions.for_turn({}, "") == []
     assert instructions.for_turn(site, own) == [mine]
     assert instructions.for_turn(site, own, plan_mode="plan") == [mine, f"{PLAN_OVERLAY}\n\nPlan in German."]
-    assert instructions.for_turn(site, " ", plan_mode="plan", child=True) == [PLAN_CHILD_OVERLAY]
+    told = instructions.for_turn(site, " ", plan_mode="plan", child=True)
+    assert told == [instructions.of_sub_agent(None), PLAN_CHILD_OVERLAY]
 
 
 def test_what_nobody_sees_is_taken_out_and_white_space_made_plain() -> None:

@@ -69,9 +69,12 @@ def test_a_queue_is_kept_by_every_landing_that_does_not_drain_it() -> None:
         assert all(landed.endswith("1") for landed in landings(state, move))
 
 
-def test_waiting_with_a_backlog_is_reached_through_unarchiving_alone() -> None:
+def test_waiting_with_a_backlog_is_reached_through_unarchiving_or_where_nothing_is_promoted_for_who_is_barred() -> None:
     ways = {(state, move) for state, moves in TABLE.items() for move, landed in moves.items() if State.W1 in landed}
-    assert ways - {(State.W1, Move.INTERRUPT), (State.W1, Move.DELETE_QUEUED)} == {(State.XW1, Move.UNARCHIVE)}
+    stays = {(State.W1, Move.INTERRUPT), (State.W1, Move.DELETE_QUEUED)}
+    ends = {(State.R1, Move.FINISH_TURN), (State.I1, Move.FINISH_INTERRUPTION), (State.A1, Move.INTERRUPT)}
+    assert ways - stays - ends == {(State.XW1, Move.UNARCHIVE)}
+    assert all(len(TABLE[state][move]) > 1 for state, move in ends), "others have their queue's head promoted"
 
 
 def test_what_is_busy_or_runnable_is_never_at_rest() -> None:

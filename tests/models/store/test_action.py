@@ -213,7 +213,7 @@ async def test_a_chat_that_is_archived_and_asks_its_client_is_brought_to_a_visib
         await fetch(session, "UPDATE chats SET archived = true WHERE id = %(id)s", {"id": chat_id})
     assert not (await expire(database, chat_id)).nudge
     chat, messages, _ = await snapshot(database, chat_id)
-    assert (chat["status"], chat["archived"]) == ("error", False)
+    assert (chat["status"], chat["archived"], chat["last_turn_summary"]) == ("error", False, "Hit an error")
     assert _results(messages) == [("ask_1", {"error": history.CANCELLED_INVALID}, True)]
 
 

@@ -1,13 +1,16 @@
 """The laws of slots in the database: exact under concurrency, counted from where chats stand, given away in turns."""
 
 import asyncio
+import random
+from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from models.parts import text
-from models.rules.capacity import Limits
+from models.rules.capacity import Limits, Waiter, first
 from models.steps import Then
 from models.store import capacity, moves, standing
 from models.store.database import Database, fetch
@@ -158,3 +161,42 @@ async def test_the_sweep_leaves_who_waits_to_whoever_frees_a_slot(database: Data
     async with database.read() as session:
         assert [each.id for each in await standing.undriven(session, [], limit=9)] == [first]
     assert await due(database, Limits()) == [waiting], "limits that are gone hold nobody"
+
+
+@pytest.mark.parametrize(
+    "limits", [Limits(0, 4), Limits(0, 7), Limits(2, 8), Limits(3, 9), Limits(2, 0), Limits(1, 30)], ids=str
+)
+async def test_those_who_are_found_are_those_whom_the_rule_would_choose_of_all(
+    database: Database, seed: World, limits: Limits
+) -> None:
+    dice = random.Random(f"{limits}")
+    owners = [seed, *[await another(database, seed) for _ in range(3)]]
+    now = datetime.now(UTC)
+    waits: dict[UUID, list[tuple[datetime, UUID]]] = {}
+    running: Counter[UUID] = Counter()
+    served = {}
+    async with database.begin() as session:
+        for _ in range(24):
+            world = dice.choice(owners)
+            chat_id, since = await born(database, world), now - timedelta(seconds=dice.randrange(1, 50))
+            runs = dice.random() < 0.2
+            values = {"id": chat_id, "status": "running" if runs else "pending", "since": None if runs else since}
+            await fetch(
+                session,
+                "UPDATE chats SET status = %(status)s, capacity_queued_at = %(since)s WHERE id = %(id)s",
+                values,
+            )
+            if runs:
+                running[world.owner_id] += 1
+            else:
+                waits.setdefault(world.owner_id, []).append((since, chat_id))
+        for world in owners[:2]:
+            at = served[world.owner_id] = now - timedelta(seconds=dice.randrange(1, 50))
+            values = {"organization": world.organization_id, "owner": world.owner_id, "at": at}
+            await fetch(session, "INSERT INTO capacity_shares VALUES (%(organization)s, %(owner)s, %(at)s)", values)
+    everybody = [
+        Waiter(chat_id, owner, place, since, max(served.get(owner, now - timedelta(days=1)), min(each)[0]))
+        for owner, each in waits.items()
+        for place, (since, chat_id) in enumerate(sorted(each), 1)
+    ]
+    assert await due(database, limits) == first(everybody, running, limits)

@@ -50,6 +50,7 @@ def test_the_stream_log_is_unlogged_and_ids_are_global_sequences(database_url: s
         "chat_messages",
         "chat_queued_messages",
         "webhook_deliveries",
+        "webpush_deliveries",
         "workspace_agent_logs",
         "workspace_build_logs",
     ]

@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 from models.parts import text
 from models.rules.states import State
-from models.steps import Then
+from models.steps import Note, Then
 from models.store import moves
 from models.store.database import Database
 from tests.models.store.chats import CALL, born, chat_in, opened, send
@@ -82,14 +82,14 @@ async def test_a_failed_attempt_is_tried_again_when_its_back_off_is_over_and_not
     chat_id = await born(database, seed)
     begun = await begin(database, chat_id, 1)
     async with database.begin() as session:
-        await moves.record_retry(session, begun.fence, {"attempt": 1, "error": "busy"}, 30.0)
+        await moves.record_retry(session, begun.fence, {"attempt": 1, "error": "busy", "kind": "overloaded"}, 30.0)
     early = await come(database, chat_id, [WORKER])
     assert early.held_by is None
     assert early.reply is not None
-    assert (early.reply.then, early.reply.note) == (Then.BACK_OFF, "busy")
+    assert (early.reply.then, early.reply.note) == (Then.BACK_OFF, Note.OVERLOADED)
     assert 25 < early.reply.delay_seconds <= 30
     async with database.begin() as session:
-        await moves.record_retry(session, begun.fence, {"attempt": 1, "error": "busy"}, 0.0)
+        await moves.record_retry(session, begun.fence, {"attempt": 1, "error": "busy", "kind": "overloaded"}, 0.0)
     assert (await come(database, chat_id, [WORKER])).reply is None
 
 

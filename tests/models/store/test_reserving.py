@@ -10,9 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from uuid_utils.compat import uuid7
 
 from models.errors import FenceLost
 from models.parts import text
+from models.rules.states import State
 from models.store import moves, reserving
 from models.store.database import Database, Row, fetch
 from models.store.moves import Fence, StepRow
@@ -20,7 +22,8 @@ from models.store.reserving import Call, Refused, Reserved
 from models.tables.budgets import Budget
 from models.tables.people import Group, GroupMember
 from tests.api.trips import trips
-from tests.models.store.chats import born, opened
+from tests.models.store.chats import born, chat_in, opened
+from tests.models.store.families import child_of, until_somebody_waits
 from tests.seeds import World, insert
 
 SENDS = int(os.environ.get("TURNSTONE_TEST_SENDS", "120"))
@@ -35,6 +38,14 @@ CREATE FUNCTION guard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     RETURN new; END $$"""
 GUARDED = "CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON budget_periods FOR EACH ROW EXECUTE FUNCTION guard()"
 BELOW = "UPDATE chats SET root_chat_id = %(root)s, parent_chat_id = %(root)s WHERE id = %(id)s"
+
+SOONEST = asyncio.FIRST_COMPLETED
+HOLD_BOTH = "SELECT FROM budget_periods ORDER BY budget_id FOR NO KEY UPDATE"
+STALE = """
+INSERT INTO budget_reservations (id, chat_id, kind, history_version, generation_attempt, amount_micros, prompt_micros,
+    output_price, budget_ids, starts_on, created_at)
+VALUES (%(id)s, %(chat)s, 'step', 0, 1, 5, 5, 1, %(budgets)s::uuid[],
+    array_fill('1970-01-01'::date, ARRAY[cardinality(%(budgets)s::uuid[])]), now() - %(age)s::interval)"""
 
 
 def costing(micros: int | None) -> StepRow:
@@ -282,6 +293,77 @@ async def test_calls_that_race_against_nested_budgets_exceed_none_and_leave_noth
     assert sum(row["settled_micros"] - row["estimated_micros"] for row in found if row["scope"] == "chat") == sum(paid)
     assert refusals
     assert crashed
+
+
+async def stale(database: Database, chat_id: UUID, budgets: list[UUID], age: timedelta = ALL) -> None:
+    """What a dead attempt of this chat had reserved, when only these budgets were there."""
+    async with database.begin() as session:
+        await fetch(session, STALE, {"chat": chat_id, "budgets": budgets, "age": age, "id": uuid7()})
+        await fetch(session, "UPDATE budget_periods SET reserved_micros = reserved_micros + 5", {})
+
+
+async def two_families(database: Database, world: World) -> tuple[list[UUID], list[list[UUID]]]:
+    """Two budgets, in the order of their ids, and two families of a root and a child."""
+    await set_budget(database, world, "organization", world.organization_id, 1000)
+    await set_budget(database, world, "user", world.owner_id, 1000)
+    async with database.begin() as session:
+        await fetch(session, "INSERT INTO budget_periods (budget_id, starts_on) SELECT id, '1970-01-01' FROM budgets")
+    budgets = [row["budget_id"] for row in await periods(database)]
+    families = []
+    for _ in range(2):
+        root = await chat_in(database, world, State.W)
+        families.append([root, await child_of(database, world, root)])
+    return sorted(budgets), families
+
+
+async def archive(database: Database, chat_id: UUID) -> None:
+    async with database.begin() as session:
+        await moves.archive(session, chat_id)
+
+
+async def test_two_families_that_owe_different_budgets_are_archived_at_once_and_neither_waits_for_the_other_for_ever(
+    database: Database, seed: World
+) -> None:
+    [one, two], families = await two_families(database, seed)
+    for (root, child), (first, second) in zip(families, ((two, one), (one, two)), strict=True):
+        await stale(database, root, [first])
+        await stale(database, child, [second])
+    async with database.begin() as session:
+        await fetch(session, HOLD_BOTH)
+        archiving = []
+        for waiters, (root, _) in enumerate(families, start=1):
+            archiving.append(asyncio.create_task(archive(database, root)))
+            await until_somebody_waits(database, waiters)
+    await asyncio.gather(*archiving)
+    assert await left(database) == []
+
+
+async def test_the_sweep_and_who_archives_settle_the_same_family_and_neither_waits_for_the_other_for_ever(
+    database: Database, seed: World
+) -> None:
+    [one, two], [[root, child], _] = await two_families(database, seed)
+    await stale(database, root, [one], -timedelta(hours=1))  # too young for the sweep
+    await stale(database, child, [one, two])
+    async with database.begin() as session:
+        await fetch(session, HOLD_BOTH)
+        archiving = asyncio.create_task(archive(database, root))
+        await until_somebody_waits(database)
+        sweeping = asyncio.create_task(release(database))
+        await asyncio.wait([sweeping, asyncio.create_task(until_somebody_waits(database, 2))], return_when=SOONEST)
+    await asyncio.gather(archiving, sweeping)
+    assert await left(database) == []
+
+
+async def test_a_budget_that_is_deleted_as_a_call_reserves_holds_nobody_up_any_more(
+    database: Database, seed: World
+) -> None:
+    await set_budget(database, seed, "organization", seed.organization_id, 1000)
+    chat_id = await born(database, seed)
+    async with database.begin() as session:
+        await fetch(session, "DELETE FROM budgets")
+        reserving_now = asyncio.create_task(reserve(database, call(chat_id, 5)))
+        await until_somebody_waits(database)
+    assert await reserving_now is None
 
 
 async def left(database: Database) -> list[UUID]:
