@@ -4,19 +4,21 @@
 `settings`      Settings for it                                      `seed`      a small world in it (tests.seeds.World)
 """
 
+import faulthandler
 import gc
 import itertools
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from pytest_timeout import _get_item_settings
 from xdist.remote import Producer
 
 from models.settings import Settings
@@ -30,6 +32,8 @@ _status = [0]
 _places: list[Path] = []
 MEMORY = Path("/dev/shm")
 ROOM = 4 << 30  # bytes; a run needs less than a quarter
+GRACE = 60  # seconds after its timeout that a test has to end
+_errors = os.dup(2)  # what pytest captures would be lost
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +59,34 @@ def pytest_collection_finish() -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: rank_of(item.nodeid))
+
+
+def _watch(item: pytest.Item) -> None:
+    """Set both clocks of a test anew: pytest-timeout's fails it; ours, which nothing can swallow, ends its process."""
+    settings = _get_item_settings(item)
+    item.config.hook.pytest_timeout_set_timer(item=item, settings=settings)
+    if settings.timeout:
+        faulthandler.dump_traceback_later(settings.timeout + GRACE, exit=True, file=_errors)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _watch(item)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """A failure stops pytest-timeout's clock, for somebody with a debugger: its teardown would have none."""
+    if isinstance(node, pytest.Item):
+        _watch(node)
 
 
 @pytest.hookimpl(optionalhook=True)  # without xdist there is none

@@ -6,6 +6,7 @@ xdist's own mark for groups says nothing here: it writes into a private field th
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 # The ring that is killed on purpose is mostly waiting: these have one stack, its other modules another.
 KILLS = ("tests/chaos/test_kills.py", "tests/chaos/test_summary_kills.py", "tests/chaos/test_tool_kills.py")
@@ -50,3 +51,20 @@ class LongestFirst(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return scope_of(nodeid)
+
+    def _reschedule(self, node: WorkerController) -> None:
+        """Give one scope after another, until there is more than a worker holds back or no more at all.
+
+        A worker runs its last test only when another follows or none ever will; xdist gives one scope here, so that
+        the worker that stands in for a crashed one waits for ever.
+        """
+        while self.workqueue and not node.shutting_down and self._pending_of(self.assigned_work[node]) <= 2:
+            self._assign_work_unit(node)
+        super()._reschedule(node)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """Take a worker's tests back; what it crashed in has failed, and is not tried by the next one."""
+        crashed = super().remove_node(node)
+        if crashed is not None:
+            self.workqueue[scope_of(crashed)][crashed] = True
+        return crashed
