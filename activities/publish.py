@@ -152,7 +152,8 @@ class Publisher:
         self._go.set()
         if self._task is not None:
             try:
-                await asyncio.wait_for(self._task, FLUSH_PATIENCE)
+                async with asyncio.timeout(FLUSH_PATIENCE):
+                    await self._task
             except TimeoutError:
                 log.warning("the stream log was out of reach at the end; some previews were not written")
         for _, future in self._flushes:
@@ -198,7 +199,8 @@ class Publisher:
         self._flushes.append((episode, future))
         self.wake(episode, urgent=True)
         try:
-            return await asyncio.wait_for(future, FLUSH_PATIENCE)
+            async with asyncio.timeout(FLUSH_PATIENCE):
+                return await future
         except TimeoutError:
             return False
 

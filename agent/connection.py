@@ -104,7 +104,8 @@ class Connection:
         """Give what is queued some time to be sent."""
         if self._queue is not None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._queue.join(), seconds)
+                async with asyncio.timeout(seconds):
+                    await self._queue.join()
 
     async def _once(self, receiver: Receiver) -> bool:
         """One connection, until it ends; whether it ever came to a welcome."""
@@ -123,8 +124,10 @@ class Connection:
             sending: asyncio.Task[None] | None = None
             try:
                 while True:
-                    # The API answers every ping, so silence means that nobody is there.
-                    frame = _decoded(await asyncio.wait_for(socket.recv(), SILENCE_SECONDS))
+                    # The API answers every ping, so silence means that nobody is there. Not wait_for: until Python 3.12
+                    # it loses a cancellation that comes with what it waits for, and the agent would never end.
+                    async with asyncio.timeout(SILENCE_SECONDS):
+                        frame = _decoded(await socket.recv())
                     kind = frame.get("type")
                     if kind == "welcome" and sending is None:
                         self._queue = asyncio.Queue()
@@ -153,7 +156,8 @@ class Connection:
         ping = _encoded({"type": "ping"})
         while True:
             try:
-                text = await asyncio.wait_for(queue.get(), PING_SECONDS)
+                async with asyncio.timeout(PING_SECONDS):
+                    text = await queue.get()
             except TimeoutError:
                 text = ping
             await socket.send(text)

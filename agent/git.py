@@ -91,7 +91,8 @@ class Git:
                         self._seen = now
             pause = max(_INTERVAL, 20 * (time.monotonic() - begin))
             try:
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 

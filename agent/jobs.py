@@ -210,7 +210,8 @@ class Jobs:
         pause = 0.005
         while (left := until - time.time()) > 0 and not process.done.is_set():
             try:
-                await asyncio.wait_for(process.done.wait(), min(pause, left))
+                async with asyncio.timeout(min(pause, left)):
+                    await process.done.wait()
             except TimeoutError:
                 pass
             else:

@@ -186,7 +186,8 @@ class Processes:
                 await asyncio.sleep(_GUARD_SECONDS)
             else:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._began.wait(), _IDLE_SECONDS)
+                    async with asyncio.timeout(_IDLE_SECONDS):
+                        await self._began.wait()
 
     async def _judge(self, counts: Mapping[str, int]) -> None:
         for job, count in counts.items():

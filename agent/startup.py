@@ -97,7 +97,8 @@ class Startup:
                 await asyncio.sleep(0.5)
                 continue
             with suppress(TimeoutError):
-                await asyncio.wait_for(process.done.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await process.done.wait()
             pause = min(pause * 2, 0.5)
         code = process.look().code
         if code == 0:

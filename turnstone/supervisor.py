@@ -120,7 +120,8 @@ class Child:
         if process is not None and process.poll() is None:
             send(process, self.command.stop_signal)
             try:
-                await asyncio.wait_for(self.exits.wait(process), self.command.grace)
+                async with asyncio.timeout(self.command.grace):
+                    await self.exits.wait(process)
             except TimeoutError:
                 self.say(f"{self.command.name} did not stop within {self.command.grace:.0f} s; ending it")
                 send(process, self.command.hard_signal)

@@ -13,21 +13,24 @@ class WorkspaceBuild:
 
     def __init__(self) -> None:
         self._handle: workflow.ActivityHandle[BuildReply] | None = None
+        self._stopping = False
 
     @workflow.run
     async def run(self, request: BuildRequest) -> str:
         while True:
+            self._stopping = False
             self._handle = effects.build.start(request, summary=f"build {request.build_id}")
             try:
                 reply = await self._handle
             except ActivityError as error:
-                if not isinstance(error.cause, CancelledError):
+                if not (self._stopping or isinstance(error.cause, CancelledError)):
                     raise
-                continue  # it was stopped before anybody had begun: the row still has to be told
+                continue  # nobody had begun, or a worker died of it: Temporal will not try again, the row decides
             return reply.note or reply.status
 
     @workflow.signal
     def cancel(self) -> None:
         """The row says that the build is to stop: its performer looks at once."""
         if self._handle is not None:
+            self._stopping = True
             self._handle.cancel()

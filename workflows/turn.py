@@ -128,9 +128,10 @@ class ChatTurn:
         try:
             reply = await handle
         except ActivityError as failed:
-            if not isinstance(failed.cause, CancelledError):
+            if not (self._stopping or isinstance(failed.cause, CancelledError)):
                 raise
-            # Stopped before a worker took it up, so there is no reply: the interrupt effect says what is next.
+            # Stopped before a worker took it up, or by one that died of it: what is being cancelled is not tried
+            # again by Temporal. There is no reply, so the interrupt effect says what is next.
             reply = StepReply(Then.INTERRUPT, self._known)
         finally:
             self._stoppable = None

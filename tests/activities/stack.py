@@ -28,6 +28,7 @@ from tests.seeds import World, insert
 from workflows.client import Temporal
 
 RESTING = ("waiting", "error")
+PATIENCE = 120.0  # seconds
 
 
 @dataclass
@@ -96,8 +97,10 @@ class Stack:
         return Chat(**row)
 
     async def until(self, chat_id: UUID, holds: Callable[[Chat], bool]) -> Chat:
-        while not holds(chat := await self.chat(chat_id)):
-            await asyncio.sleep(0.02)
+        """The chat once that holds. Raises TimeoutError long before pytest's clock, which ends nothing in order."""
+        async with asyncio.timeout(PATIENCE):
+            while not holds(chat := await self.chat(chat_id)):
+                await asyncio.sleep(0.02)
         return chat
 
     async def rest(self, chat_id: UUID) -> Chat:

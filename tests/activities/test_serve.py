@@ -13,6 +13,7 @@ import pytest
 from tests.activities.stack import Stack, words_of, worker
 from tests.fakes.behaviour import Behaviour
 
+ASKED = "activity_task_cancel_requested_event_attributes"
 LONG = Behaviour(tokens=2000, interval_ms=10)
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
@@ -83,3 +84,22 @@ async def test_a_worker_that_dies_while_stopping_loses_nothing_that_was_shown(st
     [_, partial] = await stack.messages(chat_id)
     assert words_of(partial.content).split()
     assert len(stack.fake.received) == 1
+
+
+async def test_a_run_outlives_a_worker_that_dies_after_it_was_asked_to_stop(stack: Stack, tmp_path: Path) -> None:
+    """Temporal tries an activity whose cancellation is asked for no second time."""
+    stack.fake.script(LONG, Behaviour(text="from another"))
+    async with process(stack, tmp_path) as first:
+        chat_id = await stack.create("hello")
+        await stack.streaming(chat_id)
+        latest = stack.temporal.client.get_workflow_handle(f"chat-{chat_id}")
+        run = stack.temporal.client.get_workflow_handle(latest.id, run_id=(await latest.describe()).run_id)
+        # The chat itself knows of no stop, so that the step goes on.
+        await stack.temporal.nudge(chat_id, stack.world.owner_id, 2**53, signal="interrupt_requested")
+        while not any([event.HasField(ASKED) async for event in run.fetch_history_events()]):
+            await asyncio.sleep(0.05)
+        first.kill()
+        await first.wait()
+    async with worker(stack):
+        await run.result()
+    assert await stack.said(chat_id) == [("user", "hello"), ("assistant", "from another")]

@@ -17,6 +17,7 @@ from agent.residence import stop
 from tests.agent.outside import TOKEN, Outside
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 60  # seconds: an agent ends at once, but a machine may stand still
 
 
 class Resident:
@@ -62,13 +63,13 @@ class Resident:
     def terminate(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE)
 
     def end(self) -> None:
         """The agent and whatever it started."""
         if self.process is not None:
             self.process.terminate()
-            self.process.wait(10)
+            self.process.wait(PATIENCE)
         stop(self.state)
 
 

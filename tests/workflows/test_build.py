@@ -53,3 +53,25 @@ async def test_a_signal_that_comes_before_anybody_has_begun_is_not_the_end(tempo
             await asyncio.sleep(0.02)
     async with worker(temporal, task_queue, script):
         assert await handle.result() == "succeeded"
+
+
+async def test_who_dies_of_being_asked_to_stop_is_replaced(temporal: Client, task_queue: str) -> None:
+    """Temporal tries an activity whose cancellation is asked for no second time."""
+    began = asyncio.Event()
+
+    async def dies() -> BuildReply:
+        began.set()
+        try:
+            while True:
+                activity.heartbeat()
+                await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            raise RuntimeError from None
+
+    script = Script(build=[dies])
+    async with worker(temporal, task_queue, script):
+        handle = await temporal.start_workflow(WorkspaceBuild.run, REQUEST, id=f"b-{uuid4()}", task_queue=task_queue)
+        await began.wait()
+        await handle.signal(WorkspaceBuild.cancel)
+        assert await handle.result() == "succeeded"
+    assert script.calls == ["build", "build"]
