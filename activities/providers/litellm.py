@@ -12,6 +12,7 @@ import ssl
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache, lru_cache
 from typing import Any, cast
 
@@ -46,6 +47,11 @@ litellm.suppress_debug_info = True
 litellm.telemetry = False
 # A tokenizer's vocabulary, kept after it was turned into the text that is used: 13 MB.
 litellm.utils.json_data = None
+
+ToolsKey = tuple[str, str, bytes]
+MOST_TOOLS = 64
+# Translated sets of tools, which are never written to: litellm walks through all of each, a millisecond for twenty.
+_TOOLS: dict[ToolsKey, list[Any]] = {}
 
 ALWAYS = frozenset({"max_tokens", "stream", "thinking", "tools", "parallel_tool_calls"})
 
@@ -175,6 +181,9 @@ async def _translated(
         raise ProviderFailed(FailureFacts(request.provider, text="Malformed config: the provider has no base URL."))
     config = _config(request.provider, request.model)
     supported = _supported(request.provider, request.model)
+    tools = _key_of_tools(request)
+    if known := _TOOLS.get(tools) if tools else None:
+        request = replace(request, tools=request.tools[:1])  # one for all: what depends on there being some stays
     wanted = {
         name: value
         for name, value in asked.parameters(request, options).items()
@@ -187,6 +196,12 @@ async def _translated(
     if options.betas:
         headers["anthropic-beta"] = ",".join(filter(None, (headers.get("anthropic-beta"), *options.betas)))
     body |= body.pop("extra_body", None) or {}
+    if known:
+        body["tools"] = known
+    elif tools and body.get("tools"):
+        if len(_TOOLS) >= MOST_TOOLS:
+            _TOOLS.clear()
+        _TOOLS[tools] = body["tools"]
     if options.tools:
         body["tools"] = [*(body.get("tools") or ()), *options.tools]
     for name, value in options.body.items():
@@ -196,6 +211,13 @@ async def _translated(
             body[name] = value
     body["stream"] = True
     return url, headers, body
+
+
+def _key_of_tools(request: ModelRequest) -> ToolsKey | None:
+    """What the translation of the tools follows from, where it follows from nothing else."""
+    if not request.tools or request.provider == "anthropic":
+        return None
+    return request.provider, request.model, orjson.dumps(request.tools, default=list)
 
 
 def _parser(request: ModelRequest) -> Parse:

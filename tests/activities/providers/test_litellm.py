@@ -9,6 +9,7 @@ import pytest
 
 from activities.providers.litellm import LitellmProvider
 from activities.providers.provider import Finished, ReasoningDelta, TextDelta
+from activities.tools.registry import TOOLS
 from tests.activities.providers.asking import (
     CLOCK,
     KEY,
@@ -79,6 +80,26 @@ async def test_parallel_tool_calls_arrive_apart_and_whole(
         ("call_b", "current_time", '{"zone": "\\u00dcn\\u00ef"}'),
     ]
     assert finished(chunks).reason == "tool_calls"
+
+
+@pytest.mark.parametrize("kind", DIRECT)
+async def test_tools_are_asked_for_in_the_same_words_each_time(
+    fake: FakeProvider, provider: LitellmProvider, kind: str
+) -> None:
+    """Their translation is kept: what is told the second time is told as the first time, and nobody else's."""
+    ours = [tool.declaration() for tool in TOOLS]
+    other = [*ours[:-1], {"type": "function", "function": {**ours[-1]["function"], "description": "Another."}}]
+    for tools in (ours, ours, other, ours[:2], other, ours):
+        await answer(provider, request(fake, kind, tools=tools, tool_choice="required"))
+    first, again, another, two, another_again, last = [each.body for each in fake.received]
+    assert first == again == last
+    assert another == another_again != first
+    assert len(first["tools"]) == len(another["tools"]) == len(ours)
+    assert two["tools"] == first["tools"][:2]
+    assert first["tool_choice"]
+    assert {key: value for key, value in two.items() if key != "tools"} == {
+        key: value for key, value in first.items() if key != "tools"
+    }
 
 
 async def test_calls_that_a_provider_does_not_number_are_told_apart_by_id(
