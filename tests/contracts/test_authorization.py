@@ -33,8 +33,11 @@ __all__ = ["api", "settings"]
 # caller                         |       | own      other | own   by user by group same org other org | own same other
 CALLERS = """
   site owner                     | ArRWUT | cvlpgmtTw vlpgmtTw| rudsf rusf    rusf     rusf     rus     | ru  ru   ru
+  owner outside the organization | ArRWUT | vlpgmtTw  vlpgmtTw| ruds  rus     rus      rus      rus     | ru  ru   ru
   organization admin             | ArT    | cvlpgmtTw -       | rudsf rusf    rusf     rusf     -       | ru  ru   -
   member with agents-access      | Ar     | cvptw     -       | rudsf rf      rf       -        -       | ru  -    -
+  service account                | Ar     | cvptw     -       | rudsf rf      rf       -        -       | ru  -    -
+  dormant                        | Ar     | cvptw     -       | rudsf rf      rf       -        -       | ru  -    -
   member without it              | Ar     | vtw       -       | -     r       r        -        -       | ru  -    -
   organization auditor           | ArT    | vlptw     -       | -     r       r        -        -       | ru  r    -
   organization user admin        | Ar     | vlpgtw    -       | -     r       r        -        -       | ru  -    -
@@ -58,8 +61,11 @@ CALLERS = """
 """
 MADE_OF: dict[str, dict[str, Any]] = {
     "site owner": {"site_roles": ("owner",)},
+    "owner outside the organization": {"site_roles": ("owner",), "org_roles": None},
     "organization admin": {"org_roles": ("organization-admin",)},
     "member with agents-access": {"org_roles": ("agents-access",)},
+    "service account": {"org_roles": ("agents-access",)},
+    "dormant": {"org_roles": ("agents-access",)},  # who comes is dormant no more
     "member without it": {},
     "organization auditor": {"org_roles": ("organization-auditor",)},
     "organization user admin": {"org_roles": ("organization-user-admin",)},
@@ -512,12 +518,16 @@ async def _callers(api: Api) -> list[Somebody]:
         made[name] = await api.person(f"caller{number}", **like)
     people_of = [person.id for person in made.values()]
     stranger = made["not in the organization"].id
+    outside = {stranger, made["owner outside the organization"].id}
     async with api.resources.database.begin() as session:
         await organizations.add(session, other, stranger, ("agents-access",))
         await people.set_status(session, made["suspended"].id, "suspended")
+        await people.set_status(session, made["dormant"].id, "dormant")
+        service = "UPDATE users SET is_service_account = true WHERE id = %(id)s"
+        await fetch(session, service, {"id": made["service account"].id})
         crew = await groups.create(session, api.organization_id, name="crew")
         group = await groups.get(session, crew)
-        await groups.update(session, group, add=[each for each in people_of if each != stranger])
+        await groups.update(session, group, add=[each for each in people_of if each not in outside])
         lent = {str(each): {"permissions": ["read"]} for each in people_of}
         common = [
             await _chat(session, author.id, api.organization_id, user_acl=lent),
