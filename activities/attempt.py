@@ -293,7 +293,9 @@ class Attempt:
 
 def for_the_chats_sake() -> bool:
     """Does Temporal ask us to stop because the chat moved on? Then we are the judge of that, and stay."""
-    details = activity.cancellation_details() if activity.in_activity() else None
+    if not activity.in_activity() or activity.is_worker_shutdown():
+        return False
+    details = activity.cancellation_details()
     if details is None or not details.cancel_requested or details.worker_shutdown:
         return False
     current = asyncio.current_task()
@@ -324,16 +326,30 @@ async def undisturbed(work: Coroutine[Any, Any, StepReply]) -> StepReply:
 
 @contextlib.asynccontextmanager
 async def heartbeats() -> AsyncIterator[None]:
-    """Tell Temporal that we are alive until the block ends: it gives a silent worker's work to another."""
+    """Tell Temporal that we are alive until the block ends: it gives a silent worker's work to another.
+
+    The SDK asks an activity to stop once. One that stayed, for the stop was stale, is asked again when its worker goes.
+    """
+    if not activity.in_activity():
+        yield
+        return
+    working = asyncio.current_task()
+    assert working is not None
 
     async def beat() -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_INTERVAL)  # first: a short step costs Temporal no heartbeat at all
             activity.heartbeat()
 
-    beating = asyncio.create_task(beat()) if activity.in_activity() else None
+    async def leave() -> None:
+        await activity.wait_for_worker_shutdown()
+        details = activity.cancellation_details()
+        if details is not None and details.cancel_requested:
+            working.cancel()
+
+    beside = [asyncio.create_task(beat()), asyncio.create_task(leave())]
     try:
         yield
     finally:
-        if beating is not None:
-            beating.cancel()
+        for each in beside:
+            each.cancel()

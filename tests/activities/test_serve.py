@@ -14,6 +14,7 @@ from tests.activities.stack import Stack, words_of, worker
 from tests.fakes.behaviour import Behaviour
 
 ASKED = "activity_task_cancel_requested_event_attributes"
+PUSHED = 3.0  # seconds in which Temporal has told the step, at its next heartbeat at the latest
 LONG = Behaviour(tokens=2000, interval_ms=10)
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
@@ -86,8 +87,11 @@ async def test_a_worker_that_dies_while_stopping_loses_nothing_that_was_shown(st
     assert len(stack.fake.received) == 1
 
 
-async def test_a_run_outlives_a_worker_that_dies_after_it_was_asked_to_stop(stack: Stack, tmp_path: Path) -> None:
-    """Temporal tries an activity whose cancellation is asked for no second time."""
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_run_outlives_a_worker_that_goes_after_its_step_was_asked_to_stop(
+    stack: Stack, tmp_path: Path, end: signal.Signals
+) -> None:
+    """Temporal tries an activity whose cancellation is asked for no second time, and asks it no second time to stop."""
     stack.fake.script(LONG, Behaviour(text="from another"))
     async with process(stack, tmp_path) as first:
         chat_id = await stack.create("hello")
@@ -98,8 +102,9 @@ async def test_a_run_outlives_a_worker_that_dies_after_it_was_asked_to_stop(stac
         await stack.temporal.nudge(chat_id, stack.world.owner_id, 2**53, signal="interrupt_requested")
         while not any([event.HasField(ASKED) async for event in run.fetch_history_events()]):
             await asyncio.sleep(0.05)
-        first.kill()
-        await first.wait()
+        await asyncio.sleep(PUSHED)
+        first.send_signal(end)
+        assert await first.wait() == (0 if end == signal.SIGTERM else -end)
     async with worker(stack):
         await run.result()
     assert await stack.said(chat_id) == [("user", "hello"), ("assistant", "from another")]
