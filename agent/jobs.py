@@ -189,10 +189,14 @@ class Jobs:
         directory = self._place.directory
         if request.get("directory"):
             directory = self._place.path(request, "directory")
-        words = Command(
-            text(request, "command"), directory, strings(request, "environment"), flag(request, "background")
+        command = Command(
+            text(request, "command"),
+            directory,
+            strings(request, "environment"),
+            flag(request, "background"),
+            flag(request, "read_only"),
         )
-        process = await self._processes.start(job.id, words, job.entry())
+        process = await self._processes.start(job.id, command, job.entry())
         await self._attend(job, process, process.info.started_at + wait)
         return process.snapshot(limit)
 

@@ -2,19 +2,23 @@
 
 import asyncio
 import json
+import os
+import shutil
 import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.frames import Frame
+from agent import readonly
+from agent.frames import Frame, Refused
 from agent.ledger import write_whole
 from agent.output import Cap, clip
 from agent.shim import Observed, observe
 
 _COMMAND = 2000  # characters of it in a list
 _LOST = "The shell that ran the command was killed, so that nobody knows how it ended; it may still be running."
+_NOT_RUN = "The command did not run: what was to keep it from writing ended first"
 _LOST_HOST = "The host stopped while the command ran, or before it began: nobody knows."
 
 
@@ -26,6 +30,9 @@ class Info:
     background: bool
     started_at: float
     boot_id: str
+    read_only: bool = False
+    confined: bool = False  # what is to be read-only may have to run without
+    caveat: str = ""  # what a model must know of that
 
 
 class Process:
@@ -66,10 +73,32 @@ class Process:
         """Keep a sentence for whoever asks how it ended."""
         write_whole(self.folder / "note", note.encode())
 
+    def size(self) -> int:
+        """The room on disk that its output takes, and what it has left in its own directory."""
+        files = [self.folder / "output"]
+        if self.info.read_only:
+            files += [Path(top, name) for top, _, names in os.walk(self.folder / readonly.ROOM) for name in names]
+        blocks = 0
+        for file in files:
+            with suppress(FileNotFoundError):
+                blocks += file.lstat().st_blocks
+        return blocks * 512
+
+    def remove(self) -> None:
+        """Forget it, and what it has left, also what its owner has made unwritable. Links are not followed."""
+        for top, folders, _ in os.walk(self.folder):
+            for folder in (Path(top, name) for name in folders):
+                if not folder.is_symlink():
+                    with suppress(OSError):
+                        folder.chmod(0o700)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
     def snapshot(self, limit: int) -> Frame:
-        """The command as the API is told of it, with at most so many bytes of output."""
+        """The command as the API is told of it, with at most so many bytes of output; refused if it could not run."""
         seen = self.look()
         shown = clip(self.folder / "output", limit)
+        if seen.state == "exited" and self.info.confined and not self._proven():
+            raise Refused("internal", f"{_NOT_RUN}: {shown.text.strip() or f'exit code {seen.code}'}")
         ended = seen.ended_at or time.time()
         told: Frame = {
             "process_id": self.job,
@@ -80,6 +109,8 @@ class Process:
             "wall_duration_ms": max(0, round((ended - self.info.started_at) * 1000)),
         }
         note = self._note()
+        if self.info.read_only:
+            told["read_only"] = self.info.confined
         if seen.code is not None:
             told["exit_code"] = seen.code
             if (name := signal_name(seen.code)) is not None:
@@ -87,8 +118,8 @@ class Process:
         if seen.state == "lost":
             told["lost"] = True
             note = note or _LOST
-        if note:
-            told["note"] = note
+        if said := " ".join(filter(None, (self.info.caveat, note))):
+            told["note"] = said
         return told
 
     def line(self) -> Frame:
@@ -106,6 +137,12 @@ class Process:
         if seen.state == "lost":
             told["lost"] = True
         return told
+
+    def _proven(self) -> bool:
+        """Whether it was confined before it began."""
+        with suppress(FileNotFoundError):
+            return (self.folder / readonly.PROOF).stat().st_size > 0
+        return False
 
     def _note(self) -> str | None:
         with suppress(FileNotFoundError):

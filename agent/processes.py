@@ -3,17 +3,16 @@
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agent import census, shim
+from agent import census, readonly, shim
 from agent.environment import for_command
 from agent.frames import Frame, Refused
 from agent.ledger import Entry
@@ -38,6 +37,7 @@ class Command:
     directory: Path
     environment: Mapping[str, str]
     background: bool = False
+    read_only: bool = False
 
 
 class Processes:
@@ -153,14 +153,14 @@ class Processes:
         for process in self._known.values():
             if process.done.is_set() and answered(process.job):
                 with suppress(OSError):
-                    status = (process.folder / "output").stat()
-                    ended.append((status.st_mtime, status.st_blocks * 512, process))
+                    written = (process.folder / "output").stat().st_mtime
+                    ended.append((written, process.size(), process))
         room = self.limits.output_total_bytes
         ended.sort(key=lambda found: found[0], reverse=True)
         for place, (at, size, process) in enumerate(ended):
             room -= size
             if room < 0 or place >= KEPT or at < time.time() - KEPT_SECONDS:
-                shutil.rmtree(process.folder, ignore_errors=True)
+                process.remove()
                 self._known.pop(process.job, None)
 
     async def guard(self) -> None:
@@ -201,7 +201,11 @@ class Processes:
                 log.warning("killed %d processes of %s: too many at once", killed, job)
 
     def _info(self, command: Command) -> Info:
-        return Info(command.words, command.background, time.time(), self._boot_id)
+        info = Info(command.words, command.background, time.time(), self._boot_id)
+        if not command.read_only:
+            return info
+        confined, caveat = readonly.verdict()
+        return replace(info, read_only=True, confined=confined, caveat=caveat)
 
     def _mark(self, job: str) -> str:
         return f"{self.scope}/{job}"
@@ -218,9 +222,16 @@ class Processes:
         try:
             process.folder.mkdir(exist_ok=True)
             write_info(process.folder, process.info)
-            given = {**self.given, **self.shown}
+            words = ["/bin/sh", "-c", command.words]
+            # What can type on the desktop can have others write.
+            given = self.given if command.read_only else {**self.given, **self.shown}
             environment = for_command(self._own, given, command.environment, self._mark(process.job))
-            return shim.start(process.folder, command.words, command.directory, environment, self.limits.script())
+            if command.read_only:
+                (process.folder / readonly.ROOM).mkdir(mode=0o700, exist_ok=True)
+                environment |= readonly.environment(str(process.folder))
+            if process.info.confined:
+                words = readonly.words(str(process.folder), words)
+            return shim.start(process.folder, words, command.directory, environment, self.limits.script())
         except FileNotFoundError as error:
             raise Refused("unsupported", "there is no /bin/sh here to run commands with") from error
         except ValueError as error:

@@ -17,7 +17,7 @@ read -r go <&2 || exit 125
 set -C
 echo $$ >"$1/claim" || exit 125
 set +C
-(LIMITS exec /bin/sh -c "$2") </dev/null 2>&1
+(LIMITS shift; exec "$@") </dev/null 2>&1
 echo $? >"$1/status"
 """
 NEVER_RAN = 125
@@ -51,7 +51,7 @@ class Started:
         os.close(self._gate)
 
 
-def start(folder: Path, command: str, directory: Path, environment: dict[str, str], limits: str) -> Started:
+def start(folder: Path, command: list[str], directory: Path, environment: dict[str, str], limits: str) -> Started:
     """Start the shell of a process. Raises OSError when it cannot, BlockingIOError when another holds its lock."""
     lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -60,7 +60,7 @@ def start(folder: Path, command: str, directory: Path, environment: dict[str, st
         reading, gate = os.pipe()
         try:
             process = subprocess.Popen(
-                ["/bin/sh", "-c", _SCRIPT.replace("LIMITS", limits), "sh", str(folder), command],
+                ["/bin/sh", "-c", _SCRIPT.replace("LIMITS", limits), "sh", str(folder), *command],
                 stdin=lock,
                 stdout=output,
                 stderr=reading,

@@ -12,6 +12,7 @@ OUTPUT_BYTES = 32 * 1024
 USUAL_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(hours=4)
 STILL_RUNNING = "process is still running"
+UNAWARE = "Nothing kept the command from writing: the workspace's agent is too old to know how."
 
 _BACKGROUND = re.compile(r"(?<![&|>\\])&\s*$")
 _DUMP = re.compile(r"\s*(?:cat|less|more|head|tail)\s+(?:-[\w-]+\s+(?:\d+\s+)?)*[^\s|<>;&$`'\"]+\s*")
@@ -41,6 +42,13 @@ def advice(command: str) -> str:
     if _DUMP.fullmatch(command):
         return "Use read_file to read files: it numbers lines and reads a part of a large file."
     return ""
+
+
+def forewarned(result: dict[str, Any]) -> dict[str, Any]:
+    """What an agent says of a command that is to be read-only, with a warning if it has taken no notice of that."""
+    if "read_only" in result:
+        return result
+    return result | {"note": " ".join(filter(None, (UNAWARE, result.get("note"))))}
 
 
 def told(result: Mapping[str, Any], *, note: str = "") -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from activities.tools import commands
 from activities.tools.endings import Event, Pause, Paused, ToolFailed
-from activities.tools.tool import EVERYWHERE, ToolContext, tool
+from activities.tools.tool import EVERYWHERE, ToolContext, Where, tool, where
 from models.rules.executions import Policy
 
 SLACK = timedelta(seconds=30)  # that the agent has to say that time is up
@@ -52,7 +52,11 @@ async def execute(arguments: Arguments, context: ToolContext) -> dict[str, Any]:
     }
     if arguments.workdir.strip():
         request["directory"] = arguments.workdir.strip()
+    if where(context.chat) is Where.EXPLORE:
+        request["read_only"] = True
     result = await _run(request, wait, context)
+    if "read_only" in request:
+        result = commands.forewarned(result)
     process = str(result.get("process_id") or context.idempotency_key)
     if not result.get("running"):
         return commands.told(result, note=commands.advice(command))

@@ -96,7 +96,8 @@ anything unless the task asks for just that. Where a person must act, stop and s
 EXPLORE_OVERLAY = """\
 <explore-mode>
 This chat only explores. Read, search, and run commands that look; change nothing, neither by a command nor through \
-another service, even if the task asks for it. Report what would have to be changed instead.
+another service, even if the task asks for it. Report what would have to be changed instead. What a command must write \
+for a moment goes below $TMPDIR.
 </explore-mode>"""
 
 PLAN_OVERLAY = """\

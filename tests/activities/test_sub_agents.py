@@ -15,8 +15,10 @@ from models.store.database import fetch
 from tests.activities.mcp_place import serve
 from tests.activities.stack import Stack, words_of, worker
 from tests.activities.test_budgets import budget, priced, standing
+from tests.activities.test_workspace_in_earnest import lived_in, until
 from tests.fakes.behaviour import hidden, nested
 from tests.fakes.mcp_server import running
+from tests.workplace import furnish
 from workflows.client import workflow_id
 
 
@@ -157,25 +159,38 @@ async def test_who_explores_changes_nothing_and_gains_nothing_by_trying(stack: S
             call("message_agent", "message", chat_id=str(fixed), message="go on"),
             call("late__echo", "late", words="hi"),
             call("fake__echo", "fake", words="hi"),
+            call("execute", "run", command="echo x > written; rm AGENTS.md; mkdir made; echo tried"),
+            call("execute", "left", command="echo x > left; echo tried", run_in_background=True),
         ]
-        text = ask([spawn("s", "explore", tool_calls=tries, tokens=0, then={"text": "tried"})], [wait("w", "s")], "so")
-        async with worker(stack):
-            chat_id = await stack.create(text, mcp_server_ids=[fixed])
+        read_on = [call("process_output", "on", process_id="<<left.background_process_id>>")]
+        behaviour = {"tool_calls": tries, "tokens": 0, "then": {"tool_calls": read_on, "tokens": 0, "then": {}}}
+        text = ask([spawn("s", "explore", **behaviour)], [wait("w", "s")], "so")
+        place = await furnish(stack.database, stack.world.owner_id, stack.world.organization_id)
+        async with lived_in(stack, place, tmp_path) as home, worker(stack):
+            await until(stack, "SELECT 1 AS here FROM workspace_agents WHERE git IS NOT NULL")
+            chat_id = await stack.create(text, mcp_server_ids=[fixed], workspace_id=place.workspace_id)
             [child] = await until_children(stack, chat_id)
             async with stack.database.begin() as session:
                 await fetch(session, "UPDATE mcp_server_configs SET enabled = true")
             await stack.rest(chat_id)
             told = await results(stack, child["id"])
-    refused = {name: result["error"] for name, result in told.items() if name != "fake"}
-    assert len(refused) == len(tries) - 1
+            lying = {path.name for path in home.iterdir()}
+    for ran, failed in ((told.pop("run"), 3), (told.pop("on"), 1)):
+        assert (ran["output"].splitlines()[-1], ran["output"].count("ermission denied")) == ("tried", failed), ran
+        assert "note" not in ran, "what it tried was prevented"
+    assert told.pop("left")["success"]
+    assert lying == {"AGENTS.md", ".agents", "site"}
+    assert told.pop("fake") == {"output": "hi"}
+    refused = {name: result["error"] for name, result in told.items()}
+    assert len(refused) == len(tries) - 3
     assert all("not active in this turn" in error or "not found" in error for error in refused.values()), refused
-    assert told["fake"] == {"output": "hi"}
     assert len(await children(stack, chat_id)) == 1
     assert not await children(stack, child["id"])
     asked = next(each for each in stack.fake.received if "explore-mode" in json.dumps(each.body["messages"]))
     names = {tool["function"]["name"] for tool in asked.body["tools"]}
     mine = {name for name in names if "__" not in name}
-    assert mine == {"read_file", "execute", "process_output", "current_time", "fetch_url"}
+    skills = {"read_skill", "read_skill_file"}
+    assert mine == {"read_file", "execute", "process_output", "current_time", "fetch_url"} | skills
 
 
 async def until_children(stack: Stack, chat_id: UUID) -> list[dict[str, Any]]:

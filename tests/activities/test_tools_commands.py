@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -141,6 +142,24 @@ async def test_hundreds_of_commands_run_side_by_side(bench: Bench, chat: UUID) -
     done = await asyncio.gather(*(bench.use(execute, chat, command=f"echo {n}; echo x >> log{n}") for n in range(100)))
     assert [each["output"] for each in done] == [f"{n}\n" for n in range(100)]
     assert [(bench.home / f"log{n}").read_text() for n in range(100)] == ["x\n"] * 100
+
+
+async def test_a_chat_that_explores_runs_its_commands_read_only_and_no_other_does(bench: Bench, chat: UUID) -> None:
+    exploring = bench.context(chat, chat={"id": chat, "mode": "explore", "parent_chat_id": chat})
+    looked = await bench.use(execute, chat, exploring, command="echo x > file; cat ~/file; echo $GIT_OPTIONAL_LOCKS")
+    assert looked["output"].splitlines()[-1] == "0"
+    assert not (bench.home / "file").exists()
+    assert "note" not in looked
+    plain = await bench.use(execute, chat, command="echo x > file; echo $GIT_OPTIONAL_LOCKS")
+    assert plain["output"] == "\n"
+    assert (bench.home / "file").exists()
+
+
+def test_an_agent_that_takes_no_notice_of_read_only_is_not_believed() -> None:
+    old: dict[str, Any] = {"exit_code": 0, "output": "x", "note": "It was killed."}
+    assert commands.told(commands.forewarned(old))["note"] == f"{commands.UNAWARE} It was killed."
+    assert commands.told(commands.forewarned({"exit_code": 0}))["note"] == commands.UNAWARE
+    assert "note" not in commands.told(commands.forewarned({"exit_code": 0, "read_only": True}))
 
 
 def test_waits_are_read_as_models_write_them() -> None:

@@ -31,6 +31,7 @@ class Resident:
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
         self.path = os.environ["PATH"]
+        self.under: tuple[str, ...] = ()  # what runs it, before its own words
 
     def start(self, *, wait: bool = True) -> None:
         environment = {
@@ -43,7 +44,7 @@ class Resident:
         log = (self.state.parent / "agent.log").open("ab")
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "agent", "--url", self.outside.url),
+                *(*self.under, sys.executable, "-m", "agent", "--url", self.outside.url),
                 *("--state", str(self.state), "--directory", str(self.directory), *self.options),
             ],
             env=environment,

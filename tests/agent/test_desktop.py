@@ -283,6 +283,13 @@ def test_who_has_no_cookie_is_not_let_in(screen: Screen) -> None:
     assert subprocess.run(["xdotool", "getmouselocation"], env=without, capture_output=True).returncode != 0
 
 
+def test_a_read_only_command_is_not_shown_the_desktop(screen: Screen) -> None:
+    screen.do()
+    asked = 'echo "$DISPLAY$XAUTHORITY"'
+    assert screen.outside.exec(asked)["output"].strip()
+    assert not screen.outside.exec(asked, read_only=True)["output"].strip()
+
+
 def test_a_job_that_nobody_waits_for_lets_go(screen: Screen) -> None:
     job = screen.outside.post("desktop", screen.ask({"do": "press"}, {"do": "hold", "chord": ["ctrl"], "ms": 60_000}))
     screen.until(lambda: len(screen.pressed()) == 2)
