@@ -194,6 +194,13 @@ async def test_a_token_that_is_revoked_ends_the_picture(stage: Stage, place: Wor
         assert await closed(client) == await closed(link) == 1001
 
 
+async def test_a_server_that_stops_ends_the_picture_at_both_ends(stage: Stage, place: Workplace) -> None:
+    async with agent(stage.one, place) as there, watching(stage, there) as (client, link):
+        stopping = asyncio.create_task(stage.two.stop())
+        assert await closed(client) == await closed(link) == 1001
+        await stopping
+
+
 async def test_why_there_is_no_picture_is_told_in_the_documented_words(stage: Stage, place: Workplace) -> None:
     disconnected = (400, {"message": 'Agent state is "connecting", must be connected.'})
     assert await refusal(stage.socket(stage.two, path(stage))) == disconnected

@@ -256,6 +256,22 @@ async def test_a_stream_ends_with_the_agent_it_follows(stage: Stage, place: Work
     assert ended.value.rcvd.code == 1001
 
 
+async def test_a_server_that_stops_ends_the_streams_of_repositories_in_order(stage: Stage, place: Workplace) -> None:
+    async with agent(stage.one, place), stage.socket(stage.two, path(stage)) as socket:
+        async with stage.sse(stage.two, path(stage)) as records:
+            stopping = asyncio.create_task(stage.two.stop())
+            with pytest.raises(EOFError):  # it is ended, not cut off when the server's patience is over
+                async with asyncio.timeout(60):
+                    while True:
+                        await records.take()
+        with pytest.raises(ConnectionClosed) as ended:
+            while True:
+                await told(socket)
+        assert ended.value.rcvd is not None
+        assert ended.value.rcvd.code == 1001
+        await stopping
+
+
 async def test_without_a_stream_to_take_the_answer_is_426(api: Api, member: Person) -> None:
     talk = Talk(api, member)
     place = await furnish(api.resources.database, member.id, api.organization_id)
