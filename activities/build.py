@@ -22,7 +22,7 @@ from models.settings import Settings
 from models.steps import BuildReply, BuildRequest, Built, Note
 from models.store import agents, build_logs, builds, prebuilds, presence
 from models.store.database import Database, Row
-from models.store.secrets import Cipher, SecretUnreadable
+from models.store.secrets import SecretUnreadable
 from workflows import effects
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,6 @@ class Building:
     def __init__(self, resources: Resources, provisioners: Mapping[str, Provisioner] | None = None) -> None:
         self._resources = resources
         self._provisioners = provisioners or configured(resources.settings)
-        self._cipher = Cipher(resources.settings.secret_keys.get_secret_value())
 
     @performs(effects.build)
     async def build(self, request: BuildRequest) -> BuildReply:
@@ -150,7 +149,7 @@ class Building:
     async def _gathered(self, row: Row) -> provisioner.Building:
         async with self._resources.database.read() as session:
             made = await agents.of_builds(session, [row["id"]])
-            tokens = await agents.tokens(session, self._cipher, row["id"])
+            tokens = await agents.tokens(session, self._resources.cipher, row["id"])
         return provisioner.Building(
             build_id=row["id"],
             workspace_id=row["workspace_id"],

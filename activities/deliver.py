@@ -12,16 +12,15 @@ from activities.performs import performs
 from activities.providers.http import wished_delay
 from activities.push import Pushing
 from activities.resources import Resources
-from models.egress import Pinned, Refused
+from models.egress import Refused
 from models.rules import webhooks as rules
-from models.rules.addresses import EVERYWHERE
 from models.rules.moments import rfc3339
 from models.steps import DeliveryReply, DeliveryRequest, Note
 from models.store import inbox, webhooks
 from models.store.database import Row
 from models.store.inbox import Notice
 from models.store.push import PUSH
-from models.store.secrets import Cipher, SecretUnreadable
+from models.store.secrets import SecretUnreadable
 from models.store.webhooks import Attempt
 from workflows import effects
 
@@ -41,7 +40,6 @@ class Delivering:
     def __init__(self, resources: Resources, *, patience: float = PATIENCE) -> None:
         self._resources = resources
         self._patience = patience
-        self._cipher = Cipher(resources.settings.secret_keys.get_secret_value())
         self._pushing = Pushing(resources)
 
     @performs(effects.deliver)
@@ -89,7 +87,7 @@ class Delivering:
     async def _send(self, row: Row) -> tuple[int, str, timedelta | None]:
         """The status of the answer, the beginning of its text, and when to come again; nothing is followed."""
         body = orjson.dumps(rules.message(row))
-        secrets = [self._cipher.decrypt(each) for each in (row["secret"], row["previous_secret"]) if each]
+        secrets = [self._resources.cipher.decrypt(each) for each in (row["secret"], row["previous_secret"]) if each]
         name, now = rules.message_id(row["endpoint_id"], row["id"]), int(time.time())
         headers = {
             "Content-Type": "application/json",
@@ -99,12 +97,11 @@ class Delivering:
             "webhook-timestamp": str(now),
             "webhook-signature": rules.signature(secrets, name, now, body),
         }
-        transport = Pinned(EVERYWHERE if self._resources.settings.webhooks_allow_private else ())
+        client = self._resources.receivers.client
         try:
             async with (
                 asyncio.timeout(self._patience),
-                httpx.AsyncClient(transport=transport, trust_env=False, timeout=self._patience) as client,
-                client.stream("POST", row["url"], content=body, headers=headers) as response,
+                client.stream("POST", row["url"], content=body, headers=headers, timeout=self._patience) as response,
             ):
                 read = bytearray()
                 async for piece in response.aiter_raw():

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 async def rested(resources: Resources, chat_id: UUID) -> None:
-    """The chat rests: wake whoever waits for a sub-agent of theirs, if it is one. If that is lost, they look later."""
+    """The sub-agent rests: wake whoever waits for it. If that is lost, they look later."""
     try:
         async with resources.database.read() as session:
             waiting = await children.who_waits(session, chat_id)

@@ -1,6 +1,7 @@
 """The interrupt effect: end a stop whose producer is gone, from what it had logged; or say what the chat needs."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from activities import families
 from activities.attempt import heartbeats, note_end
@@ -29,20 +30,23 @@ class Interruption:
     async def interrupt(self, request: StepRequest) -> StepReply:
         async with heartbeats():
             try:
-                reply = await self._end(request)
+                chat = await self._chat(request.chat_id)
+                reply = await self._end(chat) if chat.status == Status.INTERRUPTING else next_of(chat)
             except NotFound:
                 return StepReply(Then.REST, 0, note=Note.GONE)
-            if reply.then is Then.REST:
-                await families.rested(self._resources, request.chat_id)
+            if chat.is_child and reply.then is Then.REST:
+                await families.rested(self._resources, chat.id)
             return reply
 
-    async def _end(self, request: StepRequest) -> StepReply:
+    async def _chat(self, chat_id: UUID) -> Standing:
         async with self._resources.database.read() as session:
-            chat = (await standing.of(session, [request.chat_id])).get(request.chat_id)
-            if chat is None:
-                return StepReply(Then.REST, 0, note=Note.GONE)
-            if chat.status != Status.INTERRUPTING:
-                return next_of(chat)
+            found = await standing.of(session, [chat_id])
+        if chat_id not in found:
+            raise NotFound
+        return found[chat_id]
+
+    async def _end(self, chat: Standing) -> StepReply:
+        async with self._resources.database.read() as session:
             logged = await stream.partial(session, chat.id, chat.history_version, chat.generation_attempt)
             begun = await standing.turn(session, chat.id)
         turn = Turn(chat.id, *begun) if begun else None

@@ -10,13 +10,12 @@ import httpx
 from activities import small_models, web_push
 from activities.providers.http import wished_delay
 from activities.resources import Resources
-from models.egress import Pinned, Refused
+from models.egress import Refused
 from models.rules import push as rules
-from models.rules.addresses import EVERYWHERE
 from models.steps import DeliveryReply, DeliveryRequest, Note
 from models.store import push
 from models.store.database import Row
-from models.store.secrets import Cipher, SecretUnreadable
+from models.store.secrets import SecretUnreadable
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +30,6 @@ class Pushing:
     def __init__(self, resources: Resources, *, patience: float = PATIENCE) -> None:
         self._resources = resources
         self._patience = patience
-        self._cipher = Cipher(resources.settings.secret_keys.get_secret_value())
 
     async def deliver(self, request: DeliveryRequest) -> DeliveryReply:
         """Send it, or say when: a turn that may yet be labelled is told with its label."""
@@ -82,9 +80,9 @@ class Pushing:
         return status, f"It answered {status}.", wish
 
     async def _send(self, row: Row, data: bytes) -> tuple[int, timedelta | None]:
-        endpoint = self._cipher.decrypt(row["endpoint"])
-        body = web_push.encrypted(data, row["p256dh_key"], self._cipher.decrypt(row["auth_key"]))
-        private = self._cipher.decrypt(row["private_key"])
+        endpoint = self._resources.cipher.decrypt(row["endpoint"])
+        body = web_push.encrypted(data, row["p256dh_key"], self._resources.cipher.decrypt(row["auth_key"]))
+        private = self._resources.cipher.decrypt(row["private_key"])
         settings = self._resources.settings
         headers = {
             "Authorization": web_push.authorization(endpoint, private, row["public_key"], settings.push_subject),
@@ -95,10 +93,9 @@ class Pushing:
         }
         if row["subject_id"] is not None:  # news of the same chat take the place of those that were not read yet
             headers["Topic"] = row["subject_id"].hex
-        transport = Pinned(EVERYWHERE if settings.webhooks_allow_private else ())
+        client = self._resources.receivers.client
         async with (
             asyncio.timeout(self._patience),
-            httpx.AsyncClient(transport=transport, trust_env=False, timeout=self._patience) as client,
-            client.stream("POST", endpoint, content=body, headers=headers) as response,
+            client.stream("POST", endpoint, content=body, headers=headers, timeout=self._patience) as response,
         ):
             return response.status_code, wished_delay(response.headers)

@@ -18,6 +18,7 @@ from activities.meters import Meters
 from activities.patience import AWAY
 from activities.providers.registry import Providers
 from activities.publish import Publisher
+from activities.receivers import Receivers
 from activities.recorder import Recorder
 from activities.tools.registry import Toolbox, configured
 from activities.tracing import Tracing
@@ -38,6 +39,7 @@ class Resources:
 
     settings: Settings
     database: Database
+    cipher: Cipher
     temporal: Temporal
     publisher: Publisher
     control: Control
@@ -54,6 +56,7 @@ class Resources:
     workshop: Workshop
     courier: Courier
     servers: Servers
+    receivers: Receivers
 
 
 @asynccontextmanager
@@ -90,6 +93,8 @@ async def open_resources(
         ahead = HeadStarts(settings, database, meters)
         servers = Servers(database, cipher, settings, await _signed_in(stack, database, cipher, settings))
         stack.push_async_callback(servers.close)
+        receivers = Receivers(allow_private=settings.webhooks_allow_private)
+        stack.push_async_callback(receivers.close)
 
         def catalog_changed() -> None:
             foresight.catalog_changed()
@@ -106,6 +111,7 @@ async def open_resources(
         yield Resources(
             settings=settings,
             database=database,
+            cipher=cipher,
             temporal=temporal,
             publisher=publisher,
             control=control,
@@ -122,6 +128,7 @@ async def open_resources(
             workshop=Workshop(database, mailbox, secrets=cipher, temporal=temporal),
             courier=courier,
             servers=servers,
+            receivers=receivers,
         )
 
 

@@ -12,7 +12,6 @@ from activities.resources import Resources
 from models.errors import Conflict, Invalid, NotFound, Precondition
 from models.steps import BuildRequest
 from models.store import agents, build_logs, builds, prebuilds
-from models.store.secrets import Cipher
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ class Tending:
         for workspace_id in overdue:
             try:
                 async with self._resources.database.begin() as session:
-                    stop = await prebuilds.stop_overdue(session, self._cipher, workspace_id)
+                    stop = await prebuilds.stop_overdue(session, self._resources.cipher, workspace_id)
             except (Conflict, NotFound):  # somebody else does something with it
                 continue
             begun += stop is not None
@@ -97,14 +96,14 @@ class Tending:
                 if wanted.preset_id != preset_id:
                     continue
                 for _ in range(wanted.count):
-                    await prebuilds.make(session, self._cipher, wanted, f"prebuild-{secrets.token_hex(4)}")
+                    await prebuilds.make(session, self._resources.cipher, wanted, f"prebuild-{secrets.token_hex(4)}")
                     made += 1
         return made
 
     async def _drop(self, workspace_id: UUID) -> int:
         try:
             async with self._resources.database.begin() as session:
-                return int(await prebuilds.drop(session, self._cipher, workspace_id) is not None)
+                return int(await prebuilds.drop(session, self._resources.cipher, workspace_id) is not None)
         except (Conflict, NotFound):
             return 0
 
@@ -116,7 +115,3 @@ class Tending:
             await build_logs.purge(session, LOGS_LIVE)
         async with self._resources.database.begin() as session:
             await agents.purge_logs(session, LOGS_LIVE)
-
-    @property
-    def _cipher(self) -> Cipher:
-        return Cipher(self._resources.settings.secret_keys.get_secret_value())

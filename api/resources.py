@@ -17,6 +17,7 @@ from api.live.guests import Guests
 from api.live.hub import Hub
 from api.live.mailroom import Mailroom
 from api.live.scans import Scans
+from api.live.watcher import Watchers
 from api.mcp_server.speaker import Speaker
 from api.meters import Meters
 from api.price_list import PriceList
@@ -78,6 +79,7 @@ class Resources:
     live: Hub
     guests: Guests
     mailroom: Mailroom
+    watchers: Watchers
     scans: Scans
     desktops: Desktops
     failpoints: Failpoints
@@ -145,8 +147,9 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(mailroom.close)
         provider = Provider(settings)
         stack.push_async_callback(provider.close)
-        scans = Scans(database, mailroom, settings.watcher_buffer_bytes)
-        desktops = Desktops(database, settings.stream_ping_interval.total_seconds())
+        watchers = Watchers()
+        scans = Scans(database, mailroom, settings.watcher_buffer_bytes, watchers)
+        desktops = Desktops(database, settings.stream_ping_interval.total_seconds(), watchers)
         resources = Resources(
             settings=settings,
             database=database,
@@ -156,6 +159,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             live=live,
             guests=guests,
             mailroom=mailroom,
+            watchers=watchers,
             scans=scans,
             desktops=desktops,
             failpoints=Failpoints(settings.failpoints),
@@ -178,9 +182,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         stack.push_async_callback(_end, asyncio.create_task(gossip.run(), name="gossip"))
         stack.push_async_callback(resources.errands.drain)
         stack.callback(live.stop)
-        stack.callback(scans.stop)
+        stack.callback(watchers.stop)
         stack.push_async_callback(resources.speaker.close)
-        stack.callback(desktops.stop)
         yield resources
 
 

@@ -52,6 +52,7 @@ class Server(uvicorn.Server):
         resources = self.lifespan.state.get("resources")
         if resources is not None:
             resources.live.stop()
+            resources.watchers.stop()
             for _ in range(20):
                 if not any(isinstance(each, WebSocketsSansIOProtocol) for each in self.server_state.connections):
                     break

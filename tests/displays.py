@@ -4,10 +4,8 @@ import shutil
 
 import pytest
 
-INSTALL = "apt-get install xvfb openbox x11vnc xdotool xinput xterm imagemagick"
-
 
 def needs_display(*more: str) -> pytest.MarkDecorator:
     """Skip where Xvfb, a tool that reads what is pressed, or one of these programs is missing."""
     missing = [name for name in ("Xvfb", "xinput", "xdotool", *more) if shutil.which(name) is None]
-    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} missing: {INSTALL}")
+    return pytest.mark.skipif(bool(missing), reason=f"{', '.join(missing)} missing: `make desktop` installs them")

@@ -42,7 +42,7 @@ class Server:
         for name in self._search_attributes:
             argv += ["--search-attribute", f"{name}=Keyword"]
         self._process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             if self._is_healthy():
                 return

@@ -97,7 +97,8 @@ def command(place: DataDir, *, port: int, ui_port: int, metrics_port: int) -> Co
 async def port_open(host: str, port: int) -> bool:
     """Whether somebody listens there."""
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 1)
+        async with asyncio.timeout(1):
+            _, writer = await asyncio.open_connection(host, port)
     except OSError:  # TimeoutError is one
         return False
     writer.close()

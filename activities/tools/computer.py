@@ -119,7 +119,7 @@ async def _attached(context: ToolContext, picture: bytes) -> list[Part]:
     file_id = context.job_id("screenshot")
     part = file_part({"file_id": file_id, "media_type": PNG, "name": NAME})
     async with context.place.database.begin() as session:
-        locked = await moves.lock(session, context.chat_id)
+        locked = await moves.lock(session, context.chat_id)  # so many links a chat, whoever adds one at the same time
         await files.save(
             session,
             file_id=file_id,

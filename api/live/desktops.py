@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from api.live.watcher import Ended, Watcher
+from api.live.watcher import Ended, Watcher, Watchers
 from api.live.websocket import GOING_AWAY, GOODBYE
 from models.errors import BadGateway, NotFound
 from models.store import mailbox
@@ -40,18 +40,11 @@ class Visit:
 class Desktops:
     """The visits of this process. Every so many seconds it is looked whether somebody who is there still may."""
 
-    def __init__(self, database: Database, doubt: float) -> None:
+    def __init__(self, database: Database, doubt: float, watchers: Watchers) -> None:
         self._database = database
         self._doubt = doubt
         self._visits: dict[str, Visit] = {}
-        self._watchers: set[Watcher] = set()
-        self._stopped = False
-
-    def stop(self) -> None:
-        """End every visit, and those that come from now on."""
-        self._stopped = True
-        for watcher in self._watchers:
-            watcher.end()
+        self._watchers = watchers
 
     def expected(self, name: str, agent_id: UUID) -> Visit:
         """The visit of that name to this agent; raises NotFound when nobody here waits for it."""
@@ -81,21 +74,18 @@ class Desktops:
         """Pass bytes on between a client and its desktop, until either leaves, or the client may no longer be there."""
         ended = asyncio.Event()
         watcher.on_ready = ended.set
-        self._watchers.add(watcher)
-        if self._stopped:
-            watcher.end()
-        ways = (_pass(client, link), _pass(link, client), ended.wait(), self._doubted(may))
-        tasks: list[asyncio.Task[Any]] = [asyncio.ensure_future(way) for way in ways]
-        try:
-            with suppress(Ended):
-                watcher.take()
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            watcher.on_ready = None
-            self._watchers.discard(watcher)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        with self._watchers.having(watcher):
+            ways = (_pass(client, link), _pass(link, client), ended.wait(), self._doubted(may))
+            tasks: list[asyncio.Task[Any]] = [asyncio.ensure_future(way) for way in ways]
+            try:
+                with suppress(Ended):
+                    watcher.take()
+                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                watcher.on_ready = None
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
         for side in (client, link):
             with suppress(TimeoutError, WebSocketDisconnect, RuntimeError):
                 async with asyncio.timeout(GOODBYE):

@@ -126,7 +126,8 @@ class Hub:
     async def listening(self) -> None:
         """Return once notices arrive; raises Unavailable when they do not."""
         try:
-            await asyncio.wait_for(self._listening.wait(), LISTEN_PATIENCE)
+            async with asyncio.timeout(LISTEN_PATIENCE):
+                await self._listening.wait()
         except TimeoutError:
             raise Unavailable("Failed to subscribe to chat events.") from None
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 
 from api.live.mailroom import Mailroom
-from api.live.watcher import Watcher
+from api.live.watcher import Watcher, Watchers
 from models.events import Event
 from models.rules import repositories
 from models.rules.repositories import Repository
@@ -49,34 +49,24 @@ class Followed:
 
 
 class Scans:
-    """The watchers of repositories in this process."""
+    """Shows repositories to the watchers in this process."""
 
-    def __init__(self, database: Database, mailroom: Mailroom, buffer: int) -> None:
+    def __init__(self, database: Database, mailroom: Mailroom, buffer: int, watchers: Watchers) -> None:
         self._database = database
         self._mailroom = mailroom
         self._buffer = buffer
-        self._watchers: set[Watcher] = set()
-        self._stopped = False
-
-    def stop(self) -> None:
-        """End every stream, and those that come from now on."""
-        self._stopped = True
-        for watcher in self._watchers:
-            watcher.end()
+        self._watchers = watchers
 
     @contextmanager
     def watch(self, chat_id: UUID, agent_id: UUID) -> Iterator[Followed]:
         """What the agent saw last, and then what changes; ended when the chat works elsewhere or the agent is away."""
         watcher = Watcher(self._buffer, Watcher.end)
-        self._watchers.add(watcher)
-        following = asyncio.create_task(self._follow(watcher, chat_id, agent_id))
-        if self._stopped:
-            watcher.end()
-        try:
-            yield Followed(watcher, agent_id, self._database)
-        finally:
-            following.cancel()
-            self._watchers.discard(watcher)
+        with self._watchers.having(watcher):
+            following = asyncio.create_task(self._follow(watcher, chat_id, agent_id))
+            try:
+                yield Followed(watcher, agent_id, self._database)
+            finally:
+                following.cancel()
 
     async def _follow(self, watcher: Watcher, chat_id: UUID, agent_id: UUID) -> None:
         awake = self._mailroom.join(agent_id, GIT)

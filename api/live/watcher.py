@@ -1,6 +1,7 @@
 """What waits for one client: bounded, so that a slow one costs nobody else anything."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from models.events import Event
 
@@ -71,3 +72,28 @@ class Watcher:
     def _ready(self) -> None:
         if self.on_ready is not None:
             self.on_ready()
+
+
+class Watchers:
+    """Those of this process that follow something else than chats."""
+
+    def __init__(self) -> None:
+        self._there: set[Watcher] = set()
+        self._stopped = False
+
+    @contextmanager
+    def having(self, watcher: Watcher) -> Iterator[None]:
+        """It is one of them while the block lasts."""
+        self._there.add(watcher)
+        if self._stopped:
+            watcher.end()
+        try:
+            yield
+        finally:
+            self._there.discard(watcher)
+
+    def stop(self) -> None:
+        """End all of them, and those that come from now on."""
+        self._stopped = True
+        for watcher in self._there:
+            watcher.end()

@@ -70,7 +70,9 @@ async def buildinfo(resources: Opened) -> Response:
     url = settings.public_url or f"http://{settings.host}:{settings.port}"
     told = {"version": VERSION, "external_url": url, "dashboard_url": url}
     with suppress(TimeoutError):
-        if key := await asyncio.wait_for(resources.push_key.told(), PATIENCE):
+        async with asyncio.timeout(PATIENCE):
+            key = await resources.push_key.told()
+        if key:
             told["webpush_public_key"] = key
     return answer(told)
 
@@ -78,7 +80,8 @@ async def buildinfo(resources: Opened) -> Response:
 async def _check(work: Awaitable[str]) -> Component:
     """Well if `work` comes back with no complaint in time. The reason is ours to give: no addresses, no passwords."""
     try:
-        complaint = await asyncio.wait_for(work, PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            complaint = await work
     except TimeoutError:
         complaint = f"no answer within {PATIENCE:.0f} s"
     except Exception as wrong:

@@ -23,11 +23,12 @@ class Standing(NamedTuple):
     retry_state: dict[str, Any] | None
     retry_seconds: float
     begun_by: UUID | None = None
+    is_child: bool = False
 
 
 _COLUMNS = """id, owner_id, status, snapshot_version, history_version, generation_attempt, retry_state,
     coalesce(extract(epoch FROM (retry_state->>'retrying_at')::timestamptz - now()), 0)::float AS retry_seconds,
-    begun_by"""
+    begun_by, parent_chat_id IS NOT NULL AS is_child"""
 
 
 async def of(session: Session, chat_ids: Collection[UUID]) -> dict[UUID, Standing]:

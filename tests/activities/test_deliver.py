@@ -326,6 +326,16 @@ async def test_a_receiver_that_points_elsewhere_is_not_followed(open_stack: Stac
     assert elsewhere.received == []
 
 
+async def test_a_receiver_that_sets_a_cookie_is_not_known_again_by_it(open_stack: Stack) -> None:
+    stack = open_stack
+    async with Receiver(extra="Set-Cookie: seen=1; Path=/\r\n") as receiver, worker(stack) as resources:
+        endpoint_id, _ = await endpoint(stack, receiver.url)
+        for _ in range(2):
+            await attempt(resources, await pending(stack, endpoint_id))
+    assert len(receiver.received) == 2
+    assert not any("cookie" in each.headers for each in receiver.received)
+
+
 async def test_internal_addresses_are_not_called(stack: Stack) -> None:
     async with Receiver() as receiver, worker(stack) as resources:
         for url in (receiver.url, receiver.url.replace("127.0.0.1", "localhost"), "http://169.254.169.254/latest"):

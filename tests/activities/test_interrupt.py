@@ -1,16 +1,23 @@
 """The laws of stopping: the stream ends at once, what was said is kept, and nothing else is."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from activities.interrupt import rebuilt
+from activities.interrupt import Interruption, rebuilt
+from activities.resources import open_resources
 from models.rules.history import CANCELLED_BEFORE_RESULT
+from models.rules.states import State
+from models.steps import StepRequest, Then
 from models.store import moves, stream
 from models.store.database import fetch
 from models.store.stream import LogRow
 from tests.activities.stack import Stack, words_of, worker
+from tests.api.trips import trips
 from tests.fakes.behaviour import Behaviour
+from tests.models.store.chats import chat_in
+from tests.models.store.families import child_of
 
 LONG = Behaviour(tokens=6000, interval_ms=10)  # longer than any test, on a busy machine as well
 
@@ -203,6 +210,19 @@ def test_a_rebuilt_partial_has_the_roles_of_what_was_streamed() -> None:
     ]
     assert [row.role for row in rebuilt(logged)] == ["assistant", "tool", "tool"]
     assert rebuilt([]) == []
+
+
+async def test_where_a_stop_ends_only_the_parent_of_a_sub_agent_is_looked_for(stack: Stack) -> None:
+    root = await chat_in(stack.database, stack.world, State.W)
+    child = await child_of(stack.database, stack.world, root)
+    asked = {}
+    async with open_resources(stack.settings, stack.temporal) as opened:
+        stopping = Interruption(replace(opened, database=stack.database))  # which nobody else asks meanwhile
+        for chat_id in (root, child):
+            with trips(stack.database) as counted:
+                assert (await stopping.interrupt(StepRequest(chat_id))).then is Then.REST
+            asked[chat_id] = counted.count
+    assert asked == {root: 1, child: 2}
 
 
 async def test_a_whole_answer_that_is_stopped_before_its_commit_keeps_its_usage(stack: Stack) -> None:

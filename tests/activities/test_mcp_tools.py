@@ -148,7 +148,7 @@ async def test_a_stop_ends_the_call_and_nobody_claims_to_know_what_it_did(stack:
             await server.until_called("act")
             await stack.move(chat_id, moves.interrupt, signal="interrupt_requested")
             await stack.rest(chat_id)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while resources.servers.sessions.open:
                     await asyncio.sleep(0.02)
     *_, result = await stack.messages(chat_id)

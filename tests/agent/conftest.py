@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from agent.residence import stop
-from tests.agent.outside import TOKEN, Outside
+from tests.agent.outside import PATIENCE, TOKEN, Outside
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 60  # seconds: an agent ends at once, but a machine may stand still
 
 
 class Resident:

@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 
 Frame = dict[str, Any]
 TOKEN = "ts_agent_test"
+PATIENCE = 60.0  # seconds: it only ends what hangs, and a machine may stand still for half of them
 
 
 class Outside:
@@ -58,12 +59,12 @@ class Outside:
         self.say(self.open_jobs[job])
         return job
 
-    def result(self, job: str, timeout: float = 15) -> Frame:
+    def result(self, job: str, timeout: float = PATIENCE) -> Frame:
         """The `result` frame of a job."""
         self.until(lambda: job in self.results, timeout)
         return self.results[job]
 
-    def call(self, kind: str, request: Frame, timeout: float = 15) -> Frame:
+    def call(self, kind: str, request: Frame, timeout: float = PATIENCE) -> Frame:
         """Give a job to the agent and wait for its result; an AssertionError if it is an error."""
         frame = self.result(self.post(kind, request), timeout)
         assert "error" not in frame, frame
@@ -84,7 +85,7 @@ class Outside:
         with self._heard:
             return [frame for frame in self.frames if frame["type"] == kind]
 
-    def until(self, holds: Callable[[], Any], timeout: float = 15) -> None:
+    def until(self, holds: Callable[[], Any], timeout: float = PATIENCE) -> None:
         """Wait for something to be heard."""
         end = time.monotonic() + timeout
         with self._heard:
@@ -101,7 +102,7 @@ class Outside:
                 with suppress(ConnectionError):
                     await self._socket.send_str(json.dumps(frame))
 
-        asyncio.run_coroutine_threadsafe(send(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(send(), self._loop).result(PATIENCE)
 
     def drop(self) -> None:
         """Break the connection without a word."""
@@ -109,7 +110,7 @@ class Outside:
         async def drop() -> None:
             self._abort()
 
-        asyncio.run_coroutine_threadsafe(drop(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(drop(), self._loop).result(PATIENCE)
 
     # What an agent meets.
 
@@ -179,11 +180,11 @@ class Outside:
 
     def open(self) -> None:
         """Begin to listen (again, at the same address)."""
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(PATIENCE)
 
     def close(self) -> None:
         """Be gone."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(PATIENCE)
 
     @contextmanager
     def living(self) -> Iterator["Outside"]:

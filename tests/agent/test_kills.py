@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.agent.conftest import Resident
+from tests.agent.outside import PATIENCE
 
 Fresh = Callable[..., Resident]
 
@@ -72,7 +73,7 @@ def test_a_command_canceled_before_a_restart_is_still_ended(fresh: Fresh) -> Non
     outside.until(lambda: (resident.state / "processes" / job / "canceled").exists())
     resident.kill()
     resident.start()
-    told = outside.result(job, 20)["result"]
+    told = outside.result(job)["result"]
     assert (told["running"], told["signal"]) == (False, "SIGKILL")
 
 
@@ -131,7 +132,7 @@ def test_an_agent_whose_token_is_unknown_exits_with_3_and_leaves_its_commands(fr
     resident.outside.tokens.clear()
     resident.outside.drop()
     assert resident.process is not None
-    assert resident.process.wait(10) == 3
+    assert resident.process.wait(PATIENCE) == 3
 
 
 def test_a_second_agent_on_a_state_directory_exits_with_4(fresh: Fresh) -> None:
@@ -140,7 +141,7 @@ def test_a_second_agent_on_a_state_directory_exits_with_4(fresh: Fresh) -> None:
     first = resident.process
     resident.start(wait=False)
     assert resident.process is not None
-    assert resident.process.wait(10) == 4
+    assert resident.process.wait(PATIENCE) == 4
     resident.process = first
     assert resident.outside.exec("echo first")["output"] == "first\n"
 
@@ -187,7 +188,7 @@ def test_at_random_moments_of_death_every_command_runs_at_most_once(fresh: Fresh
                     break
         resident.start()
     for job in jobs:
-        outside.result(job, 30)
+        outside.result(job)
     counts = Counter(effects.read_text().split())
     for job, number in jobs.items():
         frame = outside.results[job]

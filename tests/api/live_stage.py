@@ -81,13 +81,13 @@ class Stage:
     def socket(self, process: Process, path: str = "", token: str | None = None, **headers: str) -> connect:
         given = {"Coder-Session-Token": self.token if token is None else token, **headers}
         address = f"ws://{process.address}{PREFIX}" + (path or f"/{self.drive.chat_id}/stream")
-        return connect(address, additional_headers=given, max_size=4 * 1024 * 1024, proxy=None)
+        return connect(address, additional_headers=given, max_size=4 * 1024 * 1024, proxy=None, open_timeout=60)
 
     @asynccontextmanager
     async def sse(self, process: Process, path: str = "", **headers: str) -> AsyncIterator["Records"]:
         given = {"Coder-Session-Token": self.token, "Accept": "text/event-stream", **headers}
         address = f"http://{process.address}{PREFIX}" + (path or f"/{self.drive.chat_id}/stream")
-        async with httpx.AsyncClient(timeout=20) as client, client.stream("GET", address, headers=given) as response:
+        async with httpx.AsyncClient(timeout=60) as client, client.stream("GET", address, headers=given) as response:
             yield Records(response)
 
 

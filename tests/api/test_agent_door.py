@@ -38,7 +38,9 @@ class Hall:
 
     def knock(self, token: str | None = None, process: Process | None = None) -> connect:
         address = f"ws://{(process or self.one).address}{DOOR}/connect"
-        return connect(address, additional_headers={"Coder-Session-Token": token or self.place.token}, proxy=None)
+        return connect(
+            address, additional_headers={"Coder-Session-Token": token or self.place.token}, proxy=None, open_timeout=60
+        )
 
     @asynccontextmanager
     async def agent(self, place: Workplace | None = None, process: Process | None = None) -> AsyncIterator["Agent"]:
@@ -252,7 +254,7 @@ async def test_lifecycle_and_startup_lines_are_kept(hall: Hall) -> None:
 async def test_a_file_is_brought_once_for_the_chat_that_asked_and_for_no_other_job(hall: Hall, seed: World) -> None:
     chat_id = await born(hall.database, seed)
     await seat(hall.database, chat_id, hall.place)
-    async with hall.agent() as agent, httpx.AsyncClient(base_url=f"http://{hall.two.address}") as client:
+    async with hall.agent() as agent, httpx.AsyncClient(base_url=f"http://{hall.two.address}", timeout=60) as client:
         job = await hall.post(chat_id)
         await agent.hear("job")
 

@@ -160,7 +160,7 @@ async def test_nothing_is_sealed_that_an_older_transaction_may_still_come_before
         async with api.resources.database.begin() as quick:
             await audit.record_alone(quick, **told, target="quick")  # type: ignore[arg-type]
         assert await sealed(api) == 0
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while await sealed(api) or len(lines := await chain(owner)) < 4 or lines[2]["kind"] != "seal":
             await asyncio.sleep(0.05)
     assert [line["entry"]["resource_target"] for line in lines[1:3]] == ["slow", "quick"]

@@ -195,7 +195,7 @@ async def test_the_owners_sidebar_is_told_of_a_report_with_the_diff_status(
 ) -> None:
     async with staged(database, settings) as stage, stage.socket(stage.two, "/watch") as socket:
         address = f"http://{stage.one.address}{CHATS}/{stage.drive.chat_id}/diff-status"
-        async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}) as client:
+        async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}, timeout=60) as client:
             told = (await client.put(address, json=FULL)).json()
         async with asyncio.timeout(60):
             event = orjson.loads(await socket.recv())

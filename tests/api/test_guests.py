@@ -14,7 +14,7 @@ from models.principal import Principal
 from models.store.database import Database
 
 ME = Principal(uuid4(), "me", token_id="mine")
-PATIENCE = 20
+PATIENCE = 60  # seconds
 
 Answer = Principal | None | Exception
 

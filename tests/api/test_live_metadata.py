@@ -21,7 +21,7 @@ async def stage(database: Database, settings: Settings) -> AsyncIterator[Stage]:
 
 
 async def patch(stage: Stage, **body: Any) -> None:
-    async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}) as client:
+    async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}, timeout=60) as client:
         response = await client.patch(f"http://{stage.one.address}{PREFIX}/{stage.drive.chat_id}", json=body)
     assert response.status_code == 204, response.text
 

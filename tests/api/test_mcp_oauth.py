@@ -27,7 +27,7 @@ def settings(settings: Settings) -> Settings:
 async def consent(response: httpx.Response) -> str:
     """Where the authorization server sends the browser back to, with the person's consent."""
     assert response.status_code == 307, response.text
-    async with httpx.AsyncClient() as browser:
+    async with httpx.AsyncClient(timeout=60) as browser:
         answer = await browser.get(response.headers["location"])
     assert answer.status_code == 302, answer.text
     return answer.headers["location"]
@@ -95,7 +95,7 @@ async def test_a_person_signs_in_and_their_chats_use_the_token_until_they_forget
         assert [each["grant"] for each in server.entries()].count("refresh_token") == 1
         assert {each["resource"] for each in server.entries() if "grant" in each} == {server.url}
 
-        async with httpx.AsyncClient() as admin:
+        async with httpx.AsyncClient(timeout=60) as admin:
             await admin.post(server.url.replace("/mcp", "/revoke-all"))
         servers.changed(UUID(server_id))
         assert "tracker__echo" in (await servers.offered(chat)).tools, "a token that is refused is renewed, once"

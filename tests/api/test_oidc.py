@@ -51,7 +51,7 @@ async def leave(browser: httpx.AsyncClient, redirect: str = "/") -> str:
     """Begin, and have the provider send the browser back: where to."""
     begun = await browser.get(CALLBACK, params={"redirect": redirect})
     assert begun.status_code == 307, begun.text
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         authorized = await http.get(begun.headers["location"])
     assert authorized.status_code == 302
     return str(authorized.headers["location"])

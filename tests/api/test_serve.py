@@ -37,7 +37,7 @@ async def test_a_process_listens_says_so_and_ends_cleanly_when_told(settings: Se
     process = subprocess.Popen([sys.executable, "-c", program], env=environ)
     try:
         url = await appears(ready, process)
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             assert (await client.get(f"{url}/healthz")).json() == {"status": "ok"}
             refused = await client.get(f"{url}/api/v2/users/me")
         assert refused.status_code == 401
@@ -67,7 +67,7 @@ async def test_only_trusted_proxies_say_where_a_request_comes_from(settings: Set
         process = subprocess.Popen([sys.executable, "-c", program], env=environ)
         try:
             url = await appears(ready, process)
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 # What a client itself writes there stands left of what its proxy adds.
                 said = ["203.0.113.1", "203.0.113.2", "203.0.113.9, 203.0.113.1"]
                 asked = [{"X-Forwarded-For": each} for each in said]

@@ -77,13 +77,17 @@ class Agent:
 
     def dial(self, process: Process, job: dict[str, Any], token: str = "") -> connect:
         address = f"ws://{process.address}{DOOR}/desktop/{job['request']['session']}"
-        return connect(address, additional_headers={"Coder-Session-Token": token or self._token}, proxy=None)
+        return connect(
+            address, additional_headers={"Coder-Session-Token": token or self._token}, proxy=None, open_timeout=60
+        )
 
 
 @asynccontextmanager
 async def agent(process: Process, place: Workplace) -> AsyncIterator[Agent]:
     headers = {"Coder-Session-Token": place.token}
-    async with connect(f"ws://{process.address}{DOOR}/connect", additional_headers=headers, proxy=None) as socket:
+    async with connect(
+        f"ws://{process.address}{DOOR}/connect", additional_headers=headers, proxy=None, open_timeout=60
+    ) as socket:
         made = Agent(socket, place.token)
         await made.say(type="hello", protocol=1)
         async with asyncio.timeout(60):
@@ -194,6 +198,13 @@ async def test_a_token_that_is_revoked_ends_the_picture(stage: Stage, place: Wor
         assert await closed(client) == await closed(link) == 1001
 
 
+async def test_a_server_that_stops_ends_the_picture_at_both_ends(stage: Stage, place: Workplace) -> None:
+    async with agent(stage.one, place) as there, watching(stage, there) as (client, link):
+        stopping = asyncio.create_task(stage.two.stop())
+        assert await closed(client) == await closed(link) == 1001
+        await stopping
+
+
 async def test_why_there_is_no_picture_is_told_in_the_documented_words(stage: Stage, place: Workplace) -> None:
     disconnected = (400, {"message": 'Agent state is "connecting", must be connected.'})
     assert await refusal(stage.socket(stage.two, path(stage))) == disconnected
@@ -203,7 +214,7 @@ async def test_why_there_is_no_picture_is_told_in_the_documented_words(stage: St
         words = "Xvfb is not installed."
         await there.say(type="result", job=job["job"], error={"message": words, "kind": "unsupported"})
         assert await opening == (502, {"message": "Failed to connect to agent desktop.", "detail": words})
-        async with httpx.AsyncClient(base_url=f"http://{stage.two.address}{PREFIX}") as client:
+        async with httpx.AsyncClient(base_url=f"http://{stage.two.address}{PREFIX}", timeout=60) as client:
             headers = {"Coder-Session-Token": stage.token}
             assert (await client.get(path(stage), headers=headers)).status_code == 426
         _, friend, tokens = await people_beside(stage)

@@ -67,7 +67,9 @@ class Agent:
 @asynccontextmanager
 async def agent(process: Process, place: Workplace) -> AsyncIterator[Agent]:
     address = f"ws://{process.address}/api/v2/workspaceagents/me/connect"
-    async with connect(address, additional_headers={"Coder-Session-Token": place.token}, proxy=None) as socket:
+    async with connect(
+        address, additional_headers={"Coder-Session-Token": place.token}, proxy=None, open_timeout=60
+    ) as socket:
         made = Agent(socket)
         await made.say(type="hello", protocol=1)
         await made.hears("welcome")
@@ -190,7 +192,7 @@ async def test_a_chat_that_comes_later_knows_what_was_seen_before(stage: Stage) 
         await there.sees(SITE)
         await settled(stage, lambda row: row["seen"] == 1)
     headers = {"Coder-Session-Token": stage.token}
-    async with httpx.AsyncClient(base_url=f"http://{stage.two.address}{PREFIX}", headers=headers) as client:
+    async with httpx.AsyncClient(base_url=f"http://{stage.two.address}{PREFIX}", headers=headers, timeout=60) as client:
         where = {"workspace_id": str(place.workspace_id)}
         said = [{"type": "text", "text": "hello"}]
         made = await client.post("", json={"organization_id": str(stage.organization_id), "content": said, **where})
@@ -215,7 +217,7 @@ async def test_the_diff_is_for_whoever_may_work_there(stage: Stage, place: Workp
         "remote_origin": REMOTE,
         "branch": "mutex",
     }
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         for token, shown in ((stage.token, {**known, "diff": DIFF}), (tokens[friend], known)):
             response = await client.get(address, headers={"Coder-Session-Token": token})
             assert response.json() == shown
@@ -254,6 +256,22 @@ async def test_a_stream_ends_with_the_agent_it_follows(stage: Stage, place: Work
                 await told(socket)
     assert ended.value.rcvd is not None
     assert ended.value.rcvd.code == 1001
+
+
+async def test_a_server_that_stops_ends_the_streams_of_repositories_in_order(stage: Stage, place: Workplace) -> None:
+    async with agent(stage.one, place), stage.socket(stage.two, path(stage)) as socket:
+        async with stage.sse(stage.two, path(stage)) as records:
+            stopping = asyncio.create_task(stage.two.stop())
+            with pytest.raises(EOFError):  # it is ended, not cut off when the server's patience is over
+                async with asyncio.timeout(60):
+                    while True:
+                        await records.take()
+        with pytest.raises(ConnectionClosed) as ended:
+            while True:
+                await told(socket)
+        assert ended.value.rcvd is not None
+        assert ended.value.rcvd.code == 1001
+        await stopping
 
 
 async def test_without_a_stream_to_take_the_answer_is_426(api: Api, member: Person) -> None:

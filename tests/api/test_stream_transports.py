@@ -150,7 +150,7 @@ async def test_a_page_of_the_same_origin_may_connect(stage: Stage) -> None:
 
 
 async def test_plain_http_is_told_how_to_connect(stage: Stage) -> None:
-    async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}) as client:
+    async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}, timeout=60) as client:
         for path in (f"/{stage.drive.chat_id}/stream", "/watch"):
             answer = await client.get(f"http://{stage.one.address}{PREFIX}{path}")
             assert answer.status_code == 426
@@ -249,7 +249,10 @@ async def test_what_a_budget_has_left_is_told_to_its_owner_and_who_may_see_it_an
         await drive.open()
         await drive.commit(StepRow("assistant", [text("so")], total_cost_micros=7))
         told = {who: await usage(socket) for who, socket in sockets.items()}
-        async with asyncio.timeout(60), httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}) as client:
+        async with (
+            asyncio.timeout(60),
+            httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}, timeout=60) as client,
+        ):
             roles = f"http://{stage.one.address}/api/v2/organizations/default/members/boss/roles"
             assert (await client.put(roles, json={"roles": []})).status_code == 200
             demoted = told["an admin"]

@@ -19,7 +19,7 @@ from tests.api.conftest import Api, Person
 from tests.api.live_drive import CALL, RESULT, Drive, publishing, text
 from tests.api.talk import CHATS, Talk, said
 
-PATIENCE = 20  # seconds
+PATIENCE = 60  # seconds
 
 
 class Ear:

@@ -361,6 +361,6 @@ async def test_what_was_imported_is_exported_as_it_was_and_again(talk: Talk) -> 
     @hypothesis_settings(max_examples=15, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     @given(DOCUMENTS)
     def examples(document: dict[str, Any]) -> None:
-        asyncio.run_coroutine_threadsafe(around(document), loop).result(20)
+        asyncio.run_coroutine_threadsafe(around(document), loop).result(60)
 
     await asyncio.to_thread(examples)

@@ -35,7 +35,7 @@ class Replicas:
     def __init__(self, stage: Stage, token: str) -> None:
         self.token = token
         self._clients = [
-            httpx.AsyncClient(base_url=f"http://{process.address}", headers={"Coder-Session-Token": token}, timeout=20)
+            httpx.AsyncClient(base_url=f"http://{process.address}", headers={"Coder-Session-Token": token}, timeout=60)
             for process in (stage.one, stage.two)
         ]
         self._turn = itertools.cycle(self._clients)

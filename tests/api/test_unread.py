@@ -136,7 +136,7 @@ async def test_a_follower_that_is_not_the_owner_leaves_the_chat_unread(stage: St
 
 
 async def _listed_unread(stage: Stage) -> bool:
-    async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}) as client:
+    async with httpx.AsyncClient(headers={"Coder-Session-Token": stage.token}, timeout=60) as client:
         [listed] = (await client.get(f"http://{stage.one.address}{CHATS}")).json()
     unseen: bool = listed["has_unread"]
     return unseen

@@ -126,7 +126,8 @@ class Stack:
             await process.wait()
         if self._process.returncode is None:
             self._process.terminate()
-            await asyncio.wait_for(self._process.wait(), 60)
+            async with asyncio.timeout(60):
+                await self._process.wait()
 
     async def is_whole(self) -> bool:
         """All processes are there, and ready."""

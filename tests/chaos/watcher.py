@@ -79,7 +79,9 @@ class Watcher:
         if self._cursor:
             address += f"?cursor={self._cursor}"
         headers = {"Coder-Session-Token": self._stack.facts["admin_token"]}
-        async with websockets.connect(address, additional_headers=headers, max_size=4 * 1024 * 1024) as connection:
+        async with websockets.connect(
+            address, additional_headers=headers, max_size=4 * 1024 * 1024, open_timeout=60
+        ) as connection:
             async for frame in connection:
                 for event in json.loads(frame):
                     yield event, event.get("cursor")

@@ -190,7 +190,7 @@ async def plant_people(at: Deployment) -> None:
 
 
 async def sign_in_by_oidc(at: Deployment, issuer: Issuer) -> None:
-    async with httpx.AsyncClient(base_url=at.url) as browser:
+    async with httpx.AsyncClient(base_url=at.url, timeout=60) as browser:
         begun = await browser.get("/api/v2/users/oidc/callback")
         back = urlsplit((await browser.get(begun.headers["location"])).headers["location"])
         given = {name: values[0] for name, values in parse_qs(back.query).items()}
@@ -353,7 +353,7 @@ async def test_no_secret_leaves_real_processes_or_lies_in_the_clear(stack: Stack
         kept, kinds = await histories(at, names)
         errors = await refusals(at.client, provider)
         errors += str([await at.done("GET", f"{CHATS}/{chat}") for chat in chats[1:]]).replace(TITLE, "")
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             measured = (await http.get(f"http://127.0.0.1:{metrics}/metrics")).text
         measured += (await at.client.get("/metrics")).text
         await working.aclose()  # a worker that ends sends what it has traced

@@ -137,7 +137,7 @@ async def test_an_agent_that_says_too_much_at_once_is_cut_off(
                     await socket.recv()
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             assert (await client.get(f"http://{process.address}/healthz")).status_code == 200
     finally:
         await process.stop()

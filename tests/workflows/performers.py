@@ -123,7 +123,8 @@ class Step:
         self.begun.set()
         while not self.release.is_set():
             try:
-                await asyncio.wait_for(self.release.wait(), 0.05)
+                async with asyncio.timeout(0.05):
+                    await self.release.wait()
             except TimeoutError:
                 activity.heartbeat()
             except asyncio.CancelledError:

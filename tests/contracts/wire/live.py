@@ -90,5 +90,5 @@ async def watching(stage: Stage) -> AsyncIterator[Listener]:
 async def asking(stage: Stage) -> AsyncIterator[httpx.AsyncClient]:
     """The owner's client of the second process."""
     headers = {"Coder-Session-Token": stage.token}
-    async with httpx.AsyncClient(base_url=f"http://{stage.two.address}{PREFIX}", headers=headers) as client:
+    async with httpx.AsyncClient(base_url=f"http://{stage.two.address}{PREFIX}", headers=headers, timeout=60) as client:
         yield client

@@ -213,7 +213,7 @@ async def test_the_sidebar_hears_deleted_and_created_of_each_member(database: Da
         await listener.execute(f"LISTEN {CHATS}")
         await archive(database, root)
         await unarchive(database, root)
-        heard = [ChatNotice.decode(each.payload) async for each in listener.notifies(timeout=10, stop_after=4)]
+        heard = [ChatNotice.decode(each.payload) async for each in listener.notifies(timeout=60, stop_after=4)]
     assert [(notice.chat_id, notice.watch, notice.archived) for notice in heard] == [
         (root, ("deleted",), True),
         (child, ("status_change", "deleted"), True),
