@@ -144,13 +144,14 @@ class Forge:
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self._welcome()
         while self._connections:
-            ready, _, _ = select.select([self._listener, woken, *self._connections], [], [])
+            watched: list[socket.socket | int] = [self._listener, woken, *self._connections]
+            ready, _, _ = select.select(watched, [], [])
             if woken in ready:
                 os.read(woken, 4096)
                 self._bury()
             if self._listener in ready:
                 self._welcome()
-            for connection in {*ready} & {*self._connections}:
+            for connection in [each for each in self._connections if each in ready]:
                 self._hear(connection)
         self._place.unlink()
         os._exit(0)
