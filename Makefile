@@ -34,12 +34,15 @@ migrate: $(READY) ## Bring the database of TURNSTONE_DATABASE_URL to the newest 
 	@$(BIN)/turnstone migrate $(ARGS)
 
 test: $(READY) ## Run the tests; ARGS="…" goes to pytest.
+	@$(BIN)/python -m tests.compiled
 	$(PYTEST) $(ARGS)
 
 check: $(READY) ## All that a change must pass: format, lint, types, architecture, tests.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	@# Once, not in each of the processes that run tests.
+	@$(BIN)/python -m tests.compiled
 	@# The types are checked beside the tests, which leave a core some room.
 	@$(BIN)/mypy & types=$$!; $(PYTEST) $(ARGS); tests=$$?; wait $$types && exit $$tests
 

@@ -20,7 +20,9 @@ class _Place:
 
     def below(self, step: str) -> "_Place":
         if not step.startswith("{"):
-            return self.words.setdefault(step, _Place())
+            if step not in self.words:
+                self.words[step] = _Place()
+            return self.words[step]
         if self.parameter is None:
             self.parameter = _Place()
         return self.parameter

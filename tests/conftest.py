@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 from cryptography.fernet import Fernet
+from pydantic import SecretStr
 from pytest_timeout import _get_item_settings
 from xdist.remote import Producer
 
@@ -135,9 +136,16 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
+@pytest.fixture(scope="session")
+def usual_settings() -> Settings:
+    """Read once: it takes longer than a statement."""
+    return Settings(port=0)
+
+
 @pytest.fixture
-def settings(database_url: str) -> Settings:
-    return Settings(database_url=database_url, secret_keys=Fernet.generate_key().decode(), port=0)
+def settings(usual_settings: Settings, database_url: str) -> Settings:
+    keys = SecretStr(Fernet.generate_key().decode())
+    return usual_settings.model_copy(update={"database_url": database_url, "secret_keys": keys})
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A whole worker in the test's process: real Postgres, real Temporal, the fake HTTP provider behind real litellm."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from models.tables.catalog import AIProviderKey
 from models.tables.chats import Chat
 from models.tables.messages import Message
 from tests.fakes.provider import FakeProvider
+from tests.forge import Forged, spawn
 from tests.seeds import World, insert
 from workflows.client import Temporal
 
@@ -158,6 +160,18 @@ async def point_at(database: Database, world: World, fake: FakeProvider, setting
         )
         key = AIProviderKey(provider_id=world.provider_id, api_key=cipher.encrypt("sk-test"), masked="sk-...")
         await insert(session, key)
+
+
+async def doomed(stack: Stack, **more: str) -> Forged:
+    """A worker process of `tests.activities.doomed` with the stack's settings and `more` in its environment."""
+    settings = stack.settings
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTONE_")} | {
+        "TURNSTONE_DATABASE_URL": settings.database_url,
+        "TURNSTONE_TEMPORAL_ADDRESS": settings.temporal_address,
+        "TURNSTONE_TASK_QUEUE": settings.task_queue,
+        "TURNSTONE_SECRET_KEYS": settings.secret_keys.get_secret_value(),
+    }
+    return await spawn("tests.activities.doomed", env=environment | more)
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """The laws of performing a build: it ends once, in time, also when whoever performs it dies or is asked to stop."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -21,7 +20,7 @@ from models.steps import BuildReply, BuildRequest
 from models.store import build_logs, builds, templates, workspaces
 from models.store.database import Row, fetch
 from models.store.secrets import Cipher
-from tests.activities.stack import Stack, worker
+from tests.activities.stack import Stack, doomed, worker
 from tests.places import here, template, workspace
 
 ROOT = Path(__file__).parents[2]
@@ -227,17 +226,7 @@ async def test_an_attempt_that_lost_its_build_to_another_writes_nothing(stack: S
 
 
 async def test_a_build_survives_a_worker_that_dies_in_it(stack: Stack) -> None:
-    settings = stack.settings
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTONE_")} | {
-        "TURNSTONE_DATABASE_URL": settings.database_url,
-        "TURNSTONE_TEMPORAL_ADDRESS": settings.temporal_address,
-        "TURNSTONE_TASK_QUEUE": settings.task_queue,
-        "TURNSTONE_SECRET_KEYS": settings.secret_keys.get_secret_value(),
-        "TURNSTONE_FAILPOINTS": "worker.before_build_end",
-    }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.activities.doomed", cwd=ROOT, env=environment
-    )
+    process = await doomed(stack, TURNSTONE_FAILPOINTS="worker.before_build_end")
     try:
         request = await made(stack)
         assert await stack.temporal.build(request)

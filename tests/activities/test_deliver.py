@@ -1,9 +1,7 @@
 """The laws of delivery: signed, at least once, again when it fails, given up in the end, and never led inside."""
 
 import asyncio
-import os
 import secrets
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +21,7 @@ from models.store import moves, webhooks
 from models.store.database import Row, fetch
 from models.store.secrets import Cipher
 from models.store.webhooks import Holder
-from tests.activities.stack import Stack, worker
+from tests.activities.stack import Stack, doomed, worker
 from tests.fakes.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
@@ -365,21 +363,12 @@ async def test_after_a_rotation_both_secrets_sign_for_a_while(open_stack: Stack)
 
 async def test_an_event_survives_a_worker_that_dies_between_sending_and_writing_it_down(open_stack: Stack) -> None:
     stack = open_stack
-    settings = stack.settings
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTONE_")} | {
-        "TURNSTONE_DATABASE_URL": settings.database_url,
-        "TURNSTONE_TEMPORAL_ADDRESS": settings.temporal_address,
-        "TURNSTONE_TASK_QUEUE": settings.task_queue,
-        "TURNSTONE_SECRET_KEYS": settings.secret_keys.get_secret_value(),
-        "TURNSTONE_WEBHOOKS_ALLOW_PRIVATE": "true",
-        "TURNSTONE_FAILPOINTS": "worker.after_delivery",
-    }
     async with Receiver() as receiver:
         # Committed with its event, and nobody told: the process that did it is gone.
         endpoint_id, secret = await endpoint(stack, receiver.url, events=("chat.created",))
         await stack.create("hello", signal="")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.activities.doomed", cwd=ROOT, env=environment
+        process = await doomed(
+            stack, TURNSTONE_WEBHOOKS_ALLOW_PRIVATE="true", TURNSTONE_FAILPOINTS="worker.after_delivery"
         )
         try:
             async with stack.database.begin() as session:

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from models.rules import mcp, tool_results
 from models.store import mcp_servers, moves
 from models.store.secrets import Cipher
 from tests.activities.mcp_place import HERE, serve
-from tests.activities.stack import Stack, words_of, worker
+from tests.activities.stack import Stack, doomed, words_of, worker
 from tests.fakes.behaviour import Behaviour
 from tests.fakes.mcp_server import PIXEL, Transport, running
 
@@ -111,23 +109,13 @@ async def test_a_call_that_a_worker_died_in_is_made_again_only_if_it_is_trusted_
     stack.fake.script(calling((f"fake__{tool}", {})), Behaviour(text="I see."))
     async with running(tmp_path) as server:
         server_id = await serve(stack, server.url, trust_annotations=trusted)
-        settings = stack.settings
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTONE_")} | {
-            "TURNSTONE_DATABASE_URL": settings.database_url,
-            "TURNSTONE_TEMPORAL_ADDRESS": settings.temporal_address,
-            "TURNSTONE_TASK_QUEUE": settings.task_queue,
-            "TURNSTONE_SECRET_KEYS": settings.secret_keys.get_secret_value(),
-            "TURNSTONE_MCP_ALLOWED_NETWORKS": ",".join(HERE),
-        }
-        doomed = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.activities.doomed", cwd=ROOT, env=environment
-        )
+        dying = await doomed(stack, TURNSTONE_MCP_ALLOWED_NETWORKS=",".join(HERE))
         try:
             chat_id = await stack.create("act", mcp_server_ids=[server_id])
             await server.until_called(tool)
         finally:
-            doomed.kill()
-            await doomed.wait()
+            dying.kill()
+            await dying.wait()
         async with worker(stack):
             await stack.rest(chat_id)
         entries = server.entries(tool)

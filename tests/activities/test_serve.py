@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from tests.activities.stack import Stack, words_of, worker
 from tests.fakes.behaviour import Behaviour
+from tests.forge import Forged, spawn
 
 ASKED = "activity_task_cancel_requested_event_attributes"
 PUSHED = 3.0  # seconds in which Temporal has told the step, at its next heartbeat at the latest
@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
 
 
 @asynccontextmanager
-async def process(stack: Stack, folder: Path, **more: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m activities`, ready."""
+async def process(stack: Stack, folder: Path, **more: str) -> AsyncIterator[Forged]:
+    """`turnstone worker`, ready."""
     settings = stack.settings
     ready = folder / "ready"
     environment = {
@@ -33,9 +33,8 @@ async def process(stack: Stack, folder: Path, **more: str) -> AsyncIterator[asyn
         "TURNSTONE_SECRET_KEYS": settings.secret_keys.get_secret_value(),
         **more,
     }
-    code = "import sys; from activities.serve import main; from models.settings import Settings; "
-    code += "main(Settings(), ready=sys.argv[1])"
-    started = await asyncio.create_subprocess_exec(sys.executable, "-c", code, str(ready), env=environment)
+    words = ("worker", "--processes", "1", "--ready-path", str(ready))
+    started = await spawn("turnstone", *words, env=environment)
     try:
         while not ready.exists():
             assert started.returncode is None, "the worker ended at start"

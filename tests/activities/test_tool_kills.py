@@ -1,33 +1,13 @@
 """kill -9 of a real worker in the middle of a tool: the next one does not do it again, and says so."""
 
-import asyncio
 import json
-import os
-import sys
-from pathlib import Path
 
 from models.rules import tool_results
 from models.store import ledger
 from models.store.database import fetch
 from tests.activities.doomed import WORLD, tools
-from tests.activities.stack import Stack, words_of, worker
+from tests.activities.stack import Stack, doomed, words_of, worker
 from tests.fakes.behaviour import Behaviour
-
-ROOT = Path(__file__).parents[2]
-
-
-async def doomed(stack: Stack) -> asyncio.subprocess.Process:
-    """A worker process with the stack's settings; it dies of its own tool."""
-    settings = stack.settings
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TURNSTONE_")} | {
-        "TURNSTONE_DATABASE_URL": settings.database_url,
-        "TURNSTONE_TEMPORAL_ADDRESS": settings.temporal_address,
-        "TURNSTONE_TASK_QUEUE": settings.task_queue,
-        "TURNSTONE_SECRET_KEYS": settings.secret_keys.get_secret_value(),
-    }
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.activities.doomed", cwd=ROOT, env=environment
-    )
 
 
 async def test_a_worker_that_is_killed_in_its_tools_leaves_one_effect_of_each_and_an_honest_answer(

@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 
 from tests.chaos.api import CHATS, Api
 from tests.fakes.provider import FakeProvider, Received
+from tests.forge import Forged, spawn
 
 # The marks of every module of this ring: its tests share the loop that the stack's provider runs in.
 CHAOS = [
@@ -72,7 +73,7 @@ class Stack:
         self._ready = folder / "ready.json"
         self._process: asyncio.subprocess.Process | None = None
         self._provider_id: str | None = None
-        self._extra: list[asyncio.subprocess.Process] = []
+        self._extra: list[Forged] = []
 
     # --- its life ---
 
@@ -169,7 +170,7 @@ class Stack:
         await self._process.wait()
 
     @asynccontextmanager
-    async def second_worker(self, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def second_worker(self, **settings: str) -> AsyncIterator[Forged]:
         """One more worker, until the end of the block."""
         extra, ready = await self._worker(_environment(self.pids("worker")[0]) | settings)
         await eventually(ready, "the second worker is ready")
@@ -179,7 +180,7 @@ class Stack:
         await extra.wait()
 
     @asynccontextmanager
-    async def only_worker(self, *, failpoint: str, **settings: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def only_worker(self, *, failpoint: str, **settings: str) -> AsyncIterator[Forged]:
         """The one worker there is kills itself at `failpoint`; the usual one comes back at the end of the block."""
         pids = self.pids("worker")
         environment = _environment(pids[0]) | settings | {"TURNSTONE_FAILPOINTS": failpoint}
@@ -197,9 +198,7 @@ class Stack:
             os.kill(supervisor, signal.SIGCONT)
         await Replaced(self, "worker", pids, set(pids))
 
-    async def _worker(
-        self, environment: dict[str, str], *options: str
-    ) -> tuple[asyncio.subprocess.Process, Callable[[], Awaitable[bool]]]:
+    async def _worker(self, environment: dict[str, str], *options: str) -> tuple[Forged, Callable[[], Awaitable[bool]]]:
         said_so = self._folder / f"ready-{next(_tags)}"
         process = await self._spawn(environment, "worker", "--processes", "1", "--ready-path", str(said_so), *options)
 
@@ -224,11 +223,9 @@ class Stack:
         await eventually(answers, "the armed API answers")
         return url
 
-    async def _spawn(self, environment: dict[str, str], *arguments: str) -> asyncio.subprocess.Process:
+    async def _spawn(self, environment: dict[str, str], *arguments: str) -> Forged:
         with (self._folder / "extra.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "turnstone", *arguments, env=environment, stdout=log, stderr=log
-            )
+            process = await spawn("turnstone", *arguments, env=environment, stdout=log, stderr=log)
         self._extra.append(process)
         return process
 

@@ -4,7 +4,6 @@ keep in the clear, measure, trace or tell Temporal holds one (issue 7).
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from tests.fakes.behaviour import Behaviour
 from tests.fakes.collector import Collector
 from tests.fakes.provider import FakeProvider
 from tests.fakes.receiver import Receiver
+from tests.forge import spawn
 from tests.temporal import free_port
 from workflows.housekeeping import Housekeeping
 from workflows.sweep import Sweep
@@ -112,13 +112,8 @@ class Deployment:
         """`turnstone <role>`, once it is ready; where it said so."""
         ready = self.folder / f"{role}.ready"
         with (self.folder / f"{role}.log").open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "turnstone", role, *words, "--ready-path", str(ready)),
-                env=self.environment | more,
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-            )
+            words = (role, *words, "--ready-path", str(ready))
+            process = await spawn("turnstone", *words, env=self.environment | more, stdout=log, stderr=log)
         try:
             async with asyncio.timeout(PATIENCE):
                 while not ready.exists() or (role == "api" and not ready.read_text()):

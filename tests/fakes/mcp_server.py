@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ from mcp_types import ToolAnnotations
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tests.forge import Forged, spawn
 
 ROOT = Path(__file__).parents[2]
 PIXEL = base64.b64decode(
@@ -199,7 +200,7 @@ Transport = Literal["streamable_http", "sse"]
 class Running:
     """The server's process, as a test has it."""
 
-    process: asyncio.subprocess.Process
+    process: Forged
     port: int
     path: str
     journal: Path
@@ -233,19 +234,13 @@ async def running(
     journal = folder / f"{secrets.token_hex(4)}.jsonl"
     words = [transport, str(journal), *(["--oauth"] if oauth else [])]
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "tests.fakes.mcp_server",
-        *words,
-        env=environment,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert process.stdout is not None
+    told, tell = os.pipe()
+    with os.fdopen(tell, "wb") as output, open(os.devnull, "wb") as nothing:
+        process = await spawn("tests.fakes.mcp_server", *words, env=environment, stdout=output, stderr=nothing)
     served = Running(process, 0, "/sse" if transport == "sse" else "/mcp", journal)
     try:
-        served.port = int(await process.stdout.readline())
+        with os.fdopen(told) as port:
+            served.port = int(await asyncio.to_thread(port.readline))
         yield served
     finally:
         await served.stop()
