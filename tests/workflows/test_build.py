@@ -1,6 +1,7 @@
 """The laws of a build's run: it ends with its effect, and a signal makes whoever performs it look."""
 
 import asyncio
+import contextlib
 from uuid import uuid4
 
 from temporalio import activity
@@ -11,6 +12,15 @@ from tests.workflows.performers import Script, worker
 from workflows.build import WorkspaceBuild
 
 REQUEST = BuildRequest(uuid4(), uuid4())
+
+
+async def _asked_to_stop(began: asyncio.Event) -> None:
+    """Work until Temporal asks to stop."""
+    began.set()
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(0.05)
 
 
 async def test_a_run_ends_with_what_its_build_came_to(temporal: Client, task_queue: str) -> None:
@@ -25,13 +35,8 @@ async def test_a_signal_reaches_who_performs_and_what_they_answer_counts(tempora
     began = asyncio.Event()
 
     async def stopped() -> BuildReply:
-        began.set()
-        try:
-            while True:
-                activity.heartbeat()
-                await asyncio.sleep(0.05)
-        except asyncio.CancelledError:
-            return BuildReply(Built.CANCELED)
+        await _asked_to_stop(began)
+        return BuildReply(Built.CANCELED)
 
     async with worker(temporal, task_queue, Script(build=[stopped])):
         handle = await temporal.start_workflow(WorkspaceBuild.run, REQUEST, id=f"b-{uuid4()}", task_queue=task_queue)
@@ -60,13 +65,8 @@ async def test_who_dies_of_being_asked_to_stop_is_replaced(temporal: Client, tas
     began = asyncio.Event()
 
     async def dies() -> BuildReply:
-        began.set()
-        try:
-            while True:
-                activity.heartbeat()
-                await asyncio.sleep(0.05)
-        except asyncio.CancelledError:
-            raise RuntimeError from None
+        await _asked_to_stop(began)
+        raise RuntimeError
 
     script = Script(build=[dies])
     async with worker(temporal, task_queue, script):
