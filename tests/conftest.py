@@ -65,8 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _watch(item: pytest.Item) -> None:
     """Set both clocks of a test anew: pytest-timeout's fails it; ours, which nothing can swallow, ends its process."""
     settings = _get_item_settings(item)
-    item.config.hook.pytest_timeout_set_timer(item=item, settings=settings)
     if settings.timeout:
+        item.config.hook.pytest_timeout_set_timer(item=item, settings=settings)
         faulthandler.dump_traceback_later(settings.timeout + GRACE, exit=True, file=_errors)
 
 

@@ -86,6 +86,17 @@ class Stack:
             queue_limit=20,
         )
 
+    async def edit(self, chat_id: UUID, message_id: int, words: str, *, signal: str = "history_edited") -> Moved:
+        """The owner says something else instead."""
+        return await self.move(
+            chat_id,
+            moves.edit,
+            signal=signal,
+            message_id=message_id,
+            content=[text(words)],
+            editor_id=self.world.owner_id,
+        )
+
     async def interrupt(self, chat_id: UUID, *, signal: str = "interrupt_requested") -> Moved:
         return await self.move(chat_id, moves.interrupt, signal=signal)
 

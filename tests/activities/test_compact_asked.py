@@ -5,7 +5,6 @@ import asyncio
 from activities.interrupt import rebuilt
 from models.parts import text
 from models.rules import compaction
-from models.store import moves
 from models.store.database import fetch
 from tests.activities.compacting import FULL, asked, compact, configured, say, settled, shape, told
 from tests.activities.stack import Stack, words_of, worker
@@ -96,14 +95,7 @@ async def test_an_edit_during_a_summary_voids_it(stack: Stack) -> None:
         moved = await stack.send(chat_id, "second")
         await stack.until_logged(chat_id, moved.chat["history_version"])
         [first, *_] = await stack.messages(chat_id)
-        edited = await stack.move(
-            chat_id,
-            moves.edit,
-            signal="history_edited",
-            message_id=first.id,
-            content=[text("other words")],
-            editor_id=stack.world.owner_id,
-        )
+        edited = await stack.edit(chat_id, first.id, "other words")
         await settled(stack, chat_id, edited.chat["snapshot_version"])
     assert await stack.said(chat_id) == [("user", "other words"), ("assistant", "anew")]
 
@@ -141,14 +133,7 @@ async def test_an_edit_of_what_was_summarised_takes_the_summary_back(stack: Stac
         await compact(stack, chat_id)
         await settled(stack, chat_id, before.snapshot_version + 1)
         [first, *_] = await stack.messages(chat_id)
-        moved = await stack.move(
-            chat_id,
-            moves.edit,
-            signal="history_edited",
-            message_id=first.id,
-            content=[text("other words")],
-            editor_id=stack.world.owner_id,
-        )
+        moved = await stack.edit(chat_id, first.id, "other words")
         await settled(stack, chat_id, moved.chat["snapshot_version"])
     assert await stack.said(chat_id) == [("user", "other words"), ("assistant", "anew")]
     assert told(stack, 2) == [("user", "other words")]

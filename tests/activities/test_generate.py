@@ -2,8 +2,6 @@
 
 import asyncio
 
-from models.parts import text
-from models.store import moves
 from models.store.database import fetch
 from tests.activities.stack import Stack, words_of, worker
 from tests.fakes.behaviour import Behaviour
@@ -166,14 +164,7 @@ async def test_an_edit_voids_the_running_attempt(stack: Stack) -> None:
         chat_id = await stack.create("old words")
         await stack.streaming(chat_id)
         [message] = await stack.messages(chat_id)
-        await stack.move(
-            chat_id,
-            moves.edit,
-            signal="history_edited",
-            message_id=message.id,
-            content=[text("new words")],
-            editor_id=stack.world.owner_id,
-        )
+        await stack.edit(chat_id, message.id, "new words")
         await stack.rest(chat_id)
     assert await stack.said(chat_id) == [("user", "new words"), ("assistant", "to the new words")]
     first = stack.fake.received[0]

@@ -228,14 +228,7 @@ async def test_an_edit_that_takes_it_away_has_it_asked_for_again(stack: Stack, p
     async with worker(stack), agent(stack.database, place, answers(FOUND)) as sent:
         chat_id = await begin(stack, place)
         first = (await stack.messages(chat_id))[0].id
-        await stack.move(
-            chat_id,
-            moves.edit,
-            signal="woken",
-            message_id=first,
-            content=[{"type": "text", "text": "again"}],
-            editor_id=stack.world.owner_id,
-        )
+        await stack.edit(chat_id, first, "again", signal="woken")
         await stack.rest(chat_id)
     assert kinds(sent) == ["context", "context"]
     assert len(await context_of(stack, chat_id)) == 1
